@@ -1,0 +1,58 @@
+//! Lines of the event streams: one JSON object a line.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ApiError;
+
+/// What `run`, `start`, `exec`, `pull` and `load` tell while they work. `Failed`, `Exited` and
+/// `Finished` end a stream; a detached `run`, `start` or `exec` ends with `Started`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "event")]
+pub enum StreamEvent {
+    /// Part of a pull or load moved on.
+    #[serde(rename_all = "camelCase")]
+    Progress {
+        /// What is worked on: a short layer digest or a file name.
+        item: String,
+        /// So far.
+        completed_bytes: u64,
+        /// Absent when unknown.
+        total_bytes: Option<u64>,
+    },
+    /// One line for people, on stderr.
+    #[serde(rename_all = "camelCase")]
+    Notice {
+        /// Without newline.
+        message: String,
+    },
+    /// The container has its id; nothing runs yet.
+    #[serde(rename_all = "camelCase")]
+    Created {
+        /// Container id.
+        id: String,
+    },
+    /// The process was executed.
+    #[serde(rename_all = "camelCase")]
+    Started {
+        /// Container id.
+        id: String,
+        /// 0 for the container's first process.
+        process: u32,
+    },
+    /// The process ended and all its output was delivered.
+    #[serde(rename_all = "camelCase")]
+    Exited {
+        /// 0-255
+        exit_code: i32,
+        /// One sentence when it was not the process's own doing.
+        message: Option<String>,
+    },
+    /// A pull or load is complete.
+    #[serde(rename_all = "camelCase")]
+    Finished {
+        /// Full references, sorted.
+        references: Vec<String>,
+    },
+    /// It failed.
+    Failed(ApiError),
+}

@@ -1,0 +1,17 @@
+//! Types of the HTTP interface and of the command line's JSON.
+//!
+//! The shapes of [`container`], [`image`], [`network`] and [`system`] are those that
+//! `container list --format json` and its siblings print: keys in camelCase, absent when nil. The
+//! bodies of [`request`] and the lines of [`event`] exist on the wire only.
+//!
+//! [`route`] names every path once for server and client.
+
+pub mod container;
+pub mod error;
+pub mod event;
+pub mod image;
+pub mod network;
+pub mod process;
+pub mod request;
+pub mod route;
+pub mod system;

@@ -1,0 +1,213 @@
+//! Bodies of requests.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::container::{DnsConfiguration, Mount, NetworkConfiguration, PublishedPort, PublishedSocket};
+use crate::process::{ResourceLimit, User};
+
+/// Creates a container: the flags of `run` and `create`, before the image's defaults are merged in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CreateRequest {
+    /// Image reference as the user wrote it.
+    pub image: String,
+    /// Wanted id; a lower-case UUID when absent.
+    pub id: Option<String>,
+    /// Words after the image.
+    pub arguments: Vec<String>,
+    /// Replaces the image's entrypoint; empty string clears it.
+    pub entrypoint: Option<String>,
+    /// KEY=VALUE, later ones win over earlier and over the image's.
+    pub environment: Vec<String>,
+    /// Replaces the image's.
+    pub working_directory: Option<String>,
+    /// Replaces the image's.
+    pub user: Option<User>,
+    /// Give the process a terminal.
+    pub terminal: bool,
+    /// Keep stdin open.
+    pub interactive: bool,
+    /// Resource limits.
+    pub rlimits: Vec<ResourceLimit>,
+    /// Default of the configuration when absent.
+    pub cpus: Option<u32>,
+    /// Default of the configuration when absent.
+    pub memory_in_bytes: Option<u64>,
+    /// Absent: the default network. Empty: none.
+    pub networks: Option<Vec<NetworkConfiguration>>,
+    /// resolv.conf; without name servers, or absent: the gateway of the first network.
+    pub dns: Option<DnsConfiguration>,
+    /// Leave resolv.conf as the image has it.
+    pub no_dns: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Mounts.
+    pub mounts: Vec<Mount>,
+    /// Ports.
+    pub published_ports: Vec<PublishedPort>,
+    /// Sockets.
+    pub published_sockets: Vec<PublishedSocket>,
+    /// Capabilities.
+    pub cap_add: Vec<String>,
+    /// Capabilities.
+    pub cap_drop: Vec<String>,
+    /// Read-only root.
+    pub read_only: bool,
+    /// Remove when it stops.
+    pub auto_remove: bool,
+    /// Reaping init.
+    pub init: bool,
+    /// /dev/shm
+    pub shm_size: Option<u64>,
+    /// Beyond the default list; `NONE` empties it.
+    pub masked_paths: Vec<String>,
+    /// Beyond the default list; `NONE` empties it.
+    pub readonly_paths: Vec<String>,
+    /// os/arch[/variant]; the host's when absent.
+    pub platform: Option<String>,
+    /// http, https or auto: how to pull when the image is missing.
+    pub scheme: Option<String>,
+    /// Layers at once when the image is pulled.
+    pub maximum_concurrent_downloads: Option<usize>,
+    /// Guest kernel.
+    pub kernel: Option<String>,
+    /// Appended to the guest kernel's command line.
+    pub kernel_arguments: Vec<String>,
+    /// Guest sysctls.
+    pub sysctls: BTreeMap<String, String>,
+    /// Signal of `stop`.
+    pub stop_signal: Option<String>,
+    /// Forward the SSH agent.
+    pub ssh: bool,
+}
+
+/// Creates and starts. Descriptors of an attached run travel with the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunRequest {
+    /// What to create.
+    pub create: CreateRequest,
+    /// How to start it.
+    pub start: StartRequest,
+}
+
+/// Starts a created or stopped container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct StartRequest {
+    /// What the passed descriptors are, in order: a subset of stdin, stdout, stderr, terminal.
+    /// Empty: detached; the event stream then ends with `Started`.
+    pub descriptors: Vec<StreamKind>,
+    /// Window of the terminal: rows, columns.
+    pub terminal_size: Option<(u16, u16)>,
+}
+
+/// What a passed descriptor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StreamKind {
+    /// Read by the container.
+    Stdin,
+    /// Written by the container.
+    Stdout,
+    /// Written by the container.
+    Stderr,
+    /// Both, in raw mode.
+    Terminal,
+}
+
+/// Runs a further process in a running container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ExecRequest {
+    /// argv, never empty.
+    pub arguments: Vec<String>,
+    /// Added to the container's.
+    pub environment: Vec<String>,
+    /// The container's when absent.
+    pub working_directory: Option<String>,
+    /// The container's when absent.
+    pub user: Option<User>,
+    /// Give it a terminal.
+    pub terminal: bool,
+    /// Keep stdin open.
+    pub interactive: bool,
+    /// Resource limits.
+    pub rlimits: Vec<ResourceLimit>,
+    /// Streams, as in [`StartRequest`]; empty: detached.
+    pub start: StartRequest,
+}
+
+/// Sends a signal to a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SignalRequest {
+    /// Number or name, with or without SIG, any case.
+    pub signal: String,
+}
+
+/// New size of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResizeRequest {
+    /// Rows.
+    pub rows: u16,
+    /// Columns.
+    pub columns: u16,
+}
+
+/// Stops a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct StopRequest {
+    /// Absent: the container's stop signal, else TERM.
+    pub signal: Option<String>,
+    /// Seconds until KILL; 5 when absent.
+    pub timeout_seconds: Option<u64>,
+}
+
+/// Query of `logs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LogsQuery {
+    /// Go on until the container stops.
+    pub follow: bool,
+    /// Only the last lines.
+    pub tail: Option<usize>,
+    /// The console of the VM.
+    pub boot: bool,
+}
+
+/// Pulls an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PullRequest {
+    /// As the user wrote it.
+    pub reference: String,
+    /// os/arch[/variant]; the host's when absent.
+    pub platform: Option<String>,
+    /// http, https or auto.
+    pub scheme: Option<String>,
+    /// Layers at once; 3 when absent.
+    pub maximum_concurrent_downloads: Option<usize>,
+}
+
+/// Loads an archive, whose descriptor travels with the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LoadRequest {
+    /// Name in error messages: the path or `stdin`.
+    pub source: String,
+}
+
+/// Gives an image a further name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TagRequest {
+    /// Existing reference.
+    pub source: String,
+    /// New reference.
+    pub target: String,
+}

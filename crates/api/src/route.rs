@@ -1,0 +1,66 @@
+//! Every path of the interface. `{…}` are path parameters, percent-encoded by the client.
+//!
+//! | method and path | body → answer |
+//! |---|---|
+//! | GET [`STATUS`] | → `SystemStatus` |
+//! | POST [`SHUTDOWN`] | stop all containers and the daemons → 204 |
+//! | GET [`CONTAINERS`]`?all=bool` | → `[ContainerSnapshot]` |
+//! | POST [`CONTAINERS`] | `CreateRequest` → `StreamEvent` lines, last `Created` |
+//! | POST [`RUN`] | `RunRequest` + descriptors → `StreamEvent` lines |
+//! | GET [`CONTAINER`] | → `ContainerSnapshot` |
+//! | DELETE [`CONTAINER`]`?force=bool` | → 204 |
+//! | POST [`START`] | `StartRequest` + descriptors → `StreamEvent` lines |
+//! | POST [`EXEC`] | `ExecRequest` + descriptors → `StreamEvent` lines |
+//! | POST [`STOP`] | `StopRequest` → 204 |
+//! | POST [`KILL`] | `SignalRequest` → 204 |
+//! | POST [`SIGNAL`] | `SignalRequest` → 204 |
+//! | POST [`RESIZE`] | `ResizeRequest` → 204 |
+//! | GET [`LOGS`]`?follow&tail&boot` | → raw bytes: of stdout and stderr interleaved as 8-byte-header frames, see [`LOGS`] |
+//! | GET [`IMAGES`] | → `[ImageResource]` |
+//! | GET [`IMAGE`]`?reference=` | → `ImageResource` |
+//! | DELETE [`IMAGE`]`?reference=` | → 204 |
+//! | POST [`IMAGE_PULL`] | `PullRequest` → `StreamEvent` lines |
+//! | POST [`IMAGE_LOAD`] | `LoadRequest` + one descriptor → `StreamEvent` lines |
+//! | POST [`IMAGE_TAG`] | `TagRequest` → 204 |
+//! | GET [`NETWORKS`] | → `[NetworkResource]` |
+//!
+//! Every failure is an `ApiError` body with its status. An event stream that has begun reports
+//! failure as its last line, `Failed`.
+
+/// System status.
+pub const STATUS: &str = "/v1/system/status";
+/// Shut everything down.
+pub const SHUTDOWN: &str = "/v1/system/shutdown";
+/// All containers.
+pub const CONTAINERS: &str = "/v1/containers";
+/// Create and start in one request.
+pub const RUN: &str = "/v1/run";
+/// One container.
+pub const CONTAINER: &str = "/v1/containers/{id}";
+/// Start it.
+pub const START: &str = "/v1/containers/{id}/start";
+/// Run a further process.
+pub const EXEC: &str = "/v1/containers/{id}/exec";
+/// Stop it.
+pub const STOP: &str = "/v1/containers/{id}/stop";
+/// Signal its first process; KILL waits for the end.
+pub const KILL: &str = "/v1/containers/{id}/kill";
+/// Signal one process.
+pub const SIGNAL: &str = "/v1/containers/{id}/processes/{process}/signal";
+/// Resize one terminal.
+pub const RESIZE: &str = "/v1/containers/{id}/processes/{process}/resize";
+/// Logs: each chunk is one byte of stream (1 stdout, 2 stderr), three zero bytes, a u32 big-endian
+/// length and that many bytes, the framing of the Docker Engine API.
+pub const LOGS: &str = "/v1/containers/{id}/logs";
+/// All images.
+pub const IMAGES: &str = "/v1/images";
+/// One image, named by the query.
+pub const IMAGE: &str = "/v1/image";
+/// Pull.
+pub const IMAGE_PULL: &str = "/v1/images/pull";
+/// Load.
+pub const IMAGE_LOAD: &str = "/v1/images/load";
+/// Tag.
+pub const IMAGE_TAG: &str = "/v1/images/tag";
+/// All networks.
+pub const NETWORKS: &str = "/v1/networks";

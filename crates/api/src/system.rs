@@ -1,0 +1,56 @@
+//! The service itself.
+
+use serde::{Deserialize, Serialize};
+
+/// Answer to `system status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemStatus {
+    /// running
+    pub status: String,
+    /// Images, containers, state.
+    pub app_root: String,
+    /// Programs, kernel, initramfs.
+    pub install_root: String,
+    /// Daemon logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_root: Option<String>,
+    /// Version.
+    pub api_server_version: String,
+    /// Git commit.
+    pub api_server_commit: String,
+    /// debug or release
+    pub api_server_build: String,
+    /// container-apiserver
+    pub api_server_app_name: String,
+    /// What runs the machines; beyond the compatible keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineSupport>,
+}
+
+/// What this host offers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MachineSupport {
+    /// uml or qemu
+    pub vmm: String,
+    /// The barrier between container and host, in one sentence.
+    pub barrier: String,
+    /// Why no stronger backend is used.
+    pub reason: String,
+    /// Most virtual CPUs of a machine; absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_cpus: Option<u32>,
+    /// What is missing or degraded, each with the command that mends it.
+    pub advice: Vec<Advice>,
+}
+
+/// Something to mend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Advice {
+    /// What is missing and what it costs.
+    pub problem: String,
+    /// The command that mends it.
+    pub remedy: String,
+}

@@ -1,0 +1,46 @@
+//! Containers.
+//!
+//! Each container has one actor: a task that alone changes its state and hears of its helper's
+//! events. Requests send it commands and watch its status; they never share a lock.
+//!
+//! ```text
+//!             Start                    Event::Started
+//!  Stopped ──────────▶ Starting ─────────────────────▶ Running
+//!   ▲  │                  │                              │ │ stop, kill
+//!   │  │ Delete           │ start failed                 │ ▼
+//!   │  ▼                  │        Event::Stopped        │ Stopping
+//!   │ Removed ◀─┐         │        or helper lost        │ │
+//!   └───────────┴─────────┴──────────────────────────────┴─┘
+//!               auto_remove or Delete(force)
+//! ```
+//!
+//! `Starting` is shown as stopped: nothing of the user's runs yet.
+//!
+//! What is where, and who is right after a crash:
+//!
+//! * the record in the database says that a container exists; a directory without one is removed;
+//! * `run.json` in its directory names the helper that runs it, written before the helper is told to
+//!   start, so that no kill -9 of ours leaves a VM that nobody knows;
+//! * `exit.json`, written by the helper before it tells anyone, says how the last run ended.
+
+pub(crate) mod actor;
+pub(crate) mod capabilities;
+pub(crate) mod configuration;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod environment;
+pub(crate) mod exec;
+pub(crate) mod identifier;
+pub(crate) mod identity;
+pub(crate) mod launch;
+pub(crate) mod paths;
+pub(crate) mod recover;
+pub(crate) mod registry;
+pub(crate) mod resource_limits;
+pub(crate) mod run;
+pub(crate) mod running;
+pub(crate) mod signals;
+pub(crate) mod snapshot;
+pub(crate) mod specification;
+pub(crate) mod status;
+pub(crate) mod stop;

@@ -1,0 +1,305 @@
+//! A container's configuration: the request merged with the image's defaults and ours.
+
+use bulkhead_api::container::{
+    ContainerConfiguration, ImageDescription, Mount, MountKind, NetworkConfiguration, NetworkOptions,
+    Platform, Resources,
+};
+use bulkhead_api::error::ApiError;
+use bulkhead_api::process::{ProcessConfiguration, User};
+use bulkhead_api::request::CreateRequest;
+use bulkhead_network_control::DEFAULT_NETWORK;
+
+use super::{capabilities, environment, identifier, paths, resource_limits, signals};
+use crate::date;
+use crate::error::{invalid, not_found, unsupported};
+use crate::settings::Settings;
+
+const MINIMUM_MEMORY_BYTES: u64 = 200 << 20;
+/// Virtual CPUs beyond the container's, for the guest's own work.
+const CPU_OVERHEAD: u32 = 1;
+/// Greater ids wrap to negative numbers in some programs (GO-2025-3528).
+const MAXIMUM_USER_ID: u32 = i32::MAX.unsigned_abs();
+
+/// Checks everything about a request that can be checked without its image.
+pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
+    if let Some(id) = &request.id {
+        identifier::validate(id)?;
+    }
+    if let Some(memory) = request.memory_in_bytes
+        && memory < MINIMUM_MEMORY_BYTES
+    {
+        return Err(invalid(format!(
+            "a container needs at least 200 MiB of memory, not {} MiB",
+            memory >> 20
+        )));
+    }
+    if request.cpus == Some(0) {
+        return Err(invalid("a container needs at least one CPU"));
+    }
+    capabilities::mask(&request.cap_add, &request.cap_drop)?;
+    resource_limits::convert(&request.rlimits)?;
+    if let Some(signal) = &request.stop_signal {
+        signals::parse(signal)?;
+    }
+    for mount in &request.mounts {
+        validate_mount(mount)?;
+    }
+    if !request.published_ports.is_empty() {
+        return Err(unsupported("publishing ports is not available yet"));
+    }
+    if !request.published_sockets.is_empty() {
+        return Err(unsupported("publishing sockets is not available yet"));
+    }
+    if request.ssh {
+        return Err(unsupported("forwarding the SSH agent is not available yet"));
+    }
+    if let Some(kernel) = &request.kernel
+        && !std::path::Path::new(kernel).is_file()
+    {
+        return Err(not_found(format!("there is no kernel '{}'", kernel.escape_default())));
+    }
+    Ok(())
+}
+
+fn validate_mount(mount: &Mount) -> Result<(), ApiError> {
+    paths::absolute(&mount.destination)?;
+    if mount.destination == "/" {
+        return Err(invalid("nothing can be mounted over '/'"));
+    }
+    match mount.kind {
+        MountKind::Tmpfs {} => Ok(()),
+        MountKind::Virtiofs {} => Err(unsupported("mounting host folders is not available yet")),
+    }
+}
+
+/// What the container is created with.
+pub(crate) fn merge(
+    request: CreateRequest,
+    id: String,
+    image: ImageDescription,
+    defaults: &bulkhead_oci::ContainerConfiguration,
+    platform: Platform,
+    settings: &Settings,
+) -> Result<ContainerConfiguration, ApiError> {
+    let hostname = identifier::hostname(&id).to_owned();
+    let environment = environment::merge(&hostname, request.terminal, &defaults.env, &request.environment)?;
+    let mut words = command(request.entrypoint.as_deref(), request.arguments, defaults)?.into_iter();
+    let init_process = ProcessConfiguration {
+        executable: words.next().unwrap_or_default(),
+        arguments: words.collect(),
+        environment,
+        working_directory: working_directory(request.working_directory.as_deref(), &defaults.working_dir)?,
+        terminal: request.terminal,
+        user: user(request.user, &defaults.user)?,
+        supplemental_groups: Vec::new(),
+        rlimits: request.rlimits,
+    };
+    let mut labels = defaults.labels.clone();
+    labels.extend(request.labels);
+    let networks = match request.networks {
+        Some(networks) => networks,
+        None => vec![NetworkConfiguration {
+            network: DEFAULT_NETWORK.to_owned(),
+            options: NetworkOptions { hostname: String::new(), mac_address: None, mtu: None },
+        }],
+    };
+    let networks = networks
+        .into_iter()
+        .map(|mut network| {
+            if network.options.hostname.is_empty() {
+                network.options.hostname.clone_from(&id);
+            }
+            network
+        })
+        .collect();
+    Ok(ContainerConfiguration {
+        image,
+        mounts: request.mounts,
+        published_ports: request.published_ports,
+        published_sockets: request.published_sockets,
+        labels,
+        sysctls: request.sysctls,
+        networks,
+        dns: (!request.no_dns).then(|| request.dns.unwrap_or_default()),
+        init_process,
+        platform,
+        resources: Resources {
+            cpus: request.cpus.unwrap_or(settings.cpus),
+            memory_in_bytes: request
+                .memory_in_bytes
+                .unwrap_or(settings.memory_bytes)
+                .max(MINIMUM_MEMORY_BYTES),
+            storage: None,
+            cpu_overhead: CPU_OVERHEAD,
+        },
+        runtime_handler: "container-runtime-linux".to_owned(),
+        rosetta: false,
+        virtualization: false,
+        ssh: request.ssh,
+        read_only: request.read_only,
+        use_init: request.init,
+        cap_add: capabilities::canonical(&request.cap_add)?,
+        cap_drop: capabilities::canonical(&request.cap_drop)?,
+        shm_size: request.shm_size,
+        stop_signal: request.stop_signal.or_else(|| defaults.stop_signal.clone()),
+        masked_paths: paths::extend(paths::default_masked(), &request.masked_paths)?,
+        readonly_paths: paths::extend(paths::default_read_only(), &request.readonly_paths)?,
+        creation_date: date::now(),
+        auto_remove: request.auto_remove,
+        kernel_arguments: request.kernel_arguments,
+        kernel: request.kernel,
+        id,
+    })
+}
+
+/// Docker's rules: words replace the image's command; an entrypoint replaces the image's and drops its
+/// command; an empty one leaves the words alone.
+fn command(
+    entrypoint: Option<&str>,
+    arguments: Vec<String>,
+    defaults: &bulkhead_oci::ContainerConfiguration,
+) -> Result<Vec<String>, ApiError> {
+    let mut words = match entrypoint {
+        Some("") => Vec::new(),
+        Some(entrypoint) => vec![entrypoint.to_owned()],
+        None => defaults.entrypoint.clone().unwrap_or_default(),
+    };
+    if arguments.is_empty() && entrypoint.is_none() {
+        words.extend(defaults.cmd.clone().unwrap_or_default());
+    } else {
+        words.extend(arguments);
+    }
+    match words.first() {
+        None => Err(invalid("no command: the image names none, so give one after the image")),
+        Some(first) if first.is_empty() => Err(invalid("the command is an empty word")),
+        Some(_) if words.iter().any(|word| word.contains('\0')) => {
+            Err(invalid("a word of the command contains a zero byte"))
+        }
+        Some(_) => Ok(words),
+    }
+}
+
+fn working_directory(wanted: Option<&str>, image: &str) -> Result<String, ApiError> {
+    match wanted {
+        Some(path) => paths::absolute(path).map(|()| path.to_owned()),
+        None if image.is_empty() => Ok("/".to_owned()),
+        // Some builders leave out the slash.
+        None if image.starts_with('/') => Ok(image.to_owned()),
+        None => Ok(format!("/{image}")),
+    }
+}
+
+fn user(wanted: Option<User>, image: &str) -> Result<User, ApiError> {
+    let user = match wanted {
+        Some(user) => user,
+        None if image.is_empty() => User::Id { uid: 0, gid: 0 },
+        None => User::Raw { user_string: image.to_owned() },
+    };
+    let too_great = |number: u32| number > MAXIMUM_USER_ID;
+    let refused = match &user {
+        User::Id { uid, gid } => too_great(*uid) || too_great(*gid),
+        User::Raw { user_string } => user_string.split(':').any(|part| {
+            let numeric = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+            part.contains('\0') || numeric && !part.parse().is_ok_and(|number| !too_great(number))
+        }),
+    };
+    if refused {
+        let shown: String = user.specification().chars().take(80).flat_map(char::escape_default).collect();
+        return Err(invalid(format!("'{shown}' is not a user: ids go up to {MAXIMUM_USER_ID}")));
+    }
+    Ok(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> ImageDescription {
+        serde_json::from_value(serde_json::json!({
+            "reference": "docker.io/library/a:latest",
+            "descriptor": {"mediaType": "m", "digest": "sha256:0", "size": 1}
+        }))
+        .unwrap()
+    }
+
+    fn merged(
+        request: serde_json::Value,
+        defaults: serde_json::Value,
+    ) -> Result<ContainerConfiguration, ApiError> {
+        let request: CreateRequest = serde_json::from_value(request).unwrap();
+        validate(&request)?;
+        let defaults = serde_json::from_value(defaults).unwrap();
+        let platform = Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
+        merge(request, "web.test".to_owned(), image(), &defaults, platform, &Settings::default())
+    }
+
+    fn words(request: serde_json::Value) -> Result<Vec<String>, ApiError> {
+        let defaults = serde_json::json!({"Entrypoint": ["/entry", "-x"], "Cmd": ["serve"]});
+        let process = merged(request, defaults)?.init_process;
+        Ok([vec![process.executable], process.arguments].concat())
+    }
+
+    #[test]
+    fn commands_follow_dockers_rules() {
+        use serde_json::json;
+        assert_eq!(words(json!({})).unwrap(), ["/entry", "-x", "serve"]);
+        assert_eq!(words(json!({"arguments": ["a", "b"]})).unwrap(), ["/entry", "-x", "a", "b"]);
+        assert_eq!(words(json!({"entrypoint": "sh"})).unwrap(), ["sh"]);
+        assert_eq!(words(json!({"entrypoint": "sh", "arguments": ["-c", "x"]})).unwrap(), ["sh", "-c", "x"]);
+        assert_eq!(words(json!({"entrypoint": "", "arguments": ["ls"]})).unwrap(), ["ls"]);
+        assert!(words(json!({"entrypoint": ""})).is_err());
+        assert!(words(json!({"arguments": ["a\u{0}"]})).is_err());
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_reference() {
+        let configuration = merged(serde_json::json!({}), serde_json::json!({"Cmd": ["sh"]})).unwrap();
+        assert_eq!(configuration.resources.cpus, 4);
+        assert_eq!(configuration.resources.memory_in_bytes, 1 << 30);
+        assert_eq!(configuration.networks[0].network, "default");
+        assert_eq!(configuration.networks[0].options.hostname, "web.test");
+        assert_eq!(configuration.init_process.environment[1], "HOSTNAME=web");
+        assert_eq!(configuration.init_process.working_directory, "/");
+        assert_eq!(configuration.init_process.user, User::Id { uid: 0, gid: 0 });
+        assert_eq!(configuration.dns, Some(bulkhead_api::container::DnsConfiguration::default()));
+        assert_eq!(configuration.masked_paths, None);
+    }
+
+    #[test]
+    fn network_none_means_no_interface() {
+        let configuration =
+            merged(serde_json::json!({"networks": []}), serde_json::json!({"Cmd": ["sh"]})).unwrap();
+        assert!(configuration.networks.is_empty());
+    }
+
+    #[test]
+    fn the_images_user_and_directory_are_taken() {
+        let defaults = serde_json::json!({"Cmd": ["sh"], "User": "www:www", "WorkingDir": "srv",
+            "StopSignal": "SIGQUIT", "Labels": {"a": "1", "b": "1"}});
+        let configuration = merged(serde_json::json!({"labels": {"b": "2"}}), defaults).unwrap();
+        assert_eq!(configuration.init_process.user.specification(), "www:www");
+        assert_eq!(configuration.init_process.working_directory, "/srv");
+        assert_eq!(configuration.stop_signal.as_deref(), Some("SIGQUIT"));
+        assert_eq!(configuration.labels["a"], "1");
+        assert_eq!(configuration.labels["b"], "2");
+    }
+
+    #[test]
+    fn f48_what_no_container_can_have_is_refused() {
+        use serde_json::json;
+        for request in [
+            json!({"memoryInBytes": 100 << 20}),
+            json!({"cpus": 0}),
+            json!({"id": "../x"}),
+            json!({"workingDirectory": "relative"}),
+            json!({"user": {"id": {"uid": u32::MAX, "gid": 0}}}),
+            json!({"user": {"raw": {"userString": "4294967296:0"}}}),
+            json!({"capAdd": ["NONSENSE"]}),
+            json!({"stopSignal": "NONSENSE"}),
+            json!({"mounts": [{"type": {"tmpfs": {}}, "source": "", "destination": "/", "options": []}]}),
+            json!({"maskedPaths": ["relative"]}),
+        ] {
+            assert!(merged(request.clone(), json!({"Cmd": ["sh"]})).is_err(), "{request}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Further processes in a running container.
+//!
+//! When the client of an attached one goes away, the process gets SIGHUP, as from a terminal that
+//! closes; its output is dropped.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_api::container::ContainerConfiguration;
+use bulkhead_api::error::ApiError;
+use bulkhead_api::event::StreamEvent;
+use bulkhead_api::request::ExecRequest;
+use bulkhead_runtime_control::{ProcessSpecification, Request};
+
+use super::launch::Order;
+use super::registry::Container;
+use super::{capabilities, environment, paths, resource_limits, signals};
+use crate::error::{from_control, invalid};
+use crate::events::EventSink;
+
+/// The guest forks and executes; under load this takes a while.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// `POST /v1/containers/{id}/exec`
+pub(crate) async fn exec(
+    container: &Arc<Container>,
+    request: ExecRequest,
+    descriptors: Vec<OwnedFd>,
+    sink: &EventSink,
+) -> Result<(), ApiError> {
+    let order = Order::new(&request.start, descriptors, request.terminal, request.interactive)?;
+    let process = specification(&container.configuration, &request, &order)?;
+    let run = container.running().await?;
+    let (number, ended) = run.expect_process();
+    let outcome =
+        run.request(Request::StartProcess { number, process }, &order.borrowed(), START_LIMIT).await;
+    if let Err(error) = outcome {
+        run.process_ended(number, None);
+        return Err(from_control(&container.id, error));
+    }
+    let attached = !order.descriptors.is_empty();
+    // The helper has its own copies; ours would keep the client's pipes open.
+    drop(order);
+    let told = sink.send(StreamEvent::Started { id: container.id.clone(), process: number }).await;
+    if !attached {
+        return Ok(());
+    }
+    if told {
+        tokio::select! {
+            status = ended => {
+                let (exit_code, message) = match status {
+                    Ok(status) => (status.exit_code, status.message),
+                    Err(_) => (137, Some(format!("container '{}' has ended", container.id))),
+                };
+                sink.send(StreamEvent::Exited { exit_code, message }).await;
+                return Ok(());
+            }
+            () = sink.closed() => {}
+        }
+    }
+    for request in [Request::Detach { number }, Request::Signal { number, signal: signals::HANGUP }] {
+        if let Err(error) = run.ask(request).await {
+            tracing::debug!(id = container.id, number, "cannot let go of a process: {error}");
+        }
+    }
+    Ok(())
+}
+
+fn specification(
+    configuration: &ContainerConfiguration,
+    request: &ExecRequest,
+    order: &Order,
+) -> Result<ProcessSpecification, ApiError> {
+    if request.arguments.first().is_none_or(String::is_empty) {
+        return Err(invalid("no command to execute"));
+    }
+    if request.arguments.iter().any(|word| word.contains('\0')) {
+        return Err(invalid("a word of the command contains a zero byte"));
+    }
+    let first = &configuration.init_process;
+    let mut variables = first.environment.clone();
+    if request.terminal && !variables.iter().any(|variable| variable.starts_with("TERM=")) {
+        variables.push("TERM=xterm".to_owned());
+    }
+    environment::apply(&mut variables, &request.environment)?;
+    let working_directory = match &request.working_directory {
+        Some(path) => paths::absolute(path).map(|()| path.clone())?,
+        None => first.working_directory.clone(),
+    };
+    let limits = if request.rlimits.is_empty() { &first.rlimits } else { &request.rlimits };
+    Ok(ProcessSpecification {
+        arguments: request.arguments.clone(),
+        environment: variables,
+        working_directory,
+        user: request.user.as_ref().unwrap_or(&first.user).specification(),
+        supplementary_group_ids: Vec::new(),
+        terminal: request.terminal,
+        terminal_size: order.terminal_size,
+        stdin: order.stdin(),
+        capabilities: capabilities::mask(&configuration.cap_add, &configuration.cap_drop)?,
+        resource_limits: resource_limits::convert(limits)?,
+        no_new_privileges: false,
+    })
+}

@@ -1,0 +1,72 @@
+//! Paths of /proc and /sys that are hidden or read-only, as in Docker (moby, oci/defaults.go).
+
+use bulkhead_api::error::ApiError;
+
+use crate::error::invalid;
+
+const MASKED: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+pub(crate) fn default_masked() -> Vec<String> {
+    MASKED.map(str::to_owned).into()
+}
+
+pub(crate) fn default_read_only() -> Vec<String> {
+    READ_ONLY.map(str::to_owned).into()
+}
+
+/// What a configuration records: nothing when the default is in force, else the whole list.
+pub(crate) fn extend(default: Vec<String>, further: &[String]) -> Result<Option<Vec<String>>, ApiError> {
+    if further.is_empty() {
+        return Ok(None);
+    }
+    let mut paths = if further.iter().any(|path| path == "NONE") { Vec::new() } else { default };
+    for path in further.iter().filter(|path| *path != "NONE") {
+        absolute(path)?;
+        if !paths.contains(path) {
+            paths.push(path.clone());
+        }
+    }
+    Ok(Some(paths))
+}
+
+/// Checks a path inside a container; the guest resolves it below the container's root.
+pub(crate) fn absolute(path: &str) -> Result<(), ApiError> {
+    if path.starts_with('/') && !path.contains('\0') && path.len() < 4096 {
+        Ok(())
+    } else {
+        let shown: String = path.chars().take(200).flat_map(char::escape_default).collect();
+        Err(invalid(format!("'{shown}' is not an absolute path")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_empties_one_list() {
+        let further = |paths: &[&str]| {
+            let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+            extend(default_masked(), &paths)
+        };
+        assert_eq!(further(&[]).unwrap(), None);
+        assert_eq!(further(&["NONE"]).unwrap().unwrap(), [""; 0]);
+        assert_eq!(further(&["/a", "NONE"]).unwrap().unwrap(), ["/a"]);
+        assert_eq!(further(&["/a", "/proc/kcore"]).unwrap().unwrap().len(), MASKED.len() + 1);
+        assert!(further(&["relative"]).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! The state of the world at the start of the apiserver, after whatever ended the last one.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_runtime_control::{Connection, ExitStatus, GENERATION, Reply, Request, RuntimeState};
+use bulkhead_state::{Change, ContainerRecord, ExitRecord, Quarantined, RunRecord};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::actor::{Active, Starting, exit_record};
+use super::identity::HelperProcess;
+use super::running::{Run, lost_exit};
+use super::{delete, launch};
+use crate::service::Service;
+
+/// A live helper answers at once.
+const ADOPTION_LIMIT: Duration = Duration::from_secs(2);
+
+/// Takes over running containers, settles those that ended meanwhile, sweeps what belongs to nobody.
+pub(crate) async fn all(service: &Arc<Service>, records: Vec<ContainerRecord>, quarantined: &[Quarantined]) {
+    let mut known: HashSet<String> = records.iter().map(|record| record.configuration.id.clone()).collect();
+    known.extend(quarantined.iter().map(|row| row.key.clone()));
+    let mut tasks = JoinSet::new();
+    for record in records {
+        let service = Arc::clone(service);
+        tasks.spawn(async move { one(&service, record).await });
+    }
+    for orphan in unknown_entries(service, &known) {
+        let service = Arc::clone(service);
+        tasks.spawn(async move { sweep(&service, &orphan).await });
+    }
+    while tasks.join_next().await.is_some() {}
+    let running = service.containers.all().into_iter().filter(|container| container.status().run.is_some());
+    service.networks.retain(running.map(|container| container.id.clone()).collect()).await;
+}
+
+async fn one(service: &Arc<Service>, record: ContainerRecord) {
+    let ContainerRecord { configuration, mut state } = record;
+    let id = configuration.id.clone();
+    let run = launch::read_run_record(&service.directories, &id).or_else(|| state.run.clone());
+    let mut active = None;
+    if let Some(run) = run {
+        if let Some(process) = HelperProcess::find(&run.helper) {
+            active = adopt(service, &id, process).await;
+        }
+        if active.is_some() {
+            tracing::info!(id, "took over a running container");
+            // The record in the database knows more than run.json, if it is of the same run.
+            if state.run.as_ref().is_none_or(|known| known.helper != run.helper) {
+                state.run = Some(run);
+            }
+        } else {
+            let exit = exit_of_lost_run(service, &id);
+            tracing::info!(id, exit_code = exit.exit_code, "a container ended while nobody watched");
+            launch::release(service, &id);
+            state.run = None;
+            state.exit = Some(exit);
+            if configuration.auto_remove {
+                if let Err(error) = delete::discard_files(&service.directories, &id) {
+                    tracing::error!(id, "{error}");
+                }
+                drop(service.records.submit(Change::DeleteContainer { id }));
+                return;
+            }
+            let change = Change::SetContainerState { id: id.clone(), state: Box::new(state.clone()) };
+            drop(service.records.submit(change));
+        }
+    }
+    if let Err(error) = service.containers.insert(service, configuration, state, active) {
+        tracing::error!(id, "cannot load container: {error}");
+    }
+}
+
+/// Connects to a live helper. One that does not answer is ended: two helpers of one container must
+/// never be.
+async fn adopt(service: &Service, id: &str, process: HelperProcess) -> Option<Active> {
+    let path = service.directories.container(id).control_socket();
+    let subscribed = tokio::time::timeout(ADOPTION_LIMIT, async {
+        let (connection, events) = Connection::connect(&path).await?;
+        let reply = connection.request(Request::Subscribe, &[]).await?;
+        Ok::<_, bulkhead_runtime_control::ControlError>((connection, events, reply))
+    })
+    .await;
+    let (connection, events, status) = match subscribed {
+        Ok(Ok((connection, events, Reply::Status(status)))) if status.container_id == id => {
+            (connection, events, status)
+        }
+        outcome => {
+            let reason = match outcome {
+                Ok(Err(error)) => error.to_string(),
+                Ok(Ok(_)) => "it serves another container".to_owned(),
+                Err(_) => "it does not answer".to_owned(),
+            };
+            // On its way out it has closed its socket and still lives for an instant.
+            if !process.wait(ADOPTION_LIMIT).await {
+                tracing::warn!(id, pid = process.identity.pid, "ending a runtime helper: {reason}");
+                process.kill();
+                process.wait(ADOPTION_LIMIT).await;
+            }
+            return None;
+        }
+    };
+    if status.state == RuntimeState::Stopped {
+        if !process.wait(ADOPTION_LIMIT).await {
+            process.kill();
+            process.wait(ADOPTION_LIMIT).await;
+        }
+        return None;
+    }
+    if status.generation != GENERATION {
+        tracing::warn!(id, generation = status.generation, "the runtime helper is of another version");
+    }
+    let first_process = status.processes.iter().max().copied().unwrap_or(0).saturating_add(1);
+    let (end, ended) = watch::channel(None);
+    let run = Arc::new(Run::new(connection, process, ended, first_process));
+    let starting = (status.state == RuntimeState::Starting).then(Starting::new);
+    Some(Active { run, events, end, starting })
+}
+
+fn exit_of_lost_run(service: &Service, id: &str) -> ExitRecord {
+    match ExitStatus::load(&service.directories.container(id).exit_status()) {
+        Ok(Some(status)) => exit_record(status),
+        Ok(None) => lost_exit("runtime helper lost"),
+        Err(error) => {
+            tracing::warn!(id, "cannot read exit.json: {error}");
+            lost_exit("runtime helper lost")
+        }
+    }
+}
+
+/// Directories of containers that were never recorded, or whose removal was interrupted.
+fn unknown_entries(service: &Service, known: &HashSet<String>) -> Vec<String> {
+    let entries = match std::fs::read_dir(service.directories.containers()) {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::warn!("cannot look for left-over containers: {error}");
+            return Vec::new();
+        }
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| !known.contains(name))
+        .collect()
+}
+
+async fn sweep(service: &Service, name: &str) {
+    let path = service.directories.containers().join(name);
+    if !name.starts_with(delete::TRASH_PREFIX) {
+        tracing::info!(name, "removing a container that was never completely created");
+        let run: Option<RunRecord> = launch::read_run_record(&service.directories, name);
+        if let Some(process) = run.and_then(|run| HelperProcess::find(&run.helper)) {
+            process.kill();
+            process.wait(ADOPTION_LIMIT).await;
+        }
+        launch::release(service, name);
+    }
+    tokio::task::spawn_blocking(move || delete::remove_tree(&path));
+}

@@ -1,0 +1,133 @@
+//! One run of a container: its helper and those who wait for its end.
+
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bulkhead_runtime_control::{
+    Connection, ControlError, DescriptorPurpose, ExitStatus, Failure, FailureCode, Reply, Request,
+};
+use bulkhead_state::ExitRecord;
+use tokio::sync::{oneshot, watch};
+
+use super::identity::HelperProcess;
+use super::signals;
+
+/// A helper answers within milliseconds; one that does not is stopped or stuck (F10).
+const REPLY_LIMIT: Duration = Duration::from_secs(5);
+/// From the death of the first process to that of the VM, its disk synced.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(3);
+
+/// A run under way. Shared by the actor and by requests.
+#[derive(Debug)]
+pub(crate) struct Run {
+    connection: Connection,
+    process: HelperProcess,
+    end: watch::Receiver<Option<ExitRecord>>,
+    next_process: AtomicU32,
+    waiting: Mutex<HashMap<u32, oneshot::Sender<ExitStatus>>>,
+}
+
+impl Run {
+    /// `first_process` is the lowest number that no process of this run has had.
+    pub(crate) fn new(
+        connection: Connection,
+        process: HelperProcess,
+        end: watch::Receiver<Option<ExitRecord>>,
+        first_process: u32,
+    ) -> Self {
+        let next_process = AtomicU32::new(first_process);
+        Self { connection, process, end, next_process, waiting: Mutex::default() }
+    }
+
+    /// Asks the helper; a silent one is a timeout failure.
+    pub(crate) async fn request(
+        &self,
+        request: Request,
+        descriptors: &[(DescriptorPurpose, BorrowedFd<'_>)],
+        limit: Duration,
+    ) -> Result<Reply, ControlError> {
+        match tokio::time::timeout(limit, self.connection.request(request, descriptors)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ControlError::Refused(Failure {
+                code: FailureCode::Timeout,
+                message: format!("the runtime helper did not answer within {} s", limit.as_secs()),
+            })),
+        }
+    }
+
+    /// A small request.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Reply, ControlError> {
+        self.request(request, &[], REPLY_LIMIT).await
+    }
+
+    /// How the run ended, once it has; after an `auto_remove` container was removed.
+    pub(crate) async fn ended(&self) -> ExitRecord {
+        let mut end = self.end.clone();
+        let outcome = end.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+        outcome.unwrap_or_else(|| lost_exit("the service ended"))
+    }
+
+    pub(crate) async fn ends_within(&self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.ended()).await.is_ok()
+    }
+
+    /// Ends it by all means, the gentlest first; false when even SIGKILL to the helper did not help.
+    pub(crate) async fn end(&self, sync_disk: bool) -> bool {
+        if sync_disk
+            && self.ask(Request::Signal { number: 0, signal: signals::KILL }).await.is_ok()
+            && self.ends_within(POWER_OFF_LIMIT).await
+        {
+            return true;
+        }
+        if self.request(Request::Kill, &[], POWER_OFF_LIMIT).await.is_ok()
+            && self.ends_within(POWER_OFF_LIMIT).await
+        {
+            return true;
+        }
+        self.process.kill();
+        self.ends_within(REPLY_LIMIT).await
+    }
+
+    /// The helper is of no use any more: makes sure that it, and with it the VM, is gone.
+    pub(crate) async fn reap_helper(&self) {
+        self.process.kill();
+        if !self.process.wait(REPLY_LIMIT).await {
+            tracing::error!(pid = self.process.identity.pid, "runtime helper does not die");
+        }
+    }
+
+    /// Number of a further process and its end.
+    pub(crate) fn expect_process(&self) -> (u32, oneshot::Receiver<ExitStatus>) {
+        let number = self.next_process.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sender);
+        (number, receiver)
+    }
+
+    /// A further process ended, or never started.
+    pub(crate) fn process_ended(&self, number: u32, status: Option<ExitStatus>) {
+        let sender = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        if let (Some(sender), Some(status)) = (sender, status) {
+            // Detached: nobody waits.
+            drop(sender.send(status));
+        }
+    }
+
+    /// The VM is gone, and with it every further process.
+    pub(crate) fn forget_processes(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// The exit of a container whose helper can tell nothing any more.
+pub(crate) fn lost_exit(reason: &str) -> ExitRecord {
+    ExitRecord {
+        exit_code: 137,
+        finished_date: crate::date::now(),
+        oom_killed: false,
+        reason: Some(reason.to_owned()),
+    }
+}

@@ -1,0 +1,29 @@
+//! Containers as `list` and `inspect` show them.
+
+use bulkhead_api::container::{ContainerSnapshot, ContainerStatus};
+
+use super::registry::Container;
+
+impl Container {
+    pub(crate) fn snapshot(&self) -> ContainerSnapshot {
+        let status = self.status();
+        let record = status.record;
+        let (networks, machine) = record.run.map_or_else(Default::default, |run| (run.networks, run.machine));
+        let exit = record.exit;
+        ContainerSnapshot {
+            id: self.id.clone(),
+            configuration: (*self.configuration).clone(),
+            status: ContainerStatus {
+                state: status.phase.shown(),
+                networks,
+                started_date: record.started_date,
+                exit_code: exit.as_ref().map(|exit| exit.exit_code),
+                finished_date: exit.as_ref().map(|exit| exit.finished_date.clone()),
+                oom_killed: exit.as_ref().is_some_and(|exit| exit.oom_killed),
+                restart_count: record.restart_count,
+                reason: exit.and_then(|exit| exit.reason),
+                machine,
+            },
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What the runtime helper is told.
+
+use bulkhead_api::container::{ContainerConfiguration, Mount, MountKind, NetworkStatus};
+use bulkhead_api::error::ApiError;
+use bulkhead_image_store::ResolvedImage;
+use bulkhead_network_control::Lease;
+use bulkhead_runtime_control::{
+    DnsSettings, ImageLayer, LogLimits, MountSpecification, NetworkAttachment, ProcessSpecification,
+    RuntimeSpecification, VmmSpecification,
+};
+
+use super::{capabilities, identifier, paths, resource_limits};
+use crate::machine::Machines;
+use crate::network::Interface;
+use crate::service::Service;
+
+/// Everything about one start beyond the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    pub(super) stdin: bool,
+    pub(super) terminal_size: Option<(u16, u16)>,
+}
+
+pub(super) fn build(
+    service: &Service,
+    configuration: &ContainerConfiguration,
+    image: &ResolvedImage,
+    interfaces: &[Interface],
+    start: Start,
+) -> Result<RuntimeSpecification, ApiError> {
+    let directories = service.directories.container(&configuration.id);
+    let resources = &configuration.resources;
+    Ok(RuntimeSpecification {
+        container_id: configuration.id.clone(),
+        writable_disk: directories.writable_disk(),
+        durable_directory: directories.durable,
+        runtime_directory: directories.runtime,
+        vmm: machine(service, configuration),
+        layers: image
+            .layers
+            .iter()
+            .map(|layer| ImageLayer { path: layer.path.clone(), length_bytes: layer.length_bytes })
+            .collect(),
+        read_only: configuration.read_only,
+        hostname: identifier::hostname(&configuration.id).to_owned(),
+        networks: interfaces.iter().enumerate().map(|(index, one)| attachment(index, &one.lease)).collect(),
+        dns: dns(configuration, interfaces),
+        extra_hosts: Vec::new(),
+        mounts: configuration.mounts.iter().map(mount).collect(),
+        masked_paths: configuration.masked_paths.clone().unwrap_or_else(paths::default_masked),
+        readonly_paths: configuration.readonly_paths.clone().unwrap_or_else(paths::default_read_only),
+        sysctls: configuration.sysctls.clone(),
+        container_memory_bytes: resources.memory_in_bytes,
+        container_cpu_percent: u64::from(resources.cpus) * 100,
+        container_pids: 0,
+        shm_size_bytes: configuration.shm_size.unwrap_or(0),
+        init: configuration.use_init,
+        process: process(configuration, start)?,
+        log_limits: LogLimits::default(),
+        discard_disk: configuration.auto_remove,
+    })
+}
+
+fn machine(service: &Service, configuration: &ContainerConfiguration) -> VmmSpecification {
+    let machines = &service.machines;
+    let resources = &configuration.resources;
+    VmmSpecification {
+        kind: machines.kind,
+        kernel: configuration.kernel.as_ref().map_or_else(|| machines.kernel.clone(), Into::into),
+        initial_ramdisk: machines.initial_ramdisk.clone(),
+        memory_bytes: Machines::memory_bytes(resources.memory_in_bytes),
+        cpus: machines.cpus(resources.cpus.saturating_add(resources.cpu_overhead)),
+        kernel_arguments: configuration.kernel_arguments.clone(),
+    }
+}
+
+fn process(configuration: &ContainerConfiguration, start: Start) -> Result<ProcessSpecification, ApiError> {
+    let process = &configuration.init_process;
+    let mut arguments = Vec::with_capacity(1 + process.arguments.len());
+    arguments.push(process.executable.clone());
+    arguments.extend_from_slice(&process.arguments);
+    Ok(ProcessSpecification {
+        arguments,
+        environment: process.environment.clone(),
+        working_directory: process.working_directory.clone(),
+        user: process.user.specification(),
+        supplementary_group_ids: process.supplemental_groups.clone(),
+        terminal: process.terminal,
+        terminal_size: start.terminal_size,
+        stdin: start.stdin,
+        capabilities: capabilities::mask(&configuration.cap_add, &configuration.cap_drop)?,
+        resource_limits: resource_limits::convert(&process.rlimits)?,
+        no_new_privileges: false,
+    })
+}
+
+fn mount(mount: &Mount) -> MountSpecification {
+    let kind = match mount.kind {
+        MountKind::Tmpfs {} => "tmpfs",
+        MountKind::Virtiofs {} => "virtiofs",
+    };
+    let source = if mount.source.is_empty() { kind } else { &mount.source };
+    MountSpecification {
+        kind: kind.to_owned(),
+        source: source.to_owned(),
+        destination: mount.destination.clone(),
+        options: mount.options.clone(),
+    }
+}
+
+fn attachment(index: usize, lease: &Lease) -> NetworkAttachment {
+    let ipv4_gateway = (!lease.internal).then(|| lease.ipv4_gateway.to_string());
+    let ipv6_gateway = lease.ipv6_gateway.filter(|_| !lease.internal).map(|gateway| gateway.to_string());
+    // The first interface leads outside; a second default route would make replies wander.
+    let leads_outside = index == 0;
+    NetworkAttachment {
+        interface: format!("eth{index}"),
+        mac_address: lease.mac_address.clone(),
+        addresses: std::iter::once(lease.ipv4_address.clone()).chain(lease.ipv6_address.clone()).collect(),
+        ipv4_gateway: ipv4_gateway.filter(|_| leads_outside),
+        ipv6_gateway: ipv6_gateway.filter(|_| leads_outside),
+        mtu: lease.mtu,
+    }
+}
+
+/// Without name servers of its own a container asks the gateway of its first network.
+fn dns(configuration: &ContainerConfiguration, interfaces: &[Interface]) -> Option<DnsSettings> {
+    let wanted = configuration.dns.as_ref()?;
+    let mut nameservers = wanted.nameservers.clone();
+    if nameservers.is_empty() {
+        nameservers.extend(interfaces.first().map(|first| first.lease.ipv4_gateway.to_string()));
+    }
+    if nameservers.is_empty() {
+        return None;
+    }
+    Some(DnsSettings {
+        nameservers,
+        domain: wanted.domain.clone(),
+        search_domains: wanted.search_domains.clone(),
+        options: wanted.options.clone(),
+    })
+}
+
+/// The interface as `inspect` shows it.
+pub(super) fn network_status(hostname: &str, lease: &Lease) -> NetworkStatus {
+    NetworkStatus {
+        network: lease.network.clone(),
+        hostname: hostname.to_owned(),
+        ipv4_address: lease.ipv4_address.clone(),
+        ipv4_gateway: lease.ipv4_gateway.to_string(),
+        ipv6_address: lease.ipv6_address.clone(),
+        mac_address: Some(lease.mac_address.clone()),
+        mtu: Some(lease.mtu),
+    }
+}

@@ -1,0 +1,110 @@
+//! Containers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, Path, State};
+use axum::response::Response;
+use bulkhead_api::container::{ContainerSnapshot, ContainerState};
+use bulkhead_api::request::{CreateRequest, RunRequest, SignalRequest, StartRequest, StopRequest};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::body::{JsonBody, Parameters};
+use super::events::respond;
+use super::listener::PassedDescriptors;
+use super::problem::Problem;
+use crate::container::{create, run};
+use crate::service::Service;
+
+/// `?all=bool`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ListQuery {
+    all: bool,
+}
+
+/// `?force=bool`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct DeleteQuery {
+    force: bool,
+}
+
+pub(super) async fn list(
+    State(service): State<Arc<Service>>,
+    Parameters(query): Parameters<ListQuery>,
+) -> Json<Vec<ContainerSnapshot>> {
+    let snapshots = service.containers.all().into_iter().map(|container| container.snapshot());
+    Json(snapshots.filter(|one| query.all || one.status.state != ContainerState::Stopped).collect())
+}
+
+pub(super) async fn inspect(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Json<ContainerSnapshot>, Problem> {
+    Ok(Json(service.containers.find(&id)?.snapshot()))
+}
+
+pub(super) async fn create(
+    State(service): State<Arc<Service>>,
+    JsonBody(request): JsonBody<CreateRequest>,
+) -> Response {
+    respond(|sink| async move {
+        tokio::select! {
+            outcome = create::create(&service, request, &sink) => outcome,
+            () = sink.closed() => Ok(()),
+        }
+    })
+    .await
+}
+
+pub(super) async fn run(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(descriptors): ConnectInfo<PassedDescriptors>,
+    JsonBody(request): JsonBody<RunRequest>,
+) -> Response {
+    let descriptors = descriptors.take();
+    respond(|sink| async move { run::run(&service, request, descriptors, &sink).await }).await
+}
+
+pub(super) async fn start(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(descriptors): ConnectInfo<PassedDescriptors>,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<StartRequest>,
+) -> Response {
+    let descriptors = descriptors.take();
+    respond(|sink| async move {
+        let container = service.containers.find(&id)?;
+        run::start(&container, request, descriptors, &sink).await
+    })
+    .await
+}
+
+pub(super) async fn stop(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<StopRequest>,
+) -> Result<StatusCode, Problem> {
+    service.containers.find(&id)?.stop(&request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn kill(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<SignalRequest>,
+) -> Result<StatusCode, Problem> {
+    service.containers.find(&id)?.kill(&request.signal).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn delete(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    Parameters(query): Parameters<DeleteQuery>,
+) -> Result<StatusCode, Problem> {
+    service.containers.find(&id)?.delete(query.force).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

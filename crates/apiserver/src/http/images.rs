@@ -1,0 +1,86 @@
+//! Images.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{ConnectInfo, State};
+use axum::response::Response;
+use bulkhead_api::event::StreamEvent;
+use bulkhead_api::image::ImageResource;
+use bulkhead_api::request::{LoadRequest, PullRequest, TagRequest};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::body::{JsonBody, Parameters};
+use super::events::respond;
+use super::listener::PassedDescriptors;
+use super::problem::Problem;
+use crate::error::invalid;
+use crate::service::Service;
+
+/// `?reference=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReferenceQuery {
+    reference: String,
+}
+
+pub(super) async fn list(State(service): State<Arc<Service>>) -> Result<Json<Vec<ImageResource>>, Problem> {
+    Ok(Json(service.images.list().await?))
+}
+
+pub(super) async fn inspect(
+    State(service): State<Arc<Service>>,
+    Parameters(query): Parameters<ReferenceQuery>,
+) -> Result<Json<ImageResource>, Problem> {
+    Ok(Json(service.images.inspect(&query.reference).await?))
+}
+
+pub(super) async fn delete(
+    State(service): State<Arc<Service>>,
+    Parameters(query): Parameters<ReferenceQuery>,
+) -> Result<StatusCode, Problem> {
+    crate::image::delete::delete(&service, &query.reference).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn pull(
+    State(service): State<Arc<Service>>,
+    JsonBody(request): JsonBody<PullRequest>,
+) -> Response {
+    respond(|sink| async move {
+        tokio::select! {
+            pulled = service.images.pull(&request, &sink) => {
+                sink.send(StreamEvent::Finished { references: vec![pulled?] }).await;
+            }
+            () = sink.closed() => {}
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn load(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(descriptors): ConnectInfo<PassedDescriptors>,
+    JsonBody(request): JsonBody<LoadRequest>,
+) -> Response {
+    let mut descriptors = descriptors.take();
+    respond(|sink| async move {
+        let (Some(archive), true) = (descriptors.pop(), descriptors.is_empty()) else {
+            return Err(invalid("the request needs exactly one descriptor: the archive"));
+        };
+        let references = service.images.load(&request, archive, &sink).await?;
+        sink.send(StreamEvent::Finished { references }).await;
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn tag(
+    State(service): State<Arc<Service>>,
+    JsonBody(request): JsonBody<TagRequest>,
+) -> Result<StatusCode, Problem> {
+    service.images.tag(&request.source, &request.target).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,93 @@
+//! The Unix socket: who may connect, and the descriptors that come with requests.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
+use bulkhead_descriptor_passing::stream::{DescriptorQueue, DescriptorStream};
+use tokio::net::UnixListener;
+
+/// Connections that wait for `accept`; fifty starts at once must not be refused.
+const BACKLOG: i32 = 1024;
+/// When descriptors have run out, others must end before accepting makes sense.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections of this user and of root.
+#[derive(Debug)]
+pub(crate) struct ApiListener(UnixListener);
+
+/// Descriptors that came with a connection's requests.
+#[derive(Clone, Debug)]
+pub(crate) struct PassedDescriptors(DescriptorQueue);
+
+impl PassedDescriptors {
+    pub(crate) fn take(&self) -> Vec<OwnedFd> {
+        self.0.take()
+    }
+}
+
+/// Replaces a socket that an earlier daemon left: the lock is held, so nobody serves it.
+pub(crate) fn bind(path: &Path) -> anyhow::Result<ApiListener> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot replace '{}'", path.display()));
+        }
+        _ => {}
+    }
+    let bound = || -> io::Result<UnixListener> {
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+        // Before listen(2): nobody can connect with other permissions in between.
+        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        UnixListener::from_std(socket.into())
+    };
+    bound().map(ApiListener).with_context(|| format!("cannot listen on '{}'", path.display()))
+}
+
+impl Listener for ApiListener {
+    type Io = DescriptorStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (DescriptorStream, ()) {
+        loop {
+            let stream = match self.0.accept().await {
+                Ok((socket, _)) => DescriptorStream::new(socket, Vec::new()),
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    continue;
+                }
+            };
+            // The mode of the socket says the same; not every file system honours it (unix(7)).
+            let own = rustix::process::geteuid().as_raw();
+            match stream.peer_credentials() {
+                Ok(peer) if peer.uid() == own || peer.uid() == 0 => return (stream, ()),
+                Ok(peer) => tracing::warn!(uid = peer.uid(), "refused a connection of another user"),
+                Err(error) => tracing::warn!("cannot tell who connects: {error}"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Connected<IncomingStream<'_, ApiListener>> for PassedDescriptors {
+    fn connect_info(stream: IncomingStream<'_, ApiListener>) -> Self {
+        Self(stream.io().received())
+    }
+}

@@ -1,0 +1,47 @@
+//! Which handler serves which path.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use bulkhead_api::error::{ApiError, ErrorCode};
+use bulkhead_api::route;
+
+use super::problem::Problem;
+use super::{containers, images, logs, processes, system};
+use crate::service::Service;
+
+/// As much as a helper takes in one frame: arguments and environment of a process.
+const MAXIMUM_BODY_BYTES: usize = 4 << 20;
+
+pub(super) fn routes(service: Arc<Service>) -> Router {
+    Router::new()
+        .route(route::STATUS, get(system::status))
+        .route(route::SHUTDOWN, post(system::shut_down))
+        .route(route::NETWORKS, get(system::networks))
+        .route(route::CONTAINERS, get(containers::list).post(containers::create))
+        .route(route::RUN, post(containers::run))
+        .route(route::CONTAINER, get(containers::inspect).delete(containers::delete))
+        .route(route::START, post(containers::start))
+        .route(route::STOP, post(containers::stop))
+        .route(route::KILL, post(containers::kill))
+        .route(route::LOGS, get(logs::logs))
+        .route(route::EXEC, post(processes::exec))
+        .route(route::SIGNAL, post(processes::signal))
+        .route(route::RESIZE, post(processes::resize))
+        .route(route::IMAGES, get(images::list))
+        .route(route::IMAGE, get(images::inspect).delete(images::delete))
+        .route(route::IMAGE_PULL, post(images::pull))
+        .route(route::IMAGE_LOAD, post(images::load))
+        .route(route::IMAGE_TAG, post(images::tag))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .layer(DefaultBodyLimit::max(MAXIMUM_BODY_BYTES))
+        .with_state(service)
+}
+
+async fn unknown(method: http::Method, uri: http::Uri) -> Problem {
+    let path = uri.path().escape_default();
+    Problem(ApiError::new(ErrorCode::NotFound, format!("there is no {method} {path}")))
+}

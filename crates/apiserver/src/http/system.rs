@@ -1,0 +1,51 @@
+//! The service itself.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use bulkhead_api::network::NetworkResource;
+use bulkhead_api::request::StopRequest;
+use bulkhead_api::system::SystemStatus;
+use http::StatusCode;
+use tokio::task::JoinSet;
+
+use super::problem::Problem;
+use crate::service::Service;
+
+pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemStatus> {
+    let directories = &service.directories;
+    Json(SystemStatus {
+        status: "running".to_owned(),
+        app_root: directories.app_root.display().to_string(),
+        install_root: directories.install_root.display().to_string(),
+        log_root: Some(directories.log_root.display().to_string()),
+        api_server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        api_server_commit: option_env!("BULKHEAD_COMMIT").unwrap_or("unknown").to_owned(),
+        api_server_build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+        api_server_app_name: "container-apiserver".to_owned(),
+        machine: Some(service.machines.support.clone()),
+    })
+}
+
+pub(super) async fn networks(
+    State(service): State<Arc<Service>>,
+) -> Result<Json<Vec<NetworkResource>>, Problem> {
+    Ok(Json(service.networks.list().await?))
+}
+
+/// Stops every container at once, then the network, then this process.
+pub(super) async fn shut_down(State(service): State<Arc<Service>>) -> Result<StatusCode, Problem> {
+    let mut tasks = JoinSet::new();
+    for container in service.containers.all() {
+        tasks.spawn(async move {
+            if let Err(error) = container.stop(&StopRequest::default()).await {
+                tracing::error!(id = container.id, "cannot stop container: {error}");
+            }
+        });
+    }
+    while tasks.join_next().await.is_some() {}
+    service.networks.shut_down().await;
+    service.ending.cancel();
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,232 @@
+//! Images by name, over the content of the image store.
+
+mod collect;
+mod convert;
+pub(crate) mod delete;
+mod list;
+mod load;
+mod progress;
+mod pull;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::Context;
+use bulkhead_api::container::{ContainerConfiguration, Descriptor};
+use bulkhead_api::error::{ApiError, ErrorCode};
+use bulkhead_image_store::{Lease, Limits, ResolvedImage, Store, StoreError};
+use bulkhead_oci::{Digest, Platform, Reference};
+use bulkhead_paths::Directories;
+use bulkhead_registry::RegistryError;
+use bulkhead_state::{Change, ImageRecord};
+
+use crate::date;
+use crate::error::{FULL_DISK_HINT, failed, invalid, not_found};
+use crate::records::Records;
+use crate::settings::Settings;
+
+/// All images.
+#[derive(Debug)]
+pub(crate) struct Images {
+    store: Store,
+    names: RwLock<BTreeMap<String, ImageRecord>>,
+    records: Arc<Records>,
+    default_registry: String,
+    local_domain: Option<String>,
+    collector: Arc<collect::Collector>,
+}
+
+/// An image that a container can be made of.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) reference: String,
+    pub(crate) descriptor: Descriptor,
+    pub(crate) image: Arc<ResolvedImage>,
+    /// Keeps its content until the container does.
+    _lease: Lease,
+}
+
+impl Images {
+    pub(crate) fn open(
+        directories: &Directories,
+        settings: &Settings,
+        records: Arc<Records>,
+        names: Vec<ImageRecord>,
+    ) -> anyhow::Result<Self> {
+        let store =
+            Store::open(&directories.images(), Limits::default()).context("cannot open the image store")?;
+        Ok(Self {
+            store,
+            names: RwLock::new(names.into_iter().map(|record| (record.reference.clone(), record)).collect()),
+            records,
+            default_registry: settings.registry_domain.clone(),
+            local_domain: settings.local_domain.clone(),
+            collector: Arc::default(),
+        })
+    }
+
+    /// A reference as the user wrote it.
+    pub(crate) fn parse(&self, text: &str) -> Result<Reference, ApiError> {
+        Reference::parse_with_default_registry(text, &self.default_registry).map_err(|error| {
+            let shown: String = text.chars().take(200).flat_map(char::escape_default).collect();
+            ApiError::caused_by(
+                ErrorCode::InvalidArgument,
+                format!("'{shown}' is not an image reference"),
+                &error,
+            )
+        })
+    }
+
+    /// The image if it is here, for the wanted platform.
+    pub(crate) fn find(&self, text: &str, platform: Option<&str>) -> Result<Option<Found>, ApiError> {
+        let reference = self.parse(text)?;
+        let platform = parse_platform(platform)?;
+        let Some(record) = self.record(&reference) else { return Ok(None) };
+        let digest = digest_of(&record.descriptor)?;
+        let lease = self.store.lease(std::slice::from_ref(&digest));
+        match self.store.image(&digest, &platform) {
+            Ok(image) => Ok(Some(Found {
+                reference: record.reference,
+                descriptor: record.descriptor,
+                image,
+                _lease: lease,
+            })),
+            // Pulled for another platform, or partly lost: pulling it mends both.
+            Err(
+                StoreError::NoMatchingPlatform { .. }
+                | StoreError::MissingBlob { .. }
+                | StoreError::DamagedLayer { .. },
+            ) => Ok(None),
+            Err(error) => Err(from_store(&reference.to_string(), &error)),
+        }
+    }
+
+    /// The image that a container was created from, whatever its name means today.
+    pub(crate) fn of_container(
+        &self,
+        configuration: &ContainerConfiguration,
+    ) -> Result<Arc<ResolvedImage>, ApiError> {
+        let image = &configuration.image;
+        let digest = digest_of(&image.descriptor)?;
+        let platform = Platform {
+            os: configuration.platform.os.clone(),
+            architecture: configuration.platform.architecture.clone(),
+            variant: configuration.platform.variant.clone(),
+            os_version: None,
+        };
+        self.store.image(&digest, &platform).map_err(|error| from_store(&image.reference, &error))
+    }
+
+    /// The entry of a name; a digest also finds an image that has it under a tag.
+    fn record(&self, reference: &Reference) -> Option<ImageRecord> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = names.get(&reference.to_string()) {
+            return Some(record.clone());
+        }
+        let wanted = reference.digest()?.to_string();
+        let name = reference.name();
+        let same = |record: &&ImageRecord| {
+            record.descriptor.digest == wanted
+                && record.reference.strip_prefix(&name).is_some_and(|rest| rest.starts_with([':', '@']))
+        };
+        names.values().find(same).cloned()
+    }
+
+    fn existing(&self, text: &str) -> Result<ImageRecord, ApiError> {
+        let reference = self.parse(text)?;
+        self.record(&reference).ok_or_else(|| not_found(format!("image '{reference}' not found")))
+    }
+
+    fn all(&self) -> Vec<ImageRecord> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Gives content a name, durably.
+    async fn name(&self, reference: String, descriptor: Descriptor) -> Result<(), ApiError> {
+        let committed = {
+            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+            let creation_date = match names.get(&reference) {
+                Some(known) if known.descriptor.digest == descriptor.digest => known.creation_date.clone(),
+                _ => date::now(),
+            };
+            let record = ImageRecord { reference: reference.clone(), descriptor, creation_date };
+            names.insert(reference, record.clone());
+            // Submitted under the lock: memory and database see renames in the same order.
+            self.records.submit(Change::PutImage(Box::new(record)))
+        };
+        committed.wait().await
+    }
+
+    /// Gives an image a further name.
+    pub(crate) async fn tag(&self, source: &str, target: &str) -> Result<(), ApiError> {
+        let record = self.existing(source)?;
+        let target = self.parse(target)?;
+        if target.digest().is_some() {
+            return Err(invalid(format!("'{target}' is not a name that can be given: it contains a digest")));
+        }
+        self.name(target.to_string(), record.descriptor).await
+    }
+}
+
+fn parse_platform(text: Option<&str>) -> Result<Platform, ApiError> {
+    match text {
+        None => Ok(Platform::host()),
+        Some(text) => text.parse().map_err(|error| {
+            ApiError::caused_by(ErrorCode::InvalidArgument, "the platform cannot be understood", &error)
+        }),
+    }
+}
+
+fn digest_of(descriptor: &Descriptor) -> Result<Digest, ApiError> {
+    descriptor.digest.parse().map_err(|error| failed("an image record is damaged", &error))
+}
+
+/// What the store could not do with an image.
+fn from_store(reference: &str, error: &StoreError) -> ApiError {
+    let caused_by = |code, message| ApiError::caused_by(code, message, error);
+    match error {
+        StoreError::Registry { source, .. } => from_registry(reference, source),
+        StoreError::NoMatchingPlatform { .. } => {
+            caused_by(ErrorCode::NotFound, format!("image '{reference}' cannot be used"))
+        }
+        StoreError::Cancelled => {
+            ApiError::new(ErrorCode::Cancelled, format!("the work on image '{reference}' was cancelled"))
+        }
+        StoreError::DigestMismatch { .. }
+        | StoreError::SizeMismatch { .. }
+        | StoreError::MissingBlob { .. }
+        | StoreError::DamagedLayer { .. } => {
+            caused_by(ErrorCode::InternalError, format!("image '{reference}' is damaged"))
+                .with_hint(format!("Pull it again: container image pull {reference}"))
+        }
+        StoreError::NoSpace { .. } => {
+            caused_by(ErrorCode::InternalError, format!("image '{reference}' does not fit"))
+                .with_hint(FULL_DISK_HINT)
+        }
+        _ => failed(format!("image '{reference}' cannot be used"), error),
+    }
+}
+
+fn from_registry(reference: &str, error: &RegistryError) -> ApiError {
+    let (code, message) = match error {
+        RegistryError::NotFound { .. } => (ErrorCode::NotFound, format!("image '{reference}' not found")),
+        // Registries say so of repositories that do not exist, too.
+        RegistryError::Unauthorized { .. } => {
+            (ErrorCode::NotFound, format!("image '{reference}' does not exist or needs a login"))
+        }
+        RegistryError::Unreachable { .. } | RegistryError::Stalled { .. } => {
+            (ErrorCode::Timeout, format!("image '{reference}' cannot be pulled"))
+        }
+        _ => (ErrorCode::InternalError, format!("image '{reference}' cannot be pulled")),
+    };
+    let error = ApiError::caused_by(code, message, error);
+    match code {
+        ErrorCode::NotFound => error.with_hint(
+            "Check the name and tag; images that were built or loaded here are shown by `container image list`.",
+        ),
+        ErrorCode::Timeout => error.with_hint(
+            "Check the network, or load the image from a file: container image load -i FILE",
+        ),
+        _ => error,
+    }
+}

@@ -1,0 +1,53 @@
+//! Garbage collection, after deletions, in the background.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bulkhead_oci::Digest;
+
+use crate::error::failed;
+use crate::service::Service;
+
+/// Keeps collections from running beside each other.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    /// Somebody asked since the last collection began.
+    wanted: AtomicBool,
+    running: tokio::sync::Mutex<()>,
+}
+
+/// Collects soon; requests that come in a row share one collection.
+pub(super) fn later(service: &Arc<Service>) {
+    let service = Arc::clone(service);
+    let collector = Arc::clone(&service.images.collector);
+    if collector.wanted.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    tokio::spawn(async move {
+        let _alone = collector.running.lock().await;
+        collector.wanted.store(false, Ordering::Release);
+        let outcome =
+            tokio::task::spawn_blocking(move || service.images.store.remove_unreferenced(|| roots(&service)))
+                .await;
+        match outcome {
+            Ok(Ok(collected)) => tracing::info!(
+                blobs = collected.blobs.len(),
+                freed_bytes = collected.freed_bytes,
+                "collected unused image content"
+            ),
+            Ok(Err(error)) => tracing::warn!("{}", failed("cannot collect unused image content", &error)),
+            Err(error) => tracing::warn!("{}", failed("cannot collect unused image content", &error)),
+        }
+    });
+}
+
+/// What names and containers lead to.
+fn roots(service: &Service) -> Vec<Digest> {
+    let named = service.images.all().into_iter().map(|record| record.descriptor);
+    let used = service
+        .containers
+        .all()
+        .into_iter()
+        .map(|container| container.configuration.image.descriptor.clone());
+    named.chain(used).filter_map(|descriptor| descriptor.digest.parse().ok()).collect()
+}

@@ -1,0 +1,49 @@
+//! `image list` and `image inspect`.
+
+use bulkhead_api::error::ApiError;
+use bulkhead_api::image::{ImageEntry, ImageResource};
+use bulkhead_image_store::Store;
+use bulkhead_state::ImageRecord;
+
+use super::{Images, convert, digest_of, from_store};
+use crate::error::failed;
+
+impl Images {
+    /// All images, by name. One that is damaged is left out and logged.
+    pub(crate) async fn list(&self) -> Result<Vec<ImageResource>, ApiError> {
+        let (store, records) = (self.store.clone(), self.all());
+        let read = move || {
+            records
+                .into_iter()
+                .filter_map(|record| {
+                    let reference = record.reference.clone();
+                    resource(&store, record)
+                        .inspect_err(|error| tracing::warn!(reference, "image left out of the list: {error}"))
+                        .ok()
+                })
+                .collect()
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|error| failed("cannot list images", &error))
+    }
+
+    pub(crate) async fn inspect(&self, reference: &str) -> Result<ImageResource, ApiError> {
+        let (store, record) = (self.store.clone(), self.existing(reference)?);
+        tokio::task::spawn_blocking(move || resource(&store, record))
+            .await
+            .map_err(|error| failed("cannot inspect an image", &error))?
+    }
+}
+
+fn resource(store: &Store, record: ImageRecord) -> Result<ImageResource, ApiError> {
+    let digest = digest_of(&record.descriptor)?;
+    let variants = store.variants(&digest).map_err(|error| from_store(&record.reference, &error))?;
+    Ok(ImageResource {
+        id: digest.hex(),
+        configuration: ImageEntry {
+            creation_date: record.creation_date,
+            name: record.reference,
+            descriptor: record.descriptor,
+        },
+        variants: variants.into_iter().map(convert::variant).collect(),
+    })
+}

@@ -1,0 +1,213 @@
+//! Reads the files one after the other and turns them into frames.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::line::{Stream, frame, parse};
+use super::tail;
+
+const BLOCK_BYTES: usize = 64 * 1024;
+/// A "line" that never ends is no line of ours: what a helper writes is far shorter.
+const LONGEST_LINE_BYTES: usize = 1 << 20;
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Lines with a prefix.
+    Lines,
+    /// Bytes of a console; shown as stdout.
+    Raw,
+}
+
+/// Position in a log and its rotated part.
+#[derive(Debug)]
+pub(super) struct Reader {
+    path: PathBuf,
+    format: Format,
+    files: VecDeque<File>,
+    /// Begin of a line whose end was not written yet.
+    partial: Vec<u8>,
+}
+
+impl Reader {
+    /// Opens the log at its beginning or where its last `tail` lines begin. A log that is not there
+    /// yet is empty.
+    pub(super) fn open(path: &Path, format: Format, tail: Option<usize>) -> io::Result<Self> {
+        let mut rotated = path.as_os_str().to_owned();
+        rotated.push(".1");
+        let mut files = VecDeque::new();
+        for path in [Path::new(&rotated), path] {
+            files.extend(open_if_there(path)?);
+        }
+        if let Some(wanted) = tail {
+            skip_to_tail(&mut files, format, wanted)?;
+        }
+        Ok(Self { path: path.to_owned(), format, files, partial: Vec::new() })
+    }
+
+    /// Next frames, about 64 KiB; empty when all that was written has been read.
+    pub(super) fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut block = vec![0; BLOCK_BYTES];
+        loop {
+            let Some(file) = self.files.front_mut() else {
+                // Not there when we began.
+                match open_if_there(&self.path)? {
+                    Some(file) => self.files.push_back(file),
+                    None => return Ok(Vec::new()),
+                }
+                continue;
+            };
+            let count = file.read(&mut block)?;
+            if count > 0 {
+                let output = self.frames(&block[..count]);
+                if output.is_empty() {
+                    continue;
+                }
+                return Ok(output);
+            }
+            if self.files.len() > 1 {
+                self.files.pop_front();
+            } else if !self.rotate()? {
+                return Ok(Vec::new());
+            }
+        }
+    }
+
+    /// Goes on with the new file when the one just read to its end was renamed.
+    fn rotate(&mut self) -> io::Result<bool> {
+        let (Some(current), Some(newest)) = (self.files.front(), open_if_there(&self.path)?) else {
+            return Ok(false);
+        };
+        let (known, found) = (current.metadata()?, newest.metadata()?);
+        if (known.dev(), known.ino()) == (found.dev(), found.ino()) {
+            return Ok(false);
+        }
+        // What was written between our last read and the rename is still in the old one.
+        self.files.push_back(newest);
+        Ok(true)
+    }
+
+    fn frames(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut output = Vec::with_capacity(bytes.len() + 64);
+        if self.format == Format::Raw {
+            frame(Stream::Stdout, [bytes, b""], &mut output);
+            return output;
+        }
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if self.partial.len() + piece.len() > LONGEST_LINE_BYTES {
+                self.partial.clear();
+                continue;
+            }
+            if piece.last() != Some(&b'\n') {
+                self.partial.extend_from_slice(piece);
+                continue;
+            }
+            self.partial.extend_from_slice(&piece[..piece.len() - 1]);
+            if let Some(line) = parse(&self.partial) {
+                let end: &[u8] = if line.complete { b"\n" } else { b"" };
+                frame(line.stream, [line.content, end], &mut output);
+            }
+            self.partial.clear();
+        }
+        output
+    }
+}
+
+/// Drops and seeks files so that reading begins with the last `wanted` lines.
+fn skip_to_tail(files: &mut VecDeque<File>, format: Format, wanted: usize) -> io::Result<()> {
+    let mut missing = wanted;
+    for index in (0..files.len()).rev() {
+        let file = &mut files[index];
+        let (start, found) = tail::start_of_last_lines(file, format, missing)?;
+        file.seek(SeekFrom::Start(start))?;
+        missing -= found;
+        if missing == 0 {
+            files.drain(..index);
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
+    use super::*;
+
+    fn append(path: &Path, text: &str) {
+        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Contents of all frames so far.
+    fn drain(reader: &mut Reader) -> String {
+        let mut text = Vec::new();
+        loop {
+            let mut frames = &reader.read().unwrap()[..];
+            if frames.is_empty() {
+                return String::from_utf8(text).unwrap();
+            }
+            while !frames.is_empty() {
+                let length = u32::from_be_bytes(frames[4..8].try_into().unwrap()) as usize;
+                text.extend_from_slice(&frames[8..8 + length]);
+                frames = &frames[8 + length..];
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_of_lines_are_joined_and_broken_lines_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stdio.log");
+        append(&path, "d stdout P one \nbroken\nd stdout F two\nd stderr F \nd stdout F thr");
+        let mut reader = Reader::open(&path, Format::Lines, None).unwrap();
+        assert_eq!(drain(&mut reader), "one two\n\n");
+        append(&path, "ee\n");
+        assert_eq!(drain(&mut reader), "three\n");
+    }
+
+    #[test]
+    fn rotation_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stdio.log");
+        let mut reader = Reader::open(&path, Format::Lines, None).unwrap();
+        assert_eq!(drain(&mut reader), "");
+        append(&path, "d stdout F 1\n");
+        assert_eq!(drain(&mut reader), "1\n");
+        append(&path, "d stdout F 2\n");
+        std::fs::rename(&path, folder.path().join("stdio.log.1")).unwrap();
+        append(&path, "d stdout F 3\n");
+        assert_eq!(drain(&mut reader), "2\n3\n");
+        let mut late = Reader::open(&path, Format::Lines, None).unwrap();
+        assert_eq!(drain(&mut late), "1\n2\n3\n");
+    }
+
+    #[test]
+    fn the_tail_reaches_into_the_rotated_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stdio.log");
+        append(&folder.path().join("stdio.log.1"), "d stdout F 1\nd stdout F 2\n");
+        append(&path, "d stdout P 3\nd stdout F 3\nd stdout F 4\n");
+        for (wanted, expected) in
+            [(0, ""), (1, "4\n"), (2, "33\n4\n"), (3, "2\n33\n4\n"), (9, "1\n2\n33\n4\n")]
+        {
+            let mut reader = Reader::open(&path, Format::Lines, Some(wanted)).unwrap();
+            assert_eq!(drain(&mut reader), expected, "last {wanted}");
+        }
+        let mut console = Reader::open(&path, Format::Raw, Some(1)).unwrap();
+        assert_eq!(drain(&mut console), "d stdout F 4\n");
+    }
+}

@@ -1,0 +1,162 @@
+//! Interfaces of containers, from container-network.
+//!
+//! The daemon is started when the first container wants a network; after a crash of the apiserver the
+//! running one is found by its socket. Should it end, the next lease starts another.
+
+mod connection;
+mod list;
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bulkhead_api::container::NetworkConfiguration;
+use bulkhead_api::error::{ApiError, ErrorCode};
+use bulkhead_network_control::{ClientError, FailureCode, Lease, LeaseRequest, Reply, Request};
+use bulkhead_paths::Directories;
+use bulkhead_state::NetworkRecord;
+use tokio::sync::watch;
+
+use crate::error::{failed, printable};
+use crate::records::Records;
+use crate::settings::Settings;
+
+use connection::Link;
+
+/// An interface and its packet socket.
+#[derive(Debug)]
+pub(crate) struct Interface {
+    pub(crate) lease: Lease,
+    pub(crate) socket: OwnedFd,
+}
+
+/// All networks.
+#[derive(Debug)]
+pub(crate) struct Networks {
+    link: Arc<Link>,
+    /// Ids whose leases are being given up. A container of the same name that starts right now must
+    /// not have its new lease taken away by the old one's release.
+    releasing: Arc<Mutex<HashMap<String, watch::Receiver<()>>>>,
+}
+
+impl Networks {
+    pub(crate) fn new(
+        directories: &Directories,
+        settings: &Settings,
+        records: Arc<Records>,
+        networks: Vec<NetworkRecord>,
+    ) -> Self {
+        let link = Arc::new(Link::new(directories, settings, records, networks));
+        Self { link, releasing: Arc::default() }
+    }
+
+    /// Leases every interface that a container wants; on failure none is kept.
+    pub(crate) async fn lease(
+        &self,
+        container_id: &str,
+        wanted: &[NetworkConfiguration],
+    ) -> Result<Vec<Interface>, ApiError> {
+        self.wait_for_release(container_id).await;
+        let mut interfaces = Vec::with_capacity(wanted.len());
+        for network in wanted {
+            match self.lease_one(container_id, network).await {
+                Ok(interface) => interfaces.push(interface),
+                Err(error) => {
+                    if !interfaces.is_empty() {
+                        self.release(container_id);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(interfaces)
+    }
+
+    async fn lease_one(
+        &self,
+        container_id: &str,
+        wanted: &NetworkConfiguration,
+    ) -> Result<Interface, ApiError> {
+        let request = Request::Lease(LeaseRequest {
+            container_id: container_id.to_owned(),
+            network: wanted.network.clone(),
+            hostname: wanted.options.hostname.clone(),
+            mac_address: wanted.options.mac_address.clone(),
+            mtu: wanted.options.mtu,
+        });
+        let (reply, descriptors) = self.link.request(request).await?;
+        match (reply, descriptors.into_iter().next()) {
+            (Reply::Lease(lease), Some(socket)) => Ok(Interface { lease, socket }),
+            _ => Err(ApiError::new(
+                ErrorCode::InternalError,
+                format!("container-network gave no interface on network '{}'", wanted.network),
+            )),
+        }
+    }
+
+    /// Gives up all leases of a container, in the background.
+    pub(crate) fn release(&self, container_id: &str) {
+        let Some(client) = self.link.current() else { return };
+        let (sender, receiver) = watch::channel(());
+        self.releasing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(container_id.to_owned(), receiver.clone());
+        let releasing = Arc::clone(&self.releasing);
+        let container_id = container_id.to_owned();
+        tokio::spawn(async move {
+            let released = client.request(Request::Release { container_id: container_id.clone() }).await;
+            if let Err(error) = released {
+                tracing::warn!(container_id, "{}", failed("cannot release the network", &error));
+            }
+            drop(sender);
+            let mut releasing = releasing.lock().unwrap_or_else(PoisonError::into_inner);
+            if releasing.get(&container_id).is_some_and(|known| known.same_channel(&receiver)) {
+                releasing.remove(&container_id);
+            }
+        });
+    }
+
+    async fn wait_for_release(&self, container_id: &str) {
+        let pending =
+            self.releasing.lock().unwrap_or_else(PoisonError::into_inner).get(container_id).cloned();
+        if let Some(mut pending) = pending {
+            // The sender says nothing; that it is dropped is what counts.
+            drop(pending.changed().await);
+        }
+    }
+
+    /// After recovery: gives up what belongs to containers that are no more. Starts no daemon.
+    pub(crate) async fn retain(&self, container_ids: Vec<String>) {
+        if !self.link.find().await {
+            return;
+        }
+        if let Err(error) = self.link.request(Request::Retain { container_ids }).await {
+            tracing::warn!("cannot give up stale leases: {error}");
+        }
+    }
+
+    /// Ends container-network if it runs.
+    pub(crate) async fn shut_down(&self) {
+        if let Some(client) = self.link.current()
+            && let Err(error) = client.request(Request::Shutdown).await
+            && !matches!(error, ClientError::Closed)
+        {
+            tracing::warn!("{}", failed("cannot end container-network", &error));
+        }
+    }
+}
+
+fn from_client(error: ClientError) -> ApiError {
+    let ClientError::Refused(failure) = error else {
+        return failed("container-network does not answer", &error);
+    };
+    let code = match failure.code {
+        FailureCode::NotFound => ErrorCode::NotFound,
+        FailureCode::Exists => ErrorCode::Exists,
+        FailureCode::InUse => ErrorCode::InvalidState,
+        FailureCode::InvalidArgument => ErrorCode::InvalidArgument,
+        FailureCode::Exhausted | FailureCode::System => ErrorCode::InternalError,
+    };
+    ApiError::new(code, printable(&failure.message))
+}

@@ -1,0 +1,175 @@
+//! Flags of `run` and `create`, resolved into one request.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bulkhead_api::container::{Mount, NetworkConfiguration};
+use bulkhead_api::error::ErrorCode;
+use bulkhead_api::request::CreateRequest;
+use clap::Args;
+
+use super::management::DEFAULT_RUNTIME;
+use super::{FetchFlags, ManagementFlags, ProcessFlags, RegistryFlags, ResourceFlags};
+use crate::failure::Failure;
+use crate::values::platform::{self, PlatformFlags, Precedence};
+use crate::values::{InvalidValue, invalid, network, port};
+
+/// What `run` and `create` have in common.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CreateFlags {
+    #[command(flatten)]
+    pub(crate) process: ProcessFlags,
+    #[command(flatten)]
+    pub(crate) resource: ResourceFlags,
+    #[command(flatten)]
+    pub(crate) management: ManagementFlags,
+    #[command(flatten)]
+    pub(crate) registry: RegistryFlags,
+    #[command(flatten)]
+    pub(crate) fetch: FetchFlags,
+    /// Image, and what to run in place of its command; everything after the image is passed on
+    #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "ARGUMENTS"])]
+    words: Vec<String>,
+}
+
+impl CreateFlags {
+    /// The request, for the command whose name usage errors carry.
+    pub(crate) fn resolve(&self, command: &str) -> Result<CreateRequest, Failure> {
+        let usage =
+            |error: InvalidValue| Failure::Usage { message: error.to_string(), command: command.to_owned() };
+        let management = &self.management;
+        let (image, arguments) = match self.words.split_first() {
+            Some((image, arguments)) if !image.is_empty() => (image.clone(), arguments.to_vec()),
+            _ => return Err(usage(InvalidValue("the name of the image is empty".to_owned()))),
+        };
+        let flags = PlatformFlags {
+            platform: management.platform.as_deref(),
+            os: management.os.as_deref(),
+            architecture: management.arch.as_deref(),
+        };
+        self.check_ports().map_err(usage)?;
+        self.refuse_unserved()?;
+        Ok(CreateRequest {
+            image,
+            id: management.name.clone().map(|name| name.into_string()),
+            arguments,
+            entrypoint: management.entrypoint.clone(),
+            environment: self.process.environment().map_err(usage)?,
+            working_directory: self.process.workdir.clone(),
+            user: self.process.user()?,
+            terminal: self.process.tty,
+            interactive: self.process.interactive,
+            rlimits: self.process.limits().map_err(usage)?,
+            cpus: self.resource.cpus(),
+            memory_in_bytes: self.resource.memory_bytes(),
+            networks: self.networks().map_err(usage)?,
+            dns: management.dns.configuration(),
+            no_dns: management.dns.no_dns,
+            labels: self.labels(),
+            mounts: self.mounts(),
+            published_ports: Vec::new(),
+            published_sockets: Vec::new(),
+            cap_add: management.cap_add.iter().cloned().map(|name| name.into_name()).collect(),
+            cap_drop: management.cap_drop.iter().cloned().map(|name| name.into_name()).collect(),
+            read_only: management.read_only,
+            auto_remove: management.remove,
+            init: management.init,
+            shm_size: management.shm_size.map(|size| size.bytes()),
+            masked_paths: management.masked_path.iter().cloned().map(|path| path.into_string()).collect(),
+            readonly_paths: management
+                .read_only_path
+                .iter()
+                .cloned()
+                .map(|path| path.into_string())
+                .collect(),
+            platform: platform::resolve(flags, Precedence::EnvironmentFirst).map_err(usage)?,
+            scheme: self.registry.scheme(),
+            maximum_concurrent_downloads: Some(self.fetch.maximum_concurrent_downloads()),
+            kernel: management.kernel.as_deref().map(absolute).transpose()?,
+            kernel_arguments: management.kernel_arg.clone(),
+            sysctls: management
+                .sysctl
+                .iter()
+                .map(|sysctl| (sysctl.key.clone(), sysctl.value.clone()))
+                .collect(),
+            stop_signal: management.stop_signal.clone(),
+            ssh: false,
+        })
+    }
+
+    /// Flags that are understood but would have no effect.
+    fn refuse_unserved(&self) -> Result<(), Failure> {
+        let management = &self.management;
+        let folders = management.mount.iter().any(|mount| mount.clone().into_tmpfs().is_none());
+        let unserved = [
+            (!management.publish.is_empty(), "--publish"),
+            (!management.publish_socket.is_empty(), "--publish-socket"),
+            (!management.volume.is_empty(), "--volume"),
+            (folders, "--mount of another type than tmpfs"),
+            (management.init_image.is_some(), "--init-image"),
+            (management.rosetta, "--rosetta"),
+            (management.runtime != DEFAULT_RUNTIME, "another --runtime than container-runtime-linux"),
+            (management.ssh, "--ssh"),
+            (management.virtualization, "--virtualization"),
+        ];
+        match unserved.into_iter().find(|(given, _)| *given) {
+            Some((_, what)) => Err(Failure::unsupported(what)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_ports(&self) -> Result<(), InvalidValue> {
+        let ports = &self.management.publish;
+        if ports.len() > port::MAXIMUM_COUNT {
+            return invalid(format!("at most {} ports can be published", port::MAXIMUM_COUNT));
+        }
+        let overlap = |index: usize| ports[..index].iter().any(|earlier| earlier.overlaps(&ports[index]));
+        match (0..ports.len()).find(|index| overlap(*index)) {
+            Some(index) => {
+                let port = ports[index].clone().into_published();
+                invalid(format!("host port {} is published twice", port.host_port))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn networks(&self) -> Result<Option<Vec<NetworkConfiguration>>, InvalidValue> {
+        let wanted = &self.management.network;
+        if wanted.iter().any(|network| network.name == network::NONE) {
+            return if wanted.len() == 1 {
+                Ok(Some(Vec::new()))
+            } else {
+                invalid("--network none cannot be combined with other networks")
+            };
+        }
+        let hostname = self.management.name.clone().map(|name| name.into_string()).unwrap_or_default();
+        let label = hostname.split('.').next().unwrap_or_default();
+        let networks: Vec<_> =
+            wanted.iter().cloned().map(|network| network.into_configuration(label)).collect();
+        Ok((!networks.is_empty()).then_some(networks))
+    }
+
+    fn labels(&self) -> BTreeMap<String, String> {
+        self.management.label.iter().map(|label| (label.key.clone(), label.value.clone())).collect()
+    }
+
+    fn mounts(&self) -> Vec<Mount> {
+        let tmpfs = self.management.tmpfs.iter().cloned().map(|mount| mount.into_mount());
+        let mounts = self.management.mount.iter().cloned().filter_map(|mount| mount.into_tmpfs());
+        tmpfs.chain(mounts).collect()
+    }
+}
+
+/// The daemon has another working directory.
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let absolute: PathBuf = std::path::absolute(path).map_err(|error| {
+        Failure::caused_by(
+            ErrorCode::InvalidArgument,
+            format!("cannot resolve the path '{}'", path.display()),
+            &error,
+        )
+    })?;
+    absolute.into_os_string().into_string().map_err(|path| {
+        Failure::refused(ErrorCode::InvalidArgument, format!("the path '{}' is not UTF-8", path.display()))
+    })
+}

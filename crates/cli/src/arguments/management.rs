@@ -1,0 +1,194 @@
+//! How a container is set up.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use bulkhead_api::container::DnsConfiguration;
+use clap::Args;
+
+use crate::values::capability::Capability;
+use crate::values::container_name::ContainerName;
+use crate::values::key_value::{Label, Sysctl};
+use crate::values::memory_size::MemorySize;
+use crate::values::mount::MountSpecification;
+use crate::values::network::NetworkAttachment;
+use crate::values::paths::PathOrNone;
+use crate::values::port::PublishPort;
+use crate::values::published_socket::PublishSocket;
+use crate::values::tmpfs::TmpfsMount;
+use crate::values::volume::VolumeMount;
+
+/// Flags of a container.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "MANAGEMENT OPTIONS")]
+pub(crate) struct ManagementFlags {
+    /// Architecture of the image [default: this host's]
+    #[arg(short, long, value_name = "ARCHITECTURE")]
+    pub(crate) arch: Option<String>,
+
+    /// Add a capability, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) cap_add: Vec<Capability>,
+
+    /// Drop a capability, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) cap_drop: Vec<Capability>,
+
+    /// Write the id into a new file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cidfile: Option<PathBuf>,
+
+    /// Start the container and leave it running
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+
+    #[command(flatten)]
+    pub(crate) dns: DnsFlags,
+
+    /// Replace the entrypoint of the image
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) entrypoint: Option<String>,
+
+    /// Run a small init process that forwards signals and reaps processes
+    #[arg(long)]
+    pub(crate) init: bool,
+
+    /// Use another image for the guest's init
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) init_image: Option<String>,
+
+    /// Use another guest kernel
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) kernel: Option<PathBuf>,
+
+    /// Add to the guest kernel's command line
+    #[arg(long, value_name = "ARGUMENT")]
+    pub(crate) kernel_arg: Vec<String>,
+
+    /// Label the container
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    pub(crate) label: Vec<Label>,
+
+    /// Hide a path beyond the default ones; NONE hides none
+    #[arg(long, value_name = "PATH")]
+    pub(crate) masked_path: Vec<PathOrNone>,
+
+    /// Mount a folder, a volume or memory: type=bind|tmpfs|volume,source=…,target=…[,readonly][,size=…][,mode=…]
+    #[arg(long, value_name = "MOUNT")]
+    pub(crate) mount: Vec<MountSpecification>,
+
+    /// Name of the container [default: a random UUID]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<ContainerName>,
+
+    /// Join a network, with optional address and MTU; none joins none
+    #[arg(long, value_name = "NAME[,mac=MAC][,mtu=MTU]")]
+    pub(crate) network: Vec<NetworkAttachment>,
+
+    /// Operating system of the image [default: linux]
+    #[arg(long, value_name = "OS")]
+    pub(crate) os: Option<String>,
+
+    /// Publish a port: [host-ip:]host-port:container-port[/tcp|udp]
+    #[arg(short, long, value_name = "PORTS")]
+    pub(crate) publish: Vec<PublishPort>,
+
+    /// Platform of the image, before --os and --arch [environment: CONTAINER_DEFAULT_PLATFORM]
+    #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
+    pub(crate) platform: Option<String>,
+
+    /// Publish a socket of the container on the host
+    #[arg(long, value_name = "HOST:CONTAINER")]
+    pub(crate) publish_socket: Vec<PublishSocket>,
+
+    /// Make the root file system read-only
+    #[arg(long)]
+    pub(crate) read_only: bool,
+
+    /// Make a path read-only beyond the default ones; NONE makes none
+    #[arg(long, value_name = "PATH")]
+    pub(crate) read_only_path: Vec<PathOrNone>,
+
+    /// Remove the container when it stops
+    #[arg(long = "rm", visible_alias = "remove")]
+    pub(crate) remove: bool,
+
+    /// Run programs of other architectures
+    #[arg(long)]
+    pub(crate) rosetta: bool,
+
+    /// Runtime of the container
+    #[arg(long, value_name = "RUNTIME", default_value = DEFAULT_RUNTIME)]
+    pub(crate) runtime: String,
+
+    /// Forward the SSH agent
+    #[arg(long)]
+    pub(crate) ssh: bool,
+
+    /// Size of /dev/shm, with suffix K, M, G, T or P
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) shm_size: Option<MemorySize>,
+
+    /// Signal of `stop` [default: the image's, else SIGTERM]
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<String>,
+
+    /// Set a kernel parameter of the guest
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) sysctl: Vec<Sysctl>,
+
+    /// Mount memory at a path
+    #[arg(long, value_name = "PATH[:OPTIONS]")]
+    pub(crate) tmpfs: Vec<TmpfsMount>,
+
+    /// Offer virtualization to the container
+    #[arg(long)]
+    pub(crate) virtualization: bool,
+
+    /// Mount a folder or volume
+    #[arg(short, long, value_name = "[SOURCE:]PATH[:OPTIONS]")]
+    pub(crate) volume: Vec<VolumeMount>,
+}
+
+/// The only runtime there is.
+pub(crate) const DEFAULT_RUNTIME: &str = "container-runtime-linux";
+
+/// Flags of resolv.conf.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct DnsFlags {
+    /// Address of a name server
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Vec<IpAddr>,
+
+    /// Local domain
+    #[arg(long, value_name = "DOMAIN")]
+    dns_domain: Option<String>,
+
+    /// Option of the resolver
+    #[arg(long, value_name = "OPTION")]
+    dns_option: Vec<String>,
+
+    /// Domain to search
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+
+    /// Leave resolv.conf as the image has it
+    #[arg(long, conflicts_with_all = ["dns", "dns_domain", "dns_option", "dns_search"])]
+    pub(crate) no_dns: bool,
+}
+
+impl DnsFlags {
+    /// `None` when no flag is given.
+    pub(crate) fn configuration(&self) -> Option<DnsConfiguration> {
+        let given = !self.dns.is_empty()
+            || self.dns_domain.is_some()
+            || !self.dns_option.is_empty()
+            || !self.dns_search.is_empty();
+        given.then(|| DnsConfiguration {
+            nameservers: self.dns.iter().map(IpAddr::to_string).collect(),
+            domain: self.dns_domain.clone(),
+            search_domains: self.dns_search.clone(),
+            options: self.dns_option.clone(),
+        })
+    }
+}

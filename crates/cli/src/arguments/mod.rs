@@ -1,0 +1,19 @@
+//! Flags, in the groups that commands share, and their resolution into requests.
+
+mod create;
+mod fetch;
+mod identifiers;
+mod management;
+mod process;
+mod progress;
+mod registry;
+mod resource;
+
+pub(crate) use create::CreateFlags;
+pub(crate) use fetch::FetchFlags;
+pub(crate) use identifiers::{Identifier, Selection};
+pub(crate) use management::ManagementFlags;
+pub(crate) use process::ProcessFlags;
+pub(crate) use progress::{ProgressFlags, ProgressMode};
+pub(crate) use registry::RegistryFlags;
+pub(crate) use resource::ResourceFlags;

@@ -1,0 +1,232 @@
+//! Follows a run, start or exec until there is nothing more to follow.
+
+use std::path::Path;
+
+use bulkhead_api::error::{ApiError, ErrorCode};
+use bulkhead_api::event::StreamEvent;
+use bulkhead_api::request::{ResizeRequest, SignalRequest};
+use bulkhead_client::{Client, EventStream};
+use tokio::sync::{mpsc, watch};
+
+use crate::commands::cidfile::CidFile;
+use crate::exit_status::ExitStatus;
+use crate::failure::{self, Failure};
+use crate::output::message;
+use crate::output::progress::Progress;
+use crate::terminal::raw_mode::RawMode;
+use crate::terminal::signals::{self, Number, Signals};
+use crate::terminal::streams::Streams;
+use crate::terminal::window;
+
+/// Without a terminal, this many INT or TERM mean that the user wants out whatever the process does.
+const INTERRUPTS_UNTIL_EXIT: u32 = 3;
+
+/// What a followed stream came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It runs, detached; the container's id.
+    Started(String),
+    /// It ended.
+    Exited(ExitStatus),
+}
+
+/// One conversation about one process.
+#[derive(Debug)]
+pub(crate) struct Session {
+    client: Client,
+    streams: Streams,
+    progress: Progress,
+    cidfile: Option<CidFile>,
+    raw_mode: Option<RawMode>,
+    process: Option<Forwarder>,
+    interrupts: u32,
+}
+
+impl Session {
+    /// About the process that gets these streams.
+    pub(crate) fn new(client: Client, streams: Streams, progress: Progress) -> Self {
+        Self { client, streams, progress, cidfile: None, raw_mode: None, process: None, interrupts: 0 }
+    }
+
+    /// Writes the id there once it is known.
+    pub(crate) fn with_cidfile(mut self, path: Option<&Path>) -> Result<Self, Failure> {
+        self.cidfile = path.map(CidFile::reserve).transpose()?;
+        Ok(self)
+    }
+
+    /// The streams to send.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Puts the terminal into raw mode. `run` waits with it until an image is pulled, so that Ctrl-C ends
+    /// the pull.
+    pub(crate) fn enter_raw_mode(&mut self) -> Result<(), Failure> {
+        if self.raw_mode.is_none()
+            && let Some(terminal) = self.streams.terminal()
+        {
+            let raw_mode = RawMode::enter(terminal).map_err(|error| {
+                Failure::caused_by(ErrorCode::InternalError, "cannot set up the terminal", &error)
+            })?;
+            self.raw_mode = Some(raw_mode);
+        }
+        Ok(())
+    }
+
+    /// Reads events until the stream's last.
+    pub(crate) async fn follow(mut self, mut events: EventStream) -> Result<Outcome, Failure> {
+        let mut signals = Signals::ending();
+        loop {
+            tokio::select! {
+                biased;
+                event = events.next() => match event? {
+                    Some(event) => {
+                        if let Some(outcome) = self.handle(event, &signals)? {
+                            return Ok(outcome);
+                        }
+                    }
+                    None => return Err(ended_early()),
+                },
+                number = signals.next() => self.signalled(number)?,
+            }
+        }
+    }
+
+    fn handle(&mut self, event: StreamEvent, signals: &Signals) -> Result<Option<Outcome>, Failure> {
+        match event {
+            StreamEvent::Progress { item, completed_bytes, total_bytes } => {
+                self.progress.update(&item, completed_bytes, total_bytes);
+            }
+            StreamEvent::Notice { message } => self.progress.notice(&message),
+            StreamEvent::Created { id } => {
+                self.progress.finish();
+                if let Some(cidfile) = self.cidfile.take() {
+                    cidfile.write(&id)?;
+                }
+                self.enter_raw_mode()?;
+            }
+            StreamEvent::Started { id, .. } if self.streams.is_detached() => {
+                return Ok(Some(Outcome::Started(id)));
+            }
+            StreamEvent::Started { id, process } => self.started(id, process, signals)?,
+            StreamEvent::Exited { exit_code, message } => {
+                self.raw_mode = None;
+                if let Some(message) = message {
+                    failure::tell(&ApiError::new(ErrorCode::InternalError, message));
+                }
+                return Ok(Some(Outcome::Exited(process_status(exit_code))));
+            }
+            StreamEvent::Finished { .. } => return Err(unexpected("Finished")),
+            // The client turns it into an error before.
+            StreamEvent::Failed(error) => return Err(Failure::Refused(error)),
+        }
+        Ok(None)
+    }
+
+    fn started(&mut self, id: String, process: u32, signals: &Signals) -> Result<(), Failure> {
+        self.progress.finish();
+        self.enter_raw_mode()?;
+        if self.streams.terminal().is_some() {
+            signals.catch_resize();
+        } else {
+            signals.catch_all();
+        }
+        let forwarder = Forwarder::start(self.client.clone(), id, process);
+        // The window may have changed since the request was sent.
+        let size = self.streams.terminal().and_then(window::size);
+        if size != self.streams.request_size() {
+            forwarder.resize(size);
+        }
+        self.process = Some(forwarder);
+        Ok(())
+    }
+
+    fn signalled(&mut self, number: Number) -> Result<(), Failure> {
+        message::debug(&format!("signal {number}"));
+        let ended = || Failure::Signal(u8::try_from(number).unwrap_or(u8::MAX));
+        let Some(process) = &self.process else {
+            return if signals::is_ending(number) { Err(ended()) } else { Ok(()) };
+        };
+        if let Some(terminal) = self.streams.terminal() {
+            // Keys do not become signals in raw mode: this one is meant for this command.
+            if signals::is_ending(number) {
+                return Err(ended());
+            }
+            process.resize(window::size(terminal));
+            return Ok(());
+        }
+        if signals::is_interrupt(number) {
+            self.interrupts += 1;
+            if self.interrupts >= INTERRUPTS_UNTIL_EXIT {
+                message::line("interrupted three times: the process goes on, this command ends");
+                return Err(Failure::Reported);
+            }
+        }
+        process.signal(number);
+        Ok(())
+    }
+}
+
+/// Passes signals and sizes on, in order and beside the events.
+#[derive(Debug)]
+struct Forwarder {
+    signals: mpsc::UnboundedSender<Number>,
+    sizes: watch::Sender<Option<(u16, u16)>>,
+}
+
+impl Forwarder {
+    fn start(client: Client, id: String, process: u32) -> Self {
+        let (signals, mut signal_receiver) = mpsc::unbounded_channel::<Number>();
+        // Only the latest size matters: a storm of resizes costs one request at a time.
+        let (sizes, mut size_receiver) = watch::channel(None);
+        let (resize_client, resize_id) = (client.clone(), id.clone());
+        tokio::spawn(async move {
+            while let Some(number) = signal_receiver.recv().await {
+                let request = SignalRequest { signal: number.to_string() };
+                if let Err(error) = client.signal_process(&id, process, &request).await {
+                    message::debug(&format!("signal {number} was not delivered: {error}"));
+                }
+            }
+        });
+        tokio::spawn(async move {
+            while size_receiver.changed().await.is_ok() {
+                let size = *size_receiver.borrow_and_update();
+                let Some((rows, columns)) = size else { continue };
+                let request = ResizeRequest { rows, columns };
+                if let Err(error) = resize_client.resize_terminal(&resize_id, process, request).await {
+                    message::debug(&format!("the terminal was not resized: {error}"));
+                }
+            }
+        });
+        Self { signals, sizes }
+    }
+
+    fn signal(&self, number: Number) {
+        // The receiver lives as long as the runtime.
+        let _ = self.signals.send(number);
+    }
+
+    fn resize(&self, size: Option<(u16, u16)>) {
+        self.sizes.send_replace(size);
+    }
+}
+
+fn process_status(code: i32) -> ExitStatus {
+    match u8::try_from(code) {
+        Ok(0) => ExitStatus::Success,
+        Ok(code) => ExitStatus::Process(code),
+        // No process has such a code.
+        Err(_) => ExitStatus::Process(u8::MAX),
+    }
+}
+
+pub(crate) fn ended_early() -> Failure {
+    Failure::refused(ErrorCode::Interrupted, "container services ended before the command was complete")
+}
+
+pub(crate) fn unexpected(event: &str) -> Failure {
+    Failure::refused(
+        ErrorCode::InternalError,
+        format!("container services sent the unexpected event {event}"),
+    )
+}

@@ -1,0 +1,63 @@
+//! Verbs that act on several objects: on every one, whatever became of the others.
+
+use std::future::Future;
+
+use tokio::task::JoinSet;
+
+use crate::exit_status::{ExitStatus, OwnFailure};
+use crate::failure::Failure;
+use crate::output;
+use crate::output::escape;
+
+/// In which order ids of successes are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Completion,
+    Argument,
+}
+
+/// Acts on all ids at once; prints those that succeeded, reports the others, fails if there are any.
+pub(super) async fn for_each<Work>(
+    ids: Vec<String>,
+    order: Order,
+    act: impl Fn(String) -> Work,
+) -> Result<ExitStatus, Failure>
+where
+    Work: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    for (index, id) in ids.iter().enumerate() {
+        let work = act(id.clone());
+        running.spawn(async move { (index, work.await) });
+    }
+    let mut outcomes: Vec<Option<Result<(), Failure>>> = ids.iter().map(|_| None).collect();
+    let mut printed = 0;
+    let mut failed = false;
+    while let Some(joined) = running.join_next().await {
+        let Ok((index, outcome)) = joined else {
+            failed = true;
+            continue;
+        };
+        match order {
+            Order::Completion => failed |= !conclude(&ids[index], outcome)?,
+            Order::Argument => {
+                outcomes[index] = Some(outcome);
+                while let Some(outcome) = outcomes.get_mut(printed).and_then(Option::take) {
+                    failed |= !conclude(&ids[printed], outcome)?;
+                    printed += 1;
+                }
+            }
+        }
+    }
+    Ok(if failed { ExitStatus::Failure } else { ExitStatus::Success })
+}
+
+fn conclude(id: &str, outcome: Result<(), Failure>) -> Result<bool, Failure> {
+    match outcome {
+        Ok(()) => output::print(&escape::text(id)).map(|()| true),
+        Err(failure) => {
+            failure.report(OwnFailure::Plain);
+            Ok(false)
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `inspect`
+
+use clap::Args;
+
+use crate::arguments::Identifier;
+use crate::commands::block_on;
+use crate::exit_status::{ExitStatus, OwnFailure};
+use crate::failure::Failure;
+use crate::output;
+use crate::output::render;
+use crate::services::Services;
+
+/// Arguments of `inspect`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct InspectArguments {
+    /// Containers to display
+    #[arg(required = true, value_name = "CONTAINER-IDS")]
+    ids: Vec<Identifier>,
+}
+
+pub(crate) fn run(arguments: &InspectArguments) -> Result<ExitStatus, Failure> {
+    let services = Services::from_environment()?;
+    let mut status = ExitStatus::Success;
+    let containers = block_on(async {
+        let mut containers = Vec::new();
+        for id in &arguments.ids {
+            match services.call(async |client| client.container(id.as_str()).await).await {
+                Ok(container) => containers.push(container),
+                Err(failure) => status = failure.report(OwnFailure::Plain),
+            }
+        }
+        Ok(containers)
+    })?;
+    if status == ExitStatus::Success || !containers.is_empty() {
+        output::print(&render::inspect(&containers)?)?;
+    }
+    Ok(status)
+}

@@ -1,0 +1,61 @@
+//! `list`
+
+use bulkhead_api::container::ContainerState;
+use clap::Args;
+
+use crate::arguments::Selection;
+use crate::commands::block_on;
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::output;
+use crate::output::format::Format;
+use crate::output::render;
+use crate::services::Services;
+
+/// Arguments of `list`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ListArguments {
+    /// Show containers that do not run as well
+    #[arg(short, long)]
+    all: bool,
+
+    /// Format of the output
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+
+    /// Show ids only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+pub(crate) fn run(arguments: &ListArguments) -> Result<ExitStatus, Failure> {
+    let services = Services::from_environment()?;
+    let containers = block_on(services.call(async |client| client.list_containers(arguments.all).await))?;
+    output::print(&render::list(&containers, arguments.format, arguments.quiet)?)?;
+    Ok(ExitStatus::Success)
+}
+
+/// Ids of a bulk verb; also makes sure that the apiserver runs before it is asked many times at once.
+pub(super) async fn select(
+    services: &Services,
+    selection: Selection,
+    stopped_too: bool,
+) -> Result<Vec<String>, Failure> {
+    match selection {
+        Selection::All => {
+            let containers = services.call(async |client| client.list_containers(stopped_too).await).await?;
+            Ok(containers.into_iter().map(|container| container.id).collect())
+        }
+        Selection::These(ids) => {
+            services.ensure().await?;
+            Ok(ids)
+        }
+    }
+}
+
+/// Ids of all that do not run.
+pub(super) async fn not_running(services: &Services) -> Result<Vec<String>, Failure> {
+    let containers = services.call(async |client| client.list_containers(true).await).await?;
+    let idle = containers.into_iter().filter(|container| container.status.state == ContainerState::Stopped);
+    Ok(idle.map(|container| container.id).collect())
+}

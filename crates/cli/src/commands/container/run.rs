@@ -1,0 +1,51 @@
+//! `run`
+
+use bulkhead_api::request::RunRequest;
+use clap::Args;
+
+use crate::arguments::{CreateFlags, ProgressFlags};
+use crate::attached::{Outcome, Session};
+use crate::commands::block_on;
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::output;
+use crate::output::progress::Progress;
+use crate::services::Services;
+use crate::terminal::streams::Streams;
+
+/// Arguments of `run`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    progress: ProgressFlags,
+    #[command(flatten)]
+    create: CreateFlags,
+}
+
+pub(crate) fn run(arguments: &RunArguments) -> Result<ExitStatus, Failure> {
+    const COMMAND: &str = "container run";
+    let create = arguments.create.resolve(COMMAND)?;
+    let streams = if arguments.create.management.detach {
+        Streams::detached()
+    } else {
+        Streams::attached(create.terminal, create.interactive, COMMAND)?
+    };
+    let request = RunRequest { create, start: streams.request() };
+    let services = Services::from_environment()?;
+    let progress = Progress::new(arguments.progress.progress);
+    let session = Session::new(services.client().clone(), streams, progress)
+        .with_cidfile(arguments.create.management.cidfile.as_deref())?;
+    let outcome = block_on(async {
+        let descriptors = session.streams().descriptors();
+        let events = services.call(async |client| client.run(&request, &descriptors).await).await?;
+        drop(descriptors);
+        session.follow(events).await
+    })?;
+    match outcome {
+        Outcome::Exited(status) => Ok(status),
+        Outcome::Started(id) => {
+            output::print(&output::escape::text(&id))?;
+            Ok(ExitStatus::Success)
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `start`
+
+use bulkhead_api::container::ContainerState;
+use bulkhead_api::error::ErrorCode;
+use clap::Args;
+
+use crate::arguments::{Identifier, ProgressMode};
+use crate::attached::{Outcome, Session};
+use crate::commands::block_on;
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::output;
+use crate::output::escape;
+use crate::output::progress::Progress;
+use crate::services::Services;
+use crate::terminal::streams::Streams;
+
+/// Arguments of `start`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StartArguments {
+    /// Attach stdout and stderr, wait for the end
+    #[arg(short, long)]
+    attach: bool,
+
+    /// Attach stdin as well
+    #[arg(short, long)]
+    interactive: bool,
+
+    /// Container to start
+    #[arg(value_name = "CONTAINER-ID")]
+    id: Identifier,
+}
+
+impl StartArguments {
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attach || self.interactive
+    }
+}
+
+pub(crate) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
+    let services = Services::from_environment()?;
+    let outcome = block_on(async {
+        if arguments.is_attached() {
+            attached(arguments, &services).await
+        } else {
+            detached(arguments, &services).await
+        }
+    })?;
+    match outcome {
+        Outcome::Exited(status) => Ok(status),
+        Outcome::Started(id) => {
+            output::print(&escape::text(&id))?;
+            Ok(ExitStatus::Success)
+        }
+    }
+}
+
+async fn detached(arguments: &StartArguments, services: &Services) -> Result<Outcome, Failure> {
+    let id = arguments.id.as_str();
+    let streams = Streams::detached();
+    let request = streams.request();
+    let started = async {
+        let events = services.call(async |client| client.start_container(id, &request, &[]).await).await?;
+        Session::new(services.client().clone(), streams, Progress::new(ProgressMode::Auto))
+            .follow(events)
+            .await
+    };
+    match started.await {
+        // Starting what runs is no error.
+        Err(Failure::Refused(error)) if error.code == ErrorCode::InvalidState => {
+            let snapshot = services.client().container(id).await?;
+            if snapshot.status.state == ContainerState::Running {
+                Ok(Outcome::Started(snapshot.id))
+            } else {
+                Err(Failure::Refused(error))
+            }
+        }
+        other => other,
+    }
+}
+
+async fn attached(arguments: &StartArguments, services: &Services) -> Result<Outcome, Failure> {
+    let id = arguments.id.as_str();
+    let snapshot = services.call(async |client| client.container(id).await).await?;
+    if snapshot.status.state == ContainerState::Running {
+        return Err(Failure::refused(
+            ErrorCode::InvalidState,
+            format!("container '{id}' is already running: its streams cannot be attached"),
+        ));
+    }
+    let terminal = snapshot.configuration.init_process.terminal;
+    let streams = Streams::attached(terminal, arguments.interactive, "container start")?;
+    let mut session = Session::new(services.client().clone(), streams, Progress::new(ProgressMode::Auto));
+    session.enter_raw_mode()?;
+    let request = session.streams().request();
+    let descriptors = session.streams().descriptors();
+    let events =
+        services.call(async |client| client.start_container(id, &request, &descriptors).await).await?;
+    drop(descriptors);
+    session.follow(events).await
+}

@@ -1,0 +1,46 @@
+//! `stop`
+
+use bulkhead_api::request::StopRequest;
+use clap::Args;
+
+use crate::arguments::{Identifier, Selection};
+use crate::commands::block_on;
+use crate::commands::bulk::{self, Order};
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::services::Services;
+
+/// Arguments of `stop`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StopArguments {
+    /// Stop all running containers
+    #[arg(short, long)]
+    all: bool,
+
+    /// Signal to send first [default: the container's stop signal, else SIGTERM]
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
+
+    /// Seconds to wait before the container is killed
+    #[arg(short, long, value_name = "SECONDS", default_value = "5")]
+    time: u32,
+
+    /// Containers to stop
+    #[arg(value_name = "CONTAINER-IDS")]
+    ids: Vec<Identifier>,
+}
+
+pub(crate) fn run(arguments: &StopArguments) -> Result<ExitStatus, Failure> {
+    let selection = Selection::resolve("container", arguments.all, &arguments.ids)?;
+    let services = Services::from_environment()?;
+    let request =
+        StopRequest { signal: arguments.signal.clone(), timeout_seconds: Some(u64::from(arguments.time)) };
+    block_on(async {
+        let ids = super::list::select(&services, selection, false).await?;
+        bulk::for_each(ids, Order::Completion, |id| {
+            let (client, request) = (services.client().clone(), request.clone());
+            async move { Ok(client.stop_container(&id, &request).await?) }
+        })
+        .await
+    })
+}

@@ -1,0 +1,62 @@
+//! Images.
+
+mod delete;
+mod inspect;
+mod list;
+mod load;
+mod pull;
+mod tag;
+
+use bulkhead_api::event::StreamEvent;
+use bulkhead_client::EventStream;
+use clap::Subcommand;
+
+use crate::attached;
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::output::progress::Progress;
+
+/// Commands about images.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Delete one or more images
+    #[command(visible_alias = "rm")]
+    Delete(delete::DeleteArguments),
+    /// Display everything about one or more images
+    Inspect(inspect::InspectArguments),
+    /// List images
+    #[command(visible_alias = "ls")]
+    List(list::ListArguments),
+    /// Load images from an archive
+    Load(load::LoadArguments),
+    /// Pull an image from a registry
+    Pull(pull::PullArguments),
+    /// Give an image a further name
+    Tag(tag::TagArguments),
+}
+
+pub(super) fn run(command: ImageCommand) -> Result<ExitStatus, Failure> {
+    match command {
+        ImageCommand::Delete(arguments) => delete::run(&arguments),
+        ImageCommand::Inspect(arguments) => inspect::run(&arguments),
+        ImageCommand::List(arguments) => list::run(&arguments),
+        ImageCommand::Load(arguments) => load::run(&arguments),
+        ImageCommand::Pull(arguments) => pull::run(&arguments),
+        ImageCommand::Tag(arguments) => tag::run(&arguments),
+    }
+}
+
+/// Shows progress until the references are known.
+async fn follow(mut events: EventStream, mut progress: Progress) -> Result<Vec<String>, Failure> {
+    loop {
+        match events.next().await? {
+            Some(StreamEvent::Progress { item, completed_bytes, total_bytes }) => {
+                progress.update(&item, completed_bytes, total_bytes);
+            }
+            Some(StreamEvent::Notice { message }) => progress.notice(&message),
+            Some(StreamEvent::Finished { references }) => return Ok(references),
+            Some(_) => return Err(attached::unexpected("about a process")),
+            None => return Err(attached::ended_early()),
+        }
+    }
+}

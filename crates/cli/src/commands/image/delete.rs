@@ -1,0 +1,56 @@
+//! `image delete`
+
+use bulkhead_api::error::ErrorCode;
+use bulkhead_client::ClientError;
+use clap::Args;
+
+use crate::arguments::{Identifier, Selection};
+use crate::commands::block_on;
+use crate::commands::bulk::{self, Order};
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::services::Services;
+
+/// Arguments of `image delete`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DeleteArguments {
+    /// Delete all images
+    #[arg(short, long)]
+    all: bool,
+
+    /// Ignore images that do not exist
+    #[arg(short, long)]
+    force: bool,
+
+    /// Images to delete
+    #[arg(value_name = "IMAGES")]
+    images: Vec<Identifier>,
+}
+
+pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
+    let selection = Selection::resolve("image", arguments.all, &arguments.images)?;
+    let services = Services::from_environment()?;
+    let force = arguments.force;
+    block_on(async {
+        let names = match selection {
+            Selection::All => {
+                let images = services.call(async |client| client.list_images().await).await?;
+                images.into_iter().map(|image| image.configuration.name).collect()
+            }
+            Selection::These(names) => {
+                services.ensure().await?;
+                names
+            }
+        };
+        bulk::for_each(names, Order::Argument, |name| {
+            let client = services.client().clone();
+            async move {
+                match client.delete_image(&name).await {
+                    Err(ClientError::Api(error)) if force && error.code == ErrorCode::NotFound => Ok(()),
+                    other => Ok(other?),
+                }
+            }
+        })
+        .await
+    })
+}

@@ -1,0 +1,39 @@
+//! `image list`
+
+use clap::Args;
+
+use crate::commands::block_on;
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::output;
+use crate::output::format::Format;
+use crate::output::{images, render};
+use crate::services::Services;
+
+/// Arguments of `image list`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ListArguments {
+    /// Format of the output
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+
+    /// Show names only
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+
+    /// Show a row for each platform
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+pub(super) fn run(arguments: &ListArguments) -> Result<ExitStatus, Failure> {
+    let services = Services::from_environment()?;
+    let found = block_on(services.call(async |client| client.list_images().await))?;
+    let text = if arguments.verbose && arguments.format == Format::Table {
+        images::verbose(&found)
+    } else {
+        render::list(&found, arguments.format, arguments.quiet)?
+    };
+    output::print(&text)?;
+    Ok(ExitStatus::Success)
+}

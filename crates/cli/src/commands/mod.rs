@@ -1,0 +1,54 @@
+//! One file for each command: flags, and what it does with them.
+
+mod bulk;
+pub(crate) mod cidfile;
+pub(crate) mod container;
+pub(crate) mod help;
+pub(crate) mod image;
+pub(crate) mod network;
+pub(crate) mod plugin;
+pub(crate) mod system;
+
+use std::future::Future;
+
+use bulkhead_api::error::ErrorCode;
+
+use crate::command_line::Command;
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use container::ContainerCommand;
+
+/// Carries a command out.
+pub(crate) fn run(command: Command) -> Result<ExitStatus, Failure> {
+    match command {
+        Command::Container(command) => run_container(command),
+        Command::Image(command) => image::run(command),
+        Command::Network(command) => network::run(command),
+        Command::System(command) => system::run(command),
+        Command::Help(arguments) => help::run(&arguments),
+        Command::Plugin(words) => plugin::run(&words),
+    }
+}
+
+fn run_container(command: ContainerCommand) -> Result<ExitStatus, Failure> {
+    match command {
+        ContainerCommand::Create(arguments) => container::create::run(&arguments),
+        ContainerCommand::Delete(arguments) => container::delete::run(&arguments),
+        ContainerCommand::Exec(arguments) => container::exec::run(&arguments),
+        ContainerCommand::Inspect(arguments) => container::inspect::run(&arguments),
+        ContainerCommand::Kill(arguments) => container::kill::run(&arguments),
+        ContainerCommand::List(arguments) => container::list::run(&arguments),
+        ContainerCommand::Logs(arguments) => container::logs::run(&arguments),
+        ContainerCommand::Run(arguments) => container::run::run(&arguments),
+        ContainerCommand::Start(arguments) => container::start::run(&arguments),
+        ContainerCommand::Stop(arguments) => container::stop::run(&arguments),
+    }
+}
+
+/// Runs the asynchronous part of a command on this thread.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(|error| {
+        Failure::caused_by(ErrorCode::InternalError, "cannot start the event loop", &error)
+    })?;
+    runtime.block_on(work)
+}

@@ -1,0 +1,50 @@
+//! Words that are no command of ours.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use bulkhead_paths::Directories;
+
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::output::escape;
+
+/// Folders below the install root that may hold plugins.
+const FOLDERS: [&str; 2] = ["libexec/container-plugins", "libexec/container/plugins"];
+
+pub(super) fn run(words: &[OsString]) -> Result<ExitStatus, Failure> {
+    let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    if name.starts_with('-') {
+        return usage(format!("unknown option '{name}'"));
+    }
+    let folders: Vec<String> = folders().iter().map(|folder| format!("'{}'", folder.display())).collect();
+    usage(format!("Plugin 'container-{name}' not found. Searched {}", folders.join(" and ")))
+}
+
+/// Help's section about them.
+pub(crate) fn help_section() -> String {
+    let names: Vec<String> = folders().iter().flat_map(|folder| names(folder)).collect();
+    if names.is_empty() {
+        return "PLUGINS: none installed".to_owned();
+    }
+    let lines: String = names.iter().map(|name| format!("\n  {}", escape::text(name))).collect();
+    format!("PLUGINS:{lines}")
+}
+
+fn folders() -> Vec<PathBuf> {
+    Directories::from_environment()
+        .map(|directories| FOLDERS.iter().map(|folder| directories.install_root.join(folder)).collect())
+        .unwrap_or_default()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    names
+}
+
+fn usage(message: String) -> Result<ExitStatus, Failure> {
+    Err(Failure::Usage { message, command: "container".to_owned() })
+}

@@ -1,0 +1,61 @@
+//! `system start`
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bulkhead_paths::Directories;
+use clap::Args;
+
+use crate::daemon;
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+
+/// Arguments of `system start`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StartArguments {
+    /// Where images and containers are kept
+    #[arg(short, long, value_name = "DIRECTORY")]
+    app_root: Option<PathBuf>,
+
+    /// Where programs, kernel and initramfs are
+    #[arg(long, value_name = "DIRECTORY")]
+    install_root: Option<PathBuf>,
+
+    /// Where logs are kept
+    #[arg(long, value_name = "DIRECTORY")]
+    log_root: Option<PathBuf>,
+
+    /// Install the default kernel if there is none; the installation has one
+    #[arg(long, conflicts_with = "disable_kernel_install")]
+    enable_kernel_install: bool,
+
+    /// Install no kernel
+    #[arg(long)]
+    disable_kernel_install: bool,
+
+    /// Seconds to wait until the services are there
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    timeout: u32,
+}
+
+pub(super) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
+    let mut directories = Directories::from_environment()?;
+    for (path, flag, target) in [
+        (&arguments.app_root, "--app-root", &mut directories.app_root),
+        (&arguments.install_root, "--install-root", &mut directories.install_root),
+        (&arguments.log_root, "--log-root", &mut directories.log_root),
+    ] {
+        if let Some(path) = path {
+            *target = absolute(path, flag)?;
+        }
+    }
+    daemon::start(&directories, Duration::from_secs(u64::from(arguments.timeout)))?;
+    Ok(ExitStatus::Success)
+}
+
+fn absolute(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| Failure::Usage {
+        message: format!("invalid value of {flag}: {error}"),
+        command: "container system start".to_owned(),
+    })
+}

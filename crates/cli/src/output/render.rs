@@ -1,0 +1,73 @@
+//! Objects in the format that was asked for.
+
+use bulkhead_api::error::ErrorCode;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::format::Format;
+use super::{escape, json, table, toml_text, yaml};
+use crate::failure::Failure;
+
+/// An object that tables can show.
+pub(crate) trait Listed: Serialize {
+    /// Titles of the columns.
+    const HEADER: &'static [&'static str];
+
+    /// One cell for each title.
+    fn row(&self) -> Vec<String>;
+
+    /// What `--quiet` shows.
+    fn id(&self) -> &str;
+}
+
+/// A list; `quiet` changes the table only.
+pub(crate) fn list<T: Listed>(objects: &[T], format: Format, quiet: bool) -> Result<String, Failure> {
+    match format {
+        Format::Table if quiet => {
+            Ok(objects.iter().map(|object| format!("{}\n", escape::text(object.id()))).collect())
+        }
+        Format::Table => {
+            let rows: Vec<_> = objects.iter().map(Listed::row).collect();
+            Ok(table(T::HEADER, &rows))
+        }
+        Format::Json | Format::Yaml | Format::Toml => structured(&objects, format),
+    }
+}
+
+/// A list without a table of its own.
+pub(crate) fn structured<T: Serialize + ?Sized>(value: &T, format: Format) -> Result<String, Failure> {
+    let value = to_value(value)?;
+    match format {
+        Format::Json | Format::Table => Ok(json::line(&value)),
+        Format::Yaml => yaml::render(&harmless(value)),
+        Format::Toml => toml_text::render(&harmless(value)),
+    }
+}
+
+/// `inspect`: always an array, indented.
+pub(crate) fn inspect<T: Serialize>(objects: &[T]) -> Result<String, Failure> {
+    Ok(json::pretty(&to_value(objects)?))
+}
+
+/// A table of ready-made cells.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    table::render(header, rows)
+}
+
+fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, Failure> {
+    serde_json::to_value(value)
+        .map_err(|error| Failure::caused_by(ErrorCode::InternalError, "cannot write JSON", &error))
+}
+
+/// YAML and TOML writers may leave control characters as they are.
+fn harmless(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(escape::text(&text).into_owned()),
+        Value::Array(items) => items.into_iter().map(harmless).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(key, value)| (escape::text(&key).into_owned(), harmless(value)))
+            .collect(),
+        other => other,
+    }
+}

@@ -1,0 +1,50 @@
+//! The service in tables.
+
+use bulkhead_api::system::SystemStatus;
+
+use super::render;
+
+/// `FIELD VALUE`, a row for each thing worth knowing.
+pub(crate) fn status_table(status: &SystemStatus) -> String {
+    let mut rows = vec![
+        row("status", &status.status),
+        row("appRoot", &status.app_root),
+        row("installRoot", &status.install_root),
+    ];
+    rows.extend(status.log_root.as_ref().map(|path| row("logRoot", path)));
+    rows.extend([
+        row("apiServerVersion", &status.api_server_version),
+        row("apiServerCommit", &status.api_server_commit),
+        row("apiServerBuild", &status.api_server_build),
+        row("apiServerAppName", &status.api_server_app_name),
+    ]);
+    if let Some(machine) = &status.machine {
+        rows.push(row("vmm", &machine.vmm));
+        rows.push(row("barrier", &machine.barrier));
+        rows.push(row("reason", &machine.reason));
+        rows.extend(machine.maximum_cpus.map(|cpus| row("maximumCpus", &cpus.to_string())));
+        for advice in &machine.advice {
+            rows.push(row("advice", &format!("{} Mend it with: {}", advice.problem, advice.remedy)));
+        }
+    }
+    render::table(&["FIELD", "VALUE"], &rows)
+}
+
+/// The same keys when nobody serves.
+pub(crate) fn absent(status: &str) -> SystemStatus {
+    SystemStatus {
+        status: status.to_owned(),
+        app_root: String::new(),
+        install_root: String::new(),
+        log_root: None,
+        api_server_version: String::new(),
+        api_server_commit: String::new(),
+        api_server_build: String::new(),
+        api_server_app_name: String::new(),
+        machine: None,
+    }
+}
+
+fn row(field: &str, value: &str) -> Vec<String> {
+    vec![field.to_owned(), value.to_owned()]
+}

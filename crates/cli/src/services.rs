@@ -1,0 +1,69 @@
+//! The apiserver as commands see it: there when it is needed.
+
+use std::io;
+
+use bulkhead_client::{Client, ClientError};
+use bulkhead_paths::Directories;
+
+use crate::daemon;
+use crate::failure::Failure;
+
+/// The apiserver of this user.
+#[derive(Debug)]
+pub(crate) struct Services {
+    directories: Directories,
+    client: Client,
+}
+
+impl Services {
+    /// Where the environment says they are; connects to nothing.
+    pub(crate) fn from_environment() -> Result<Self, Failure> {
+        Ok(Self::in_directories(Directories::from_environment()?))
+    }
+
+    /// The apiserver of these directories.
+    pub(crate) fn in_directories(directories: Directories) -> Self {
+        let client = Client::new(directories.api_socket());
+        Self { directories, client }
+    }
+
+    /// For requests that are not worth starting the apiserver.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Its directories.
+    pub(crate) fn directories(&self) -> &Directories {
+        &self.directories
+    }
+
+    /// Sends a request; starts the apiserver first if nobody listens.
+    ///
+    /// Repeating the request is safe: `Unreachable` means that nothing was sent.
+    pub(crate) async fn call<T>(
+        &self,
+        request: impl AsyncFn(&Client) -> Result<T, ClientError>,
+    ) -> Result<T, Failure> {
+        match request(&self.client).await {
+            Err(ClientError::Unreachable { source, .. }) if is_absent(&source) => {
+                daemon::start(&self.directories, daemon::DEFAULT_TIMEOUT)?;
+                Ok(request(&self.client).await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Starts the apiserver if nobody listens, for commands that then send many requests at once.
+    pub(crate) async fn ensure(&self) -> Result<(), Failure> {
+        match tokio::net::UnixStream::connect(self.client.socket()).await {
+            Err(error) if is_absent(&error) => Ok(daemon::start(&self.directories, daemon::DEFAULT_TIMEOUT)?),
+            // Whatever else is wrong, the requests will tell.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether starting the apiserver can help: the socket is not there, or nobody listens on it.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}

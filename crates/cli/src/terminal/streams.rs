@@ -1,0 +1,117 @@
+//! The descriptors that travel with an attached request.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use bulkhead_api::request::{StartRequest, StreamKind};
+use rustix::fs::OFlags;
+
+use super::window;
+use crate::failure::Failure;
+
+/// This command's own streams, lent to a container's process.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    descriptors: Vec<(StreamKind, OwnedFd, OFlags)>,
+    terminal_size: Option<(u16, u16)>,
+}
+
+impl Streams {
+    /// None: the process runs detached.
+    pub(crate) fn detached() -> Self {
+        Self { descriptors: Vec::new(), terminal_size: None }
+    }
+
+    /// The terminal, or the three standard streams; stdin only if it is wanted.
+    pub(crate) fn attached(terminal: bool, interactive: bool, command: &str) -> Result<Self, Failure> {
+        let duplicate = |descriptor: BorrowedFd<'_>| descriptor.try_clone_to_owned();
+        let lent = if terminal {
+            if !io::stdin().is_terminal() {
+                return Err(Failure::Usage {
+                    message: "the input device is not a terminal: --tty needs one".to_owned(),
+                    command: command.to_owned(),
+                });
+            }
+            writable_terminal().map(|terminal| vec![(StreamKind::Terminal, terminal)])
+        } else {
+            let streams = [
+                (StreamKind::Stdout, duplicate(io::stdout().as_fd())),
+                (StreamKind::Stderr, duplicate(io::stderr().as_fd())),
+            ];
+            let stdin = interactive.then(|| (StreamKind::Stdin, duplicate(io::stdin().as_fd())));
+            stdin.into_iter().chain(streams).map(|(kind, descriptor)| Ok((kind, descriptor?))).collect()
+        };
+        let lent = lent.map_err(|error| {
+            Failure::caused_by(
+                bulkhead_api::error::ErrorCode::InternalError,
+                "cannot pass on the standard streams",
+                &error,
+            )
+        })?;
+        let descriptors: Vec<_> = lent
+            .into_iter()
+            .map(|(kind, descriptor)| {
+                let flags = rustix::fs::fcntl_getfl(&descriptor).unwrap_or(OFlags::empty());
+                (kind, descriptor, flags)
+            })
+            .collect();
+        let mut streams = Self { descriptors, terminal_size: None };
+        streams.terminal_size = streams.terminal().and_then(window::size);
+        Ok(streams)
+    }
+
+    /// As the request names them.
+    pub(crate) fn request(&self) -> StartRequest {
+        StartRequest {
+            descriptors: self.descriptors.iter().map(|(kind, ..)| *kind).collect(),
+            terminal_size: self.terminal_size,
+        }
+    }
+
+    /// Rows and columns that the request names.
+    pub(crate) fn request_size(&self) -> Option<(u16, u16)> {
+        self.terminal_size
+    }
+
+    /// As the request carries them.
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.descriptors.iter().map(|(_, descriptor, _)| descriptor.as_fd()).collect()
+    }
+
+    /// The terminal, if one was lent.
+    pub(crate) fn terminal(&self) -> Option<&OwnedFd> {
+        self.descriptors
+            .iter()
+            .find_map(|(kind, descriptor, _)| (*kind == StreamKind::Terminal).then_some(descriptor))
+    }
+
+    /// Whether the process gets nothing of this command.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.descriptors.is_empty()
+    }
+}
+
+impl Drop for Streams {
+    /// Flags such as `O_NONBLOCK` belong to the open file, which the caller's shell shares: whatever the
+    /// borrower set must not stay.
+    fn drop(&mut self) {
+        for (_, descriptor, flags) in &self.descriptors {
+            // A stream that is gone has no flags to restore.
+            let _ = rustix::fs::fcntl_setfl(descriptor, *flags);
+        }
+    }
+}
+
+/// Stdin, opened anew if it was opened for reading only, as `< /dev/tty` does.
+fn writable_terminal() -> io::Result<OwnedFd> {
+    let stdin = io::stdin();
+    let flags = rustix::fs::fcntl_getfl(&stdin)?;
+    if flags.contains(OFlags::RDWR) {
+        return stdin.as_fd().try_clone_to_owned();
+    }
+    let flags = OFlags::NOCTTY.bits().cast_signed();
+    let terminal = OpenOptions::new().read(true).write(true).custom_flags(flags).open("/proc/self/fd/0")?;
+    Ok(terminal.into())
+}

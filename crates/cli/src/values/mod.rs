@@ -1,0 +1,27 @@
+//! Types of flag values. Each parses from the text of the command line and can only hold what is valid.
+
+pub(crate) mod capability;
+pub(crate) mod container_name;
+pub(crate) mod environment_file;
+pub(crate) mod key_value;
+pub(crate) mod memory_size;
+pub(crate) mod mount;
+pub(crate) mod network;
+pub(crate) mod paths;
+pub(crate) mod platform;
+pub(crate) mod port;
+pub(crate) mod published_socket;
+pub(crate) mod resource_limit;
+pub(crate) mod tmpfs;
+pub(crate) mod volume;
+
+use thiserror::Error;
+
+/// Why a text is no valid value; clap puts the flag and the text before it.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub(crate) struct InvalidValue(pub(crate) String);
+
+pub(crate) fn invalid<T>(message: impl Into<String>) -> Result<T, InvalidValue> {
+    Err(InvalidValue(message.into()))
+}

@@ -1,0 +1,139 @@
+//! `--mount type=…,source=…,target=…`
+
+use std::str::FromStr;
+
+use bulkhead_api::container::{Mount, MountKind};
+
+use super::memory_size::MemorySize;
+use super::{InvalidValue, invalid, paths};
+
+/// A mount as asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MountSpecification {
+    pub(crate) kind: MountType,
+    pub(crate) source: String,
+    pub(crate) destination: String,
+    pub(crate) options: Vec<String>,
+}
+
+/// What is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MountType {
+    /// A folder of the host, `bind` or `virtiofs`.
+    Bind,
+    /// Memory.
+    Tmpfs,
+    /// A volume.
+    Volume,
+}
+
+impl MountSpecification {
+    /// A memory mount; `None` for what is not memory.
+    pub(crate) fn into_tmpfs(self) -> Option<Mount> {
+        (self.kind == MountType::Tmpfs).then(|| Mount {
+            kind: MountKind::Tmpfs {},
+            source: String::new(),
+            destination: self.destination,
+            options: self.options,
+        })
+    }
+}
+
+impl FromStr for MountSpecification {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let (mut kind, mut source, mut destination) = (None, None, None);
+        let (mut read_only, mut size, mut mode) = (false, None, None);
+        for part in text.split(',') {
+            let (key, value) = part.split_once('=').map_or((part, None), |(key, value)| (key, Some(value)));
+            match (key, value) {
+                ("type", Some(value)) => set(&mut kind, key, parse_kind(value)?)?,
+                ("source" | "src", Some(value)) => set(&mut source, key, value.to_owned())?,
+                ("target" | "destination" | "dst", Some(value)) => {
+                    set(&mut destination, key, paths::absolute(value)?)?;
+                }
+                ("ro" | "readonly", None | Some("true" | "1")) => read_only = true,
+                ("ro" | "readonly", Some("false" | "0")) => read_only = false,
+                ("size", Some(value)) => set(&mut size, key, value.parse::<MemorySize>()?)?,
+                ("mode", Some(value)) => set(&mut mode, key, parse_mode(value)?)?,
+                _ => return invalid(format!("unknown mount option '{part}'")),
+            }
+        }
+        let kind = kind.map_or_else(|| invalid("a mount needs type=bind, tmpfs or volume"), Ok)?;
+        let Some(destination) = destination else { return invalid("a mount needs a target") };
+        if kind == MountType::Tmpfs {
+            if source.is_some() {
+                return invalid("a tmpfs mount has no source");
+            }
+        } else if size.is_some() || mode.is_some() {
+            return invalid("size and mode are options of tmpfs mounts");
+        }
+        let mut options = Vec::new();
+        options.extend(read_only.then(|| "ro".to_owned()));
+        options.extend(size.map(|size| format!("size={}", size.bytes())));
+        options.extend(mode.map(|mode| format!("mode={mode:o}")));
+        Ok(Self { kind, source: source.unwrap_or_default(), destination, options })
+    }
+}
+
+fn set<T>(slot: &mut Option<T>, key: &str, value: T) -> Result<(), InvalidValue> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => invalid(format!("mount option '{key}' is given twice")),
+    }
+}
+
+fn parse_kind(text: &str) -> Result<MountType, InvalidValue> {
+    match text {
+        "bind" | "virtiofs" => Ok(MountType::Bind),
+        "tmpfs" => Ok(MountType::Tmpfs),
+        "volume" => Ok(MountType::Volume),
+        _ => invalid(format!("unknown mount type '{text}'")),
+    }
+}
+
+/// Octal permission bits, without set-id.
+pub(crate) fn parse_mode(text: &str) -> Result<u32, InvalidValue> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o1777 => Ok(mode),
+        _ => invalid(format!("'{text}' is no octal mode of at most 1777")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts() {
+        let tmpfs: MountSpecification = "type=tmpfs,dst=/a,size=1m,mode=1777,ro".parse().unwrap();
+        assert_eq!(tmpfs.options, ["ro", "size=1048576", "mode=1777"]);
+        assert_eq!(tmpfs.into_tmpfs().unwrap().destination, "/a");
+        let bind: MountSpecification = "type=bind,src=/x,target=/y,readonly".parse().unwrap();
+        assert_eq!(
+            (bind.kind, bind.source.as_str(), bind.options),
+            (MountType::Bind, "/x", vec!["ro".to_owned()])
+        );
+        assert_eq!(
+            "type=volume,source=v,destination=/y".parse::<MountSpecification>().unwrap().kind,
+            MountType::Volume
+        );
+        for text in [
+            "",
+            "dst=/a",
+            "type=tmpfs",
+            "type=nfs,dst=/a",
+            "type=tmpfs,dst=relative",
+            "type=tmpfs,dst=/a,dst=/b",
+            "type=tmpfs,dst=/a,src=/b",
+            "type=tmpfs,dst=/a,size=big",
+            "type=tmpfs,dst=/a,mode=9",
+            "type=tmpfs,dst=/a,mode=4777",
+            "type=bind,src=/x,dst=/a,size=1m",
+            "type=tmpfs,dst=/a,colour=red",
+        ] {
+            assert!(text.parse::<MountSpecification>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! `--publish [ip:]host[-host]:container[-container][/protocol]`
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+
+use bulkhead_api::container::PublishedPort;
+
+use super::{InvalidValue, invalid};
+
+/// Most `--publish` flags of one container.
+pub(crate) const MAXIMUM_COUNT: usize = 64;
+
+/// A port or range of ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PublishPort {
+    address: IpAddr,
+    host: u16,
+    container: u16,
+    protocol: &'static str,
+    count: u16,
+}
+
+impl PublishPort {
+    pub(crate) fn into_published(self) -> PublishedPort {
+        PublishedPort {
+            host_address: self.address.to_string(),
+            host_port: self.host,
+            container_port: self.container,
+            proto: self.protocol.to_owned(),
+            count: self.count,
+        }
+    }
+
+    /// Whether both would bind the same host port.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let any = |address: IpAddr| address.is_unspecified();
+        let same_address = self.address == other.address || any(self.address) || any(other.address);
+        let last = |port: &Self| u32::from(port.host) + u32::from(port.count) - 1;
+        self.protocol == other.protocol
+            && same_address
+            && u32::from(self.host) <= last(other)
+            && u32::from(other.host) <= last(self)
+    }
+}
+
+impl FromStr for PublishPort {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let (ports, protocol) = match text.rsplit_once('/') {
+            None => (text, "tcp"),
+            Some((ports, word)) if word.eq_ignore_ascii_case("tcp") => (ports, "tcp"),
+            Some((ports, word)) if word.eq_ignore_ascii_case("udp") => (ports, "udp"),
+            Some((_, word)) => return invalid(format!("unknown protocol '{word}': expected tcp or udp")),
+        };
+        let Some((rest, container)) = ports.rsplit_once(':') else {
+            return invalid("expected [host-ip:]host-port:container-port[/protocol]");
+        };
+        let (address, host) = match rest.rsplit_once(':') {
+            None => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), rest),
+            Some((address, host)) => (parse_address(address)?, host),
+        };
+        let (host, host_count) = parse_range(host)?;
+        let (container, container_count) = parse_range(container)?;
+        if host_count != container_count {
+            return invalid("both ranges must be equally long");
+        }
+        Ok(Self { address, host, container, protocol, count: host_count })
+    }
+}
+
+fn parse_address(text: &str) -> Result<IpAddr, InvalidValue> {
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let parsed = match bracketed {
+        Some(inner) => inner.parse().map(IpAddr::V6).ok(),
+        None => text.parse().map(IpAddr::V4).ok(),
+    };
+    parsed.map_or_else(|| invalid(format!("'{text}' is no address: expected IPv4 or [IPv6]")), Ok)
+}
+
+fn parse_range(text: &str) -> Result<(u16, u16), InvalidValue> {
+    let port = |text: &str| match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => invalid(format!("'{text}' is no port from 1 to 65535")),
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (port(first)?, port(last)?);
+    match last.checked_sub(first).and_then(|length| length.checked_add(1)) {
+        Some(count) => Ok((first, count)),
+        None => invalid(format!("the range '{text}' runs backwards")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports() {
+        let show = |text: &str| {
+            text.parse::<PublishPort>().ok().map(|port| {
+                format!("{} {} {} {} {}", port.address, port.host, port.container, port.protocol, port.count)
+            })
+        };
+        for (text, expected) in [
+            ("8080:80", Some("0.0.0.0 8080 80 tcp 1")),
+            ("127.0.0.1:8080:80/udp", Some("127.0.0.1 8080 80 udp 1")),
+            ("[::1]:8080:80/TCP", Some("::1 8080 80 tcp 1")),
+            ("8000-8009:80-89", Some("0.0.0.0 8000 80 tcp 10")),
+            ("1-65535:1-65535", Some("0.0.0.0 1 1 tcp 65535")),
+            ("80", None),
+            ("0:80", None),
+            ("65536:80", None),
+            ("8000-8009:80", None),
+            ("9-8:9-8", None),
+            ("::1:8080:80", None),
+            ("host:1:1", None),
+            ("1:1/sctp", None),
+            ("", None),
+        ] {
+            assert_eq!(show(text).as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn overlaps() {
+        let port = |text: &str| text.parse::<PublishPort>().unwrap();
+        assert!(port("80:80").overlaps(&port("127.0.0.1:80:81")));
+        assert!(port("80-90:80-90").overlaps(&port("90:1")));
+        assert!(!port("80:80").overlaps(&port("80:80/udp")));
+        assert!(!port("127.0.0.1:80:80").overlaps(&port("127.0.0.2:80:80")));
+        assert!(!port("80-89:80-89").overlaps(&port("90:1")));
+    }
+}

@@ -1,0 +1,73 @@
+//! Containers.
+
+use bulkhead_api::container::ContainerSnapshot;
+use bulkhead_api::request::{CreateRequest, LogsQuery, SignalRequest, StopRequest};
+use bulkhead_api::route;
+
+use crate::connection::Client;
+use crate::error::ClientError;
+use crate::event_stream::EventStream;
+use crate::log_stream::LogStream;
+use crate::path::fill;
+
+impl Client {
+    /// Running containers, or all.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn list_containers(&self, all: bool) -> Result<Vec<ContainerSnapshot>, ClientError> {
+        self.get(&format!("{}?all={all}", route::CONTAINERS)).await
+    }
+
+    /// One container.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn container(&self, id: &str) -> Result<ContainerSnapshot, ClientError> {
+        self.get(&fill(route::CONTAINER, "id", id)).await
+    }
+
+    /// Creates a container; the last event is `Created`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn create_container(&self, request: &CreateRequest) -> Result<EventStream, ClientError> {
+        Ok(EventStream::new(self.post_for_stream(route::CONTAINERS, request, &[]).await?))
+    }
+
+    /// Removes a container; a running one only if forced.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn delete_container(&self, id: &str, force: bool) -> Result<(), ClientError> {
+        self.delete(&format!("{}?force={force}", fill(route::CONTAINER, "id", id))).await
+    }
+
+    /// Stops a container and waits for its end.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn stop_container(&self, id: &str, request: &StopRequest) -> Result<(), ClientError> {
+        self.post(&fill(route::STOP, "id", id), request).await
+    }
+
+    /// Signals a container's first process; KILL waits for its end.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn kill_container(&self, id: &str, request: &SignalRequest) -> Result<(), ClientError> {
+        self.post(&fill(route::KILL, "id", id), request).await
+    }
+
+    /// The log of a container's first process, or the console of its machine.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn container_logs(&self, id: &str, query: LogsQuery) -> Result<LogStream, ClientError> {
+        let mut path = format!("{}?follow={}&boot={}", fill(route::LOGS, "id", id), query.follow, query.boot);
+        if let Some(tail) = query.tail {
+            path.push_str(&format!("&tail={tail}"));
+        }
+        Ok(LogStream::new(self.get_for_stream(&path).await?))
+    }
+}

@@ -1,0 +1,70 @@
+//! Images.
+
+use std::os::fd::BorrowedFd;
+
+use bulkhead_api::image::ImageResource;
+use bulkhead_api::request::{LoadRequest, PullRequest, TagRequest};
+use bulkhead_api::route;
+
+use crate::connection::Client;
+use crate::error::ClientError;
+use crate::event_stream::EventStream;
+use crate::path::percent_encode;
+
+impl Client {
+    /// All images.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn list_images(&self) -> Result<Vec<ImageResource>, ClientError> {
+        self.get(route::IMAGES).await
+    }
+
+    /// One image.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn image(&self, reference: &str) -> Result<ImageResource, ClientError> {
+        self.get(&image_path(reference)).await
+    }
+
+    /// Removes a name; what no other name needs goes with it.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn delete_image(&self, reference: &str) -> Result<(), ClientError> {
+        self.delete(&image_path(reference)).await
+    }
+
+    /// Pulls an image; the last event is `Finished`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn pull_image(&self, request: &PullRequest) -> Result<EventStream, ClientError> {
+        Ok(EventStream::new(self.post_for_stream(route::IMAGE_PULL, request, &[]).await?))
+    }
+
+    /// Loads an archive from a descriptor; the last event is `Finished`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn load_images(
+        &self,
+        request: &LoadRequest,
+        archive: BorrowedFd<'_>,
+    ) -> Result<EventStream, ClientError> {
+        Ok(EventStream::new(self.post_for_stream(route::IMAGE_LOAD, request, &[archive]).await?))
+    }
+
+    /// Gives an image a further name.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn tag_image(&self, request: &TagRequest) -> Result<(), ClientError> {
+        self.post(route::IMAGE_TAG, request).await
+    }
+}
+
+fn image_path(reference: &str) -> String {
+    format!("{}?reference={}", route::IMAGE, percent_encode(reference))
+}

@@ -1,0 +1,171 @@
+//! Interfaces of containers.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use bulkhead_network_control::{Failure, FailureCode, Lease, LeaseRequest};
+
+use super::configuration::{DEFAULT_MTU_BYTES, check_mac, check_mtu, check_name};
+use super::state::Holding;
+use super::{Networks, failure, gone, not_found, system_failure};
+use crate::port::{Port, mac_of};
+
+impl Networks {
+    /// Gives a container an interface; the descriptor is its packet socket.
+    pub(crate) async fn lease(self: &Arc<Self>, request: LeaseRequest) -> Result<(Lease, OwnedFd), Failure> {
+        check_name("container id", &request.container_id)?;
+        check_name("host name", &request.hostname)?;
+        let wanted_mac = request.mac_address.as_deref().map(check_mac).transpose()?;
+        let wanted_mtu = request.mtu.map(|mtu| check_mtu(Some(mtu))).transpose()?;
+        self.ensure(&request.network).await?;
+        let network = request.network.as_str();
+        let mtu = match wanted_mtu {
+            Some(mtu) => mtu,
+            None => {
+                self.state().segments.get(network).map_or(DEFAULT_MTU_BYTES, |segment| segment.bridge.mtu)
+            }
+        };
+        self.check_free(&request, wanted_mac)?;
+        let mut port = self.take_port(network, mtu).await?;
+        if let Err(failure) = self.adapt(network, &mut port, mtu, wanted_mac).await {
+            self.give_back(network, port).await;
+            return Err(failure);
+        }
+        match self.record(&request, &port, mtu) {
+            Ok(lease) => {
+                self.refill(network);
+                tracing::info!(
+                    container = request.container_id,
+                    network,
+                    address = lease.ipv4_address,
+                    "leased"
+                );
+                Ok((lease, port.socket))
+            }
+            Err(failure) => {
+                self.give_back(network, port).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Whether nobody else on the network has the id, the name or the MAC address.
+    fn check_free(&self, request: &LeaseRequest, mac: Option<[u8; 6]>) -> Result<(), Failure> {
+        let state = self.state();
+        let network = request.network.as_str();
+        let segment = state.segments.get(network).ok_or_else(|| not_found(network))?;
+        let exists = |message| Err(failure(FailureCode::Exists, message));
+        if segment.leases.contains_key(&request.container_id) {
+            return exists(format!("container '{}' is on network '{network}' already", request.container_id));
+        }
+        let hostname = request.hostname.to_ascii_lowercase();
+        if let Some((id, _)) = segment
+            .leases
+            .iter()
+            .find(|(id, held)| held.hostname == hostname || id.eq_ignore_ascii_case(&hostname))
+        {
+            return exists(format!(
+                "host name '{hostname}' on network '{network}' belongs to container '{id}'"
+            ));
+        }
+        if let Some(mac) = mac
+            && (mac == mac_of(segment.network.ipv4_gateway)
+                || segment.leases.values().any(|held| held.mac == mac)
+                || segment.pool.iter().any(|port| port.plan.mac == mac))
+        {
+            return exists(format!("MAC address {} is in use on network '{network}'", format_mac(mac)));
+        }
+        Ok(())
+    }
+
+    async fn adapt(
+        &self,
+        network: &str,
+        port: &mut Port,
+        mtu: u32,
+        mac: Option<[u8; 6]>,
+    ) -> Result<(), Failure> {
+        if let Some(mac) = mac {
+            let plan = port.plan.clone();
+            let changed = self.creator.run(move |plumbing| plumbing.change_mac(&plan, mac)).await;
+            changed.ok_or_else(gone)?.map_err(|error| system_failure(&error))?;
+            port.plan.mac = mac;
+        }
+        let bridge = self.state().segments.get(network).map(|segment| segment.bridge.clone());
+        if let Some(bridge) = bridge.filter(|bridge| bridge.mtu < mtu) {
+            let changed = self.creator.run(move |plumbing| plumbing.links.set_mtu(&bridge.name, mtu)).await;
+            changed.ok_or_else(gone)?.map_err(|error| system_failure(&error))?;
+        }
+        Ok(())
+    }
+
+    fn record(&self, request: &LeaseRequest, port: &Port, mtu: u32) -> Result<Lease, Failure> {
+        // Somebody may have been faster while the port was made.
+        self.check_free(request, None)?;
+        let mut state = self.state();
+        let segment = state.segments.get_mut(&request.network).ok_or_else(|| not_found(&request.network))?;
+        if segment.bridge.index != port.plan.bridge_index {
+            return Err(not_found(&request.network));
+        }
+        let holding = Holding {
+            hostname: request.hostname.to_ascii_lowercase(),
+            address: port.plan.address,
+            mac: port.plan.mac,
+        };
+        segment.leases.insert(request.container_id.clone(), holding);
+        Ok(Lease {
+            network: request.network.clone(),
+            ipv4_address: format!("{}/{}", port.plan.address, segment.subnet.prefix_length()),
+            ipv4_gateway: segment.network.ipv4_gateway,
+            ipv6_address: None,
+            ipv6_gateway: None,
+            mac_address: format_mac(port.plan.mac),
+            mtu,
+            internal: segment.network.configuration.internal,
+        })
+    }
+
+    async fn give_back(&self, network: &str, port: Port) {
+        let (address, mac) = (port.plan.address, port.plan.mac);
+        drop(port);
+        self.remove_port(address, mac).await;
+        self.forget_address(network, address);
+    }
+
+    /// Ends the leases of one container; its ports go in the background.
+    pub(crate) fn release(self: &Arc<Self>, container_id: &str) {
+        self.release_where(|id| id == container_id);
+    }
+
+    /// Ends the leases of all others.
+    pub(crate) fn retain(self: &Arc<Self>, container_ids: &[String]) {
+        let keep: BTreeSet<&str> = container_ids.iter().map(String::as_str).collect();
+        self.release_where(|id| !keep.contains(id));
+    }
+
+    fn release_where(self: &Arc<Self>, ends: impl Fn(&str) -> bool) {
+        let mut ended = Vec::new();
+        for (network, segment) in &mut self.state().segments {
+            segment.leases.retain(|id, held| {
+                let end = ends(id);
+                if end {
+                    tracing::info!(container = id, network, address = %held.address, "released");
+                    ended.push((network.clone(), held.address, held.mac));
+                }
+                !end
+            });
+        }
+        for (network, address, mac) in ended {
+            let networks = Arc::clone(self);
+            tokio::spawn(async move {
+                networks.remove_port(address, mac).await;
+                networks.forget_address(&network, address);
+            });
+        }
+    }
+}
+
+fn format_mac(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}

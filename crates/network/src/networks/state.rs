@@ -1,0 +1,108 @@
+//! What is known about networks and leases.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+
+use bulkhead_network_control::Network;
+
+use crate::dns::Server;
+use crate::port::Port;
+use crate::subnet::Subnet;
+
+/// All networks.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// By name.
+    pub(super) segments: BTreeMap<String, Segment>,
+}
+
+impl State {
+    pub(super) fn free_bridge_number(&self) -> u32 {
+        let used: BTreeSet<u32> = self.segments.values().map(|segment| segment.bridge.number).collect();
+        (0..).find(|number| !used.contains(number)).unwrap_or_default()
+    }
+}
+
+/// A network's bridge.
+#[derive(Clone, Debug)]
+pub(super) struct Bridge {
+    pub(super) name: String,
+    pub(super) number: u32,
+    pub(super) index: u32,
+    pub(super) mtu: u32,
+}
+
+/// What a container holds.
+#[derive(Clone, Debug)]
+pub(super) struct Holding {
+    /// Lower case, as is the container id among the names.
+    pub(super) hostname: String,
+    pub(super) address: Ipv4Addr,
+    pub(super) mac: [u8; 6],
+}
+
+/// A network with its leases.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) network: Network,
+    pub(super) subnet: Subnet,
+    pub(super) bridge: Bridge,
+    pub(super) server: Server,
+    /// By container id.
+    pub(super) leases: BTreeMap<String, Holding>,
+    /// Ports that are ready for whoever comes next.
+    pub(super) pool: VecDeque<Port>,
+    /// Somebody is filling the pool.
+    pub(super) filling: bool,
+    /// Offsets of addresses that have a port.
+    used: BTreeSet<u32>,
+    /// Where the search goes on: an address rests for as long as there are others.
+    next_offset: u32,
+}
+
+/// The network itself is 0, the gateway 1.
+const FIRST_OFFSET: u32 = 2;
+
+impl Segment {
+    pub(super) fn new(network: Network, subnet: Subnet, bridge: Bridge, server: Server) -> Self {
+        Self {
+            network,
+            subnet,
+            bridge,
+            server,
+            leases: BTreeMap::new(),
+            pool: VecDeque::new(),
+            filling: false,
+            used: BTreeSet::new(),
+            next_offset: FIRST_OFFSET,
+        }
+    }
+
+    /// Takes an address; `None` if all are taken.
+    pub(super) fn take_address(&mut self) -> Option<Ipv4Addr> {
+        let end = self.subnet.last_offset();
+        let offset = (self.next_offset..end)
+            .chain(FIRST_OFFSET..self.next_offset.min(end))
+            .find(|offset| !self.used.contains(offset))?;
+        self.used.insert(offset);
+        self.next_offset = offset + 1;
+        Some(self.subnet.address(offset))
+    }
+
+    pub(super) fn free_address(&mut self, address: Ipv4Addr) {
+        if let Some(offset) = self.subnet.offset(address) {
+            self.used.remove(&offset);
+        }
+    }
+
+    /// The address of a container by id or host name, in lower case.
+    pub(super) fn find(&self, name: &str) -> Option<Ipv4Addr> {
+        let held = self.leases.get(name).or_else(|| {
+            self.leases
+                .iter()
+                .find(|(id, held)| held.hostname == name || id.eq_ignore_ascii_case(name))
+                .map(|(_, held)| held)
+        });
+        held.map(|held| held.address)
+    }
+}

@@ -1,0 +1,237 @@
+//! A container's attachment to a bridge.
+//!
+//! The bridge's end of a veth pair is in our namespace; the other end is alone in a namespace of its
+//! own, with a packet socket bound to it. Whoever holds the socket (the VMM, which belongs to the
+//! attacker) may bind it to any device of the socket's namespace, or send to any by sendto(2): there
+//! is only this one. The socket keeps that namespace alive, so that the pair disappears with the VM.
+
+use std::fs;
+use std::io;
+use std::mem::size_of;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, sockopt};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use thiserror::Error;
+
+use crate::firewall::{self, PORTS};
+use crate::netlink::link::{End, Pair};
+use crate::netlink::{NetlinkError, Socket};
+
+/// About 1,800 frames of 1,280 bytes: the guest's kernel wakes up in bursts.
+const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+const SEND_BUFFER_BYTES: usize = 1024 * 1024;
+/// The far end's name in its own namespace.
+const FAR_END: &str = "guest";
+/// `ETHTOOL_STXCSUM` of linux/ethtool.h.
+const ETHTOOL_STXCSUM: u32 = 0x17;
+
+/// Why there is no port.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum PortError {
+    /// unshare(2) or setns(2) failed.
+    #[error("cannot make a network namespace")]
+    Namespace(#[source] io::Error),
+    /// IPv6 could not be turned off.
+    #[error("cannot turn IPv6 off in a container's network namespace")]
+    Ipv6(#[source] io::Error),
+    /// The kernel refused the veth pair or its set element.
+    #[error("cannot set up network device '{name}'")]
+    Device {
+        name: String,
+        #[source]
+        source: NetlinkError,
+    },
+    /// Checksum offload could not be turned off.
+    #[error("cannot turn checksum offload of '{name}' off")]
+    Offload {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+    /// The packet socket failed.
+    #[error("cannot open a packet socket on '{name}'")]
+    Socket {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What a port shall be.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) bridge_index: u32,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) mac: [u8; 6],
+    pub(crate) mtu: u32,
+}
+
+/// A port with its packet socket.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) plan: Plan,
+    pub(crate) socket: OwnedFd,
+}
+
+/// Name of the bridge's end, made from the address, which is unique among all our networks.
+pub(crate) fn device_name(address: Ipv4Addr) -> String {
+    format!("{}{:08x}", firewall::PORT, address.to_bits())
+}
+
+/// Locally administered and derived from the address: what others have in their ARP caches stays
+/// true when an address is used again.
+pub(crate) fn mac_of(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0xb8, a, b, c, d]
+}
+
+/// What it takes to make and remove ports; all of it belongs to our namespace.
+#[derive(Debug)]
+pub(crate) struct Plumbing {
+    pub(crate) links: Socket,
+    filters: Socket,
+    namespace: OwnedFd,
+    /// ethtool requests go to any socket of the device's namespace.
+    devices: OwnedFd,
+}
+
+impl Plumbing {
+    /// To be called in our namespace.
+    pub(crate) fn open() -> Result<Self, PortError> {
+        let device = |source| PortError::Device { name: "lo".to_owned(), source };
+        let namespace = fs::File::open("/proc/thread-self/ns/net").map_err(PortError::Namespace)?.into();
+        let devices =
+            rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+                .map_err(|error| PortError::Socket { name: "lo".to_owned(), source: error.into() })?;
+        Ok(Self {
+            links: Socket::route().map_err(device)?,
+            filters: Socket::netfilter().map_err(device)?,
+            namespace,
+            devices,
+        })
+    }
+
+    /// Makes a port; on failure nothing stays.
+    pub(crate) fn create(&mut self, plan: Plan) -> Result<Port, PortError> {
+        let name = device_name(plan.address);
+        let outcome = self.attach(&name, &plan);
+        // The namespace of the far end lives on by the packet socket.
+        let back = move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|error| PortError::Namespace(error.into()));
+        match (outcome, back) {
+            (Ok(socket), Ok(())) => Ok(Port { plan, socket }),
+            (Err(error), _) | (Ok(_), Err(error)) => {
+                if let Err(error) = self.remove(plan.address, plan.mac) {
+                    tracing::warn!(name, "cannot clean up after a failed port: {error}");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn attach(&mut self, name: &str, plan: &Plan) -> Result<OwnedFd, PortError> {
+        let device = |source| PortError::Device { name: name.to_owned(), source };
+        // SAFETY: only the calling thread's network namespace changes; descriptors stay shared.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+            .map_err(|error| PortError::Namespace(error.into()))?;
+        // Else the far end's own kernel would speak IPv6 (MLD, router solicitations) for the guest.
+        match fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1") {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(PortError::Ipv6(error)),
+            _ => {}
+        }
+        let far_namespace = fs::File::open("/proc/thread-self/ns/net").map_err(PortError::Namespace)?;
+        self.links
+            .add_pair(&Pair {
+                near: End { name, mac: None, silent: false },
+                far: End { name: FAR_END, mac: None, silent: true },
+                far_namespace: far_namespace.as_fd(),
+                mtu: plan.mtu,
+                master: Some(plan.bridge_index),
+                segmented: true,
+                alias: "",
+            })
+            .map_err(device)?;
+        Socket::route().and_then(|mut far| far.set_up(FAR_END)).map_err(device)?;
+        complete_checksums(&self.devices, name)
+            .map_err(|source| PortError::Offload { name: name.to_owned(), source })?;
+        self.filters.add_element(PORTS, &firewall::port_key(name, plan.mac, plan.address)).map_err(device)?;
+        self.links.add_neighbour(plan.bridge_index, plan.address, plan.mac).map_err(device)?;
+        packet_socket().map_err(|source| PortError::Socket { name: name.to_owned(), source })
+    }
+
+    /// Lets a port send from another MAC address.
+    pub(crate) fn change_mac(&mut self, plan: &Plan, mac: [u8; 6]) -> Result<(), PortError> {
+        let name = device_name(plan.address);
+        let outcome = self
+            .filters
+            .remove_element(PORTS, &firewall::port_key(&name, plan.mac, plan.address))
+            .and_then(|()| self.filters.add_element(PORTS, &firewall::port_key(&name, mac, plan.address)))
+            .and_then(|()| self.links.add_neighbour(plan.bridge_index, plan.address, mac));
+        outcome.map_err(|source| PortError::Device { name, source })
+    }
+
+    /// Removes a port, whoever still holds its socket.
+    pub(crate) fn remove(&mut self, address: Ipv4Addr, mac: [u8; 6]) -> Result<(), PortError> {
+        let name = device_name(address);
+        let outcome = self
+            .links
+            .delete_link(&name)
+            .and_then(|()| self.filters.remove_element(PORTS, &firewall::port_key(&name, mac, address)));
+        outcome.map_err(|source| PortError::Device { name, source })
+    }
+}
+
+/// A packet socket sees frames as the device does: veth lets the sender's kernel leave checksums
+/// unfinished, and guests drop those. Without this feature the kernel finishes them first, and TCP
+/// segmentation offload is gone with it.
+fn complete_checksums(socket: &OwnedFd, device: &str) -> io::Result<()> {
+    #[repr(C)]
+    struct Value {
+        command: u32,
+        data: u32,
+    }
+    let mut value = Value { command: ETHTOOL_STXCSUM, data: 0 };
+    // SAFETY: all-zero bytes are a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (target, byte) in request.ifr_name.iter_mut().zip(device.bytes().take(libc::IFNAMSIZ - 1)) {
+        *target = byte.cast_signed();
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: SIOCETHTOOL reads an ifreq whose data points to an ethtool_value; both outlive the call.
+    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Opens the socket in the calling thread's namespace, bound to its only veth end.
+fn packet_socket() -> io::Result<OwnedFd> {
+    // Protocol 0 receives nothing until the socket is bound.
+    let socket =
+        rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES)?;
+    sockopt::set_socket_send_buffer_size_force(&socket, SEND_BUFFER_BYTES)?;
+    set_packet_option(&socket, libc::PACKET_IGNORE_OUTGOING)?;
+    set_packet_option(&socket, libc::PACKET_QDISC_BYPASS)?;
+    let index = netdevice::name_to_index(&socket, FAR_END)?;
+    // SAFETY: all-zero bytes are a valid sockaddr_ll.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?;
+    address.sll_protocol = u16::try_from(libc::ETH_P_ALL).map_err(io::Error::other)?.to_be();
+    address.sll_ifindex = i32::try_from(index).map_err(io::Error::other)?;
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).map_err(io::Error::other)?;
+    // SAFETY: `address` is readable for `length` bytes.
+    let outcome = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if outcome == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
+}
+
+fn set_packet_option(socket: &OwnedFd, option: i32) -> io::Result<()> {
+    let on: i32 = 1;
+    let length = libc::socklen_t::try_from(size_of::<i32>()).map_err(io::Error::other)?;
+    // SAFETY: `on` is readable for `length` bytes.
+    let outcome = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, (&raw const on).cast(), length)
+    };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

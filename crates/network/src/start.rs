@@ -1,0 +1,143 @@
+//! The order in which things start and end.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bulkhead_network_control::FailureCode;
+use bulkhead_paths::Directories;
+use rustix::fs::FlockOperation;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::control::{self, Service, Shutdown};
+use crate::dns::Forwarder;
+use crate::logging;
+use crate::networks::{Networks, failure};
+use crate::uplink::Uplink;
+use crate::worker::Worker;
+
+/// How long a process that cannot work stays to say why.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(3);
+
+/// Runs until shutdown.
+pub(crate) fn run(inherited: Option<UnixStream>) -> anyhow::Result<()> {
+    let directories = Directories::from_environment()?;
+    directories.create()?;
+    logging::start(&directories.log_root)?;
+    // Fails when we lead a session already.
+    let _leads_already = rustix::process::setsid();
+    match establish(&directories) {
+        Ok(established) => serve(established, &directories, inherited),
+        Err(error) => {
+            if let Some(inherited) = inherited {
+                explain(inherited, &error)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What is ready before the first request.
+struct Established {
+    runtime: Runtime,
+    networks: Arc<Networks>,
+    /// Locked as long as we live.
+    _lock: File,
+}
+
+fn establish(directories: &Directories) -> anyhow::Result<Established> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("rootless networking is not there yet: use --network none");
+    }
+    let lock = lock(directories)?;
+    // This thread stays in the host's namespace; all later ones start in ours.
+    let host = start_host_thread()?;
+    let uplink = Uplink::establish(&directories.runtime_root)?;
+    let creator = Worker::start("ports")?;
+    let remover = Worker::start("removals")?;
+    let runtime = Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let networks = Networks::new(uplink, Forwarder::new(host), creator, remover);
+    Ok(Established { runtime, networks, _lock: lock })
+}
+
+fn lock(directories: &Directories) -> anyhow::Result<File> {
+    let path = directories.runtime_root.join("network.lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot open '{}'", path.display()))?;
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("another container-network runs: cannot lock '{}'", path.display()))?;
+    Ok(lock)
+}
+
+fn start_host_thread() -> anyhow::Result<Handle> {
+    let runtime =
+        Builder::new_current_thread().enable_all().build().context("cannot start the host's runtime")?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new()
+        .name("host".to_owned())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))
+        .context("cannot start the host's thread")?;
+    Ok(handle)
+}
+
+fn serve(
+    established: Established,
+    directories: &Directories,
+    inherited: Option<UnixStream>,
+) -> anyhow::Result<()> {
+    let Established { runtime, networks, _lock } = established;
+    let path = directories.network_socket();
+    let outcome = runtime.block_on(async {
+        let (shutdown, mut ending) = watch::channel(false);
+        let shutdown: Shutdown = Arc::new(shutdown);
+        let service = Service::Ready(Arc::clone(&networks));
+        let listener =
+            control::listen(&path).with_context(|| format!("cannot listen on '{}'", path.display()))?;
+        tokio::spawn(control::accept(listener, service.clone(), Arc::clone(&shutdown)));
+        if let Some(inherited) = inherited {
+            let stream = tokio::net::UnixStream::from_std(inherited)?;
+            tokio::spawn(control::serve(stream, service, Arc::clone(&shutdown)));
+        }
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = ending.wait_for(|ending| *ending) => return anyhow::Ok(true),
+        }
+        Ok(false)
+    });
+    if !matches!(outcome, Ok(true)) {
+        networks.take_down()?;
+    }
+    drop(std::fs::remove_file(&path));
+    tracing::info!("everything is taken down");
+    outcome.map(drop)
+}
+
+/// Answers the starter's first requests with the reason of the failure.
+fn explain(inherited: UnixStream, error: &anyhow::Error) -> anyhow::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let service = Service::Broken(failure(FailureCode::System, format!("{error:#}")));
+    runtime.block_on(async {
+        let stream = tokio::net::UnixStream::from_std(inherited)?;
+        let (shutdown, mut ending) = watch::channel(false);
+        let serving = control::serve(stream, service, Arc::new(shutdown));
+        tokio::select! {
+            _ = tokio::time::timeout(LAST_WORDS_LIMIT, serving) => {}
+            _ = ending.wait_for(|ending| *ending) => {}
+        }
+        Ok(())
+    })
+}

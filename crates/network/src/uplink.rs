@@ -1,0 +1,241 @@
+//! The way out: one veth pair between the host's namespace and ours.
+//!
+//! Several instances run on one host, each with the same container subnets. So packets leave our
+//! namespace with the uplink's address, which is unique on the host, and the host with its own.
+//! `/run/bulkhead-uplinks/<inode of the host's namespace>/<number>` is locked by the process that has
+//! uplink number so-and-so, for as long as it lives.
+
+mod address;
+mod forwarding;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+use thiserror::Error;
+
+use crate::firewall::{self, FirewallError, UPLINK};
+use crate::netlink::filter::Family;
+use crate::netlink::link::{End, Pair};
+use crate::netlink::{NetlinkError, Socket};
+use crate::subnet::Subnet;
+
+use address::Addresses;
+use forwarding::Forwarding;
+
+/// Shared by all instances on the host, hence no directory of this installation.
+const REGISTRY: &str = "/run/bulkhead-uplinks";
+/// Ethernet's MTU; packets that are too long for the host's own devices are answered by the host.
+const UPLINK_MTU: u32 = 1500;
+
+/// Why there is no way out.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum UplinkError {
+    /// The list of uplinks cannot be used.
+    #[error("cannot use '{}'", path.display())]
+    Registry {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Every number or address is taken.
+    #[error("no free uplink address on this host")]
+    Exhausted,
+    /// unshare(2) failed.
+    #[error("cannot make the network namespace")]
+    Namespace(#[source] io::Error),
+    /// The kernel refused a device, address or route.
+    #[error("cannot set up the uplink")]
+    Device(#[source] NetlinkError),
+    /// Packet forwarding could not be turned on.
+    #[error("cannot turn on '{path}'")]
+    Forwarding {
+        path: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    /// nftables.
+    #[error("cannot set up the uplink's rules")]
+    Firewall(#[source] FirewallError),
+}
+
+/// The uplink of this process.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    host_links: Socket,
+    host_filters: Socket,
+    forwarding: Forwarding,
+    registry: Registry,
+    device: String,
+    entry: PathBuf,
+    /// Locked.
+    _claim: File,
+}
+
+impl Uplink {
+    /// Moves the calling thread, which must be the only one, into a new namespace with a way out.
+    ///
+    /// # Errors
+    /// Leftovers of a failure are removed by the next start.
+    pub(crate) fn establish(owner: &Path) -> Result<Self, UplinkError> {
+        let mut host_links = Socket::route().map_err(UplinkError::Device)?;
+        let mut host_filters = Socket::netfilter().map_err(UplinkError::Device)?;
+        let host_namespace: OwnedFd =
+            File::open("/proc/thread-self/ns/net").map_err(UplinkError::Namespace)?.into();
+        let mut forwarding = Forwarding::of_this_namespace()?;
+        let registry = Registry::open(&host_namespace)?;
+        let lock = registry.lock()?;
+        registry.remove_dead(&mut host_links, &mut host_filters)?;
+        let addresses = Addresses::choose(&registry, &mut host_links)?;
+        let (entry, claim) = registry.claim(addresses.number, owner)?;
+        let device = addresses.device();
+        forwarding.turn_on(&registry.forwarding_marker())?;
+        let outer = firewall::load("the host's rules", &firewall::outer_rules(&device, addresses.inner))
+            .map_err(UplinkError::Firewall)?;
+
+        // SAFETY: only the calling thread's network namespace changes; descriptors stay shared.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+            .map_err(|error| UplinkError::Namespace(error.into()))?;
+        let inner = firewall::load("the rules of the container namespace", &firewall::inner_rules())
+            .map_err(UplinkError::Firewall)?;
+        forwarding::set_up_own_namespace()?;
+        let mut links = Socket::route().map_err(UplinkError::Device)?;
+        connect(&mut links, &mut host_links, &host_namespace, &addresses).map_err(UplinkError::Device)?;
+        outer.finish().and_then(|()| inner.finish()).map_err(UplinkError::Firewall)?;
+        drop(lock);
+        tracing::info!(device, address = %addresses.inner, "uplink is ready");
+        Ok(Self { host_links, host_filters, forwarding, registry, device, entry, _claim: claim })
+    }
+
+    /// What the host has routes to.
+    pub(crate) fn host_subnets(&mut self) -> Result<Vec<Subnet>, NetlinkError> {
+        self.host_links.routed_subnets()
+    }
+
+    /// Removes everything that is in the host's namespace.
+    pub(crate) fn take_down(&mut self) -> Result<(), UplinkError> {
+        let _lock = self.registry.lock()?;
+        remove(&self.device, &mut self.host_links, &mut self.host_filters)?;
+        let entry = |source| UplinkError::Registry { path: self.entry.clone(), source };
+        fs::remove_file(&self.entry).map_err(entry)?;
+        if self.registry.entries()?.is_empty() {
+            let others = self.host_links.links().map_err(UplinkError::Device)?;
+            self.forwarding.restore(&self.registry.forwarding_marker(), &others)?;
+        }
+        Ok(())
+    }
+}
+
+fn connect(
+    links: &mut Socket,
+    host_links: &mut Socket,
+    host_namespace: &OwnedFd,
+    addresses: &Addresses,
+) -> Result<(), NetlinkError> {
+    let device = addresses.device();
+    links.set_up("lo")?;
+    links.add_pair(&Pair {
+        near: End { name: UPLINK, mac: None, silent: false },
+        far: End { name: &device, mac: None, silent: false },
+        far_namespace: host_namespace.as_fd(),
+        mtu: UPLINK_MTU,
+        master: None,
+        segmented: false,
+        alias: "",
+    })?;
+    let inner = links.link(UPLINK)?;
+    links.add_address(inner.index, addresses.inner, addresses.subnet.prefix_length())?;
+    let outer = host_links.link(&device)?;
+    host_links.set_up(&device)?;
+    host_links.add_address(outer.index, addresses.outer, addresses.subnet.prefix_length())?;
+    links.add_default_route(addresses.outer)
+}
+
+fn remove(device: &str, links: &mut Socket, filters: &mut Socket) -> Result<(), UplinkError> {
+    links.delete_link(device).map_err(UplinkError::Device)?;
+    filters.delete_table(Family::Ipv4, &firewall::outer_table(device)).map_err(UplinkError::Device)
+}
+
+/// The directory of uplinks of one host namespace.
+#[derive(Debug)]
+struct Registry {
+    folder: PathBuf,
+}
+
+impl Registry {
+    fn open(host_namespace: &OwnedFd) -> Result<Self, UplinkError> {
+        let inode =
+            rustix::fs::fstat(host_namespace).map_err(|error| UplinkError::Namespace(error.into()))?.st_ino;
+        let folder = Path::new(REGISTRY).join(inode.to_string());
+        let failed = |source| UplinkError::Registry { path: folder.clone(), source };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+        let metadata = fs::symlink_metadata(&folder).map_err(failed)?;
+        if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(failed(io::ErrorKind::PermissionDenied.into()));
+        }
+        Ok(Self { folder })
+    }
+
+    /// Keeps other instances away until it is dropped.
+    fn lock(&self) -> Result<File, UplinkError> {
+        let path = self.folder.join("lock");
+        let failed = |source| UplinkError::Registry { path: path.clone(), source };
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        Ok(lock)
+    }
+
+    /// Numbers in use, dead or alive.
+    fn entries(&self) -> Result<Vec<u32>, UplinkError> {
+        let failed = |source| UplinkError::Registry { path: self.folder.clone(), source };
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            numbers.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+        Ok(numbers)
+    }
+
+    /// Removes what processes left behind that did not end in good order.
+    fn remove_dead(&self, links: &mut Socket, filters: &mut Socket) -> Result<(), UplinkError> {
+        for number in self.entries()? {
+            let path = self.folder.join(number.to_string());
+            let failed = |source| UplinkError::Registry { path: path.clone(), source };
+            let entry = File::open(&path).map_err(failed)?;
+            if rustix::fs::flock(&entry, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            let owner = fs::read_to_string(&path).unwrap_or_default();
+            tracing::warn!(number, owner, "removing the uplink of an instance that died");
+            remove(&address::device(number), links, filters)?;
+            fs::remove_file(&path).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn claim(&self, number: u32, owner: &Path) -> Result<(PathBuf, File), UplinkError> {
+        let path = self.folder.join(number.to_string());
+        let failed = |source| UplinkError::Registry { path: path.clone(), source };
+        let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).map_err(failed)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| failed(error.into()))?;
+        fs::write(&path, owner.as_os_str().as_encoded_bytes()).map_err(failed)?;
+        Ok((path, file))
+    }
+
+    /// Exists while packet forwarding is on because of us.
+    fn forwarding_marker(&self) -> PathBuf {
+        self.folder.join("forwarding")
+    }
+}

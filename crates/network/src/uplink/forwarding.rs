@@ -1,0 +1,96 @@
+//! Packet forwarding and related switches in /proc/sys/net, which shows the namespace of the thread
+//! that opens a file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::UplinkError;
+use crate::firewall::HOST_UPLINK;
+use crate::netlink::link::Link;
+
+const IPV4_FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+/// Switches of our own namespace.
+const OWN: &[(&str, &str)] = &[
+    (IPV4_FORWARDING, "1"),
+    // Answers must leave by the device that the packet came from.
+    ("/proc/sys/net/ipv4/conf/all/rp_filter", "1"),
+    ("/proc/sys/net/ipv4/conf/default/rp_filter", "1"),
+    // A bridge speaks for its own addresses only.
+    ("/proc/sys/net/ipv4/conf/all/arp_ignore", "1"),
+    ("/proc/sys/net/ipv4/conf/all/accept_redirects", "0"),
+    ("/proc/sys/net/ipv4/conf/all/send_redirects", "0"),
+    ("/proc/sys/net/ipv4/conf/default/send_redirects", "0"),
+    // Networks have no IPv6; the kernel would give the bridges link-local addresses by itself.
+    ("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"),
+    ("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"),
+    // With br_netfilter loaded, frames between containers of one network would pass the forward
+    // chain, which drops what does not go outside.
+    ("/proc/sys/net/bridge/bridge-nf-call-iptables", "0"),
+    ("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "0"),
+    ("/proc/sys/net/bridge/bridge-nf-call-arptables", "0"),
+];
+/// Devices by which others forward packets.
+const FORWARDING_KINDS: [&str; 6] = ["bridge", "veth", "tun", "wireguard", "macvlan", "ipvlan"];
+
+/// The host's switch.
+#[derive(Debug)]
+pub(super) struct Forwarding {
+    switch: File,
+}
+
+impl Forwarding {
+    /// To be called in the host's namespace; it stays the host's switch.
+    pub(super) fn of_this_namespace() -> Result<Self, UplinkError> {
+        let switch = OpenOptions::new().read(true).open(IPV4_FORWARDING).map_err(failed)?;
+        let switch = OpenOptions::new().read(true).write(true).open(IPV4_FORWARDING).unwrap_or(switch);
+        Ok(Self { switch })
+    }
+
+    /// Turns it on if it is off, and remembers that.
+    pub(super) fn turn_on(&mut self, marker: &Path) -> Result<(), UplinkError> {
+        let mut value = [0];
+        self.switch.read_at(&mut value, 0).map_err(failed)?;
+        if value != *b"0" {
+            return Ok(());
+        }
+        fs::write(marker, "").map_err(|source| UplinkError::Registry { path: marker.to_owned(), source })?;
+        self.switch.write_at(b"1", 0).map_err(failed)?;
+        tracing::warn!("turned on {IPV4_FORWARDING} of the host");
+        Ok(())
+    }
+
+    /// Turns it off if we turned it on and nobody else seems to rely on it.
+    pub(super) fn restore(&mut self, marker: &Path, links: &[Link]) -> Result<(), UplinkError> {
+        if fs::remove_file(marker).is_err() {
+            return Ok(());
+        }
+        let other = links.iter().find(|link| {
+            FORWARDING_KINDS.contains(&link.kind.as_str()) && !link.name.starts_with(HOST_UPLINK)
+        });
+        match other {
+            Some(link) => tracing::info!(device = link.name, "leaving {IPV4_FORWARDING} on for others"),
+            None => {
+                self.switch.write_at(b"0", 0).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sets the switches of the calling thread's namespace.
+pub(super) fn set_up_own_namespace() -> Result<(), UplinkError> {
+    for &(path, value) in OWN {
+        match fs::write(path, value) {
+            // A kernel without IPv6 or br_netfilter.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            outcome => outcome.map_err(|source| UplinkError::Forwarding { path, source })?,
+        }
+    }
+    Ok(())
+}
+
+fn failed(source: io::Error) -> UplinkError {
+    UplinkError::Forwarding { path: IPV4_FORWARDING, source }
+}

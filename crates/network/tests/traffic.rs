@@ -1,0 +1,214 @@
+//! What containers can reach, and what not.
+
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use support::guest::{Guest, RawGuest};
+use support::packet::{BROADCAST, arp, echo_request, ethernet, ipv4, transport_checksum, udp};
+use support::{HOST, Host, OUTSIDE, plain};
+
+const SOON: Duration = Duration::from_secs(2);
+const NEVER: Duration = Duration::from_millis(150);
+
+fn listener(address: Ipv4Addr) -> impl FnOnce() -> UdpSocket + Send + 'static {
+    move || {
+        let socket = UdpSocket::bind((address, 7000)).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket
+    }
+}
+
+#[test]
+fn gateway_answers_arp_and_ping() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let guest = RawGuest::new(host.lease(&daemon, "one"));
+    assert_eq!(guest.address, Ipv4Addr::new(192, 168, 64, 2));
+    let gateway = guest.find_gateway().unwrap();
+    let ping = ipv4(1, guest.address, guest.gateway, &echo_request(7));
+    guest.send(&ethernet(gateway, guest.mac, 0x0800, &ping));
+    let reply = guest.receive(SOON, |frame| frame[12..14] == [8, 0] && frame[23] == 1).unwrap();
+    assert_eq!((reply[34], &reply[0..6]), (0, &guest.mac[..]));
+    assert_eq!(support::packet::checksum(&reply[34..]), 0);
+}
+
+#[test]
+fn datagrams_go_out_masqueraded_and_answers_come_back_with_whole_checksums() {
+    let host = Host::new();
+    let server = host.outside.run(listener(OUTSIDE));
+    let daemon = host.start("a");
+    let guest = RawGuest::new(host.lease(&daemon, "one"));
+    let gateway = guest.find_gateway().unwrap();
+    let datagram = udp((guest.address, 5000), (OUTSIDE, 7000), b"hello");
+    guest.send(&ethernet(gateway, guest.mac, 0x0800, &ipv4(17, guest.address, OUTSIDE, &datagram)));
+    let mut buffer = [0; 100];
+    let (length, sender) = server.recv_from(&mut buffer).unwrap();
+    assert_eq!((&buffer[..length], sender.ip()), (&b"hello"[..], HOST.into()));
+    server.send_to(b"and back", sender).unwrap();
+    let answer = guest.receive(SOON, |frame| frame[12..14] == [8, 0] && frame[23] == 17).unwrap();
+    assert_eq!(&answer[42..50], b"and back");
+    assert_eq!(transport_checksum(17, OUTSIDE, guest.address, &answer[34..]), 0);
+}
+
+#[test]
+fn streams_arrive_in_frames_that_fit() {
+    const LENGTH: usize = 8 << 20;
+    let host = Host::new();
+    let server = host.outside.run(|| TcpListener::bind((OUTSIDE, 7000)).unwrap());
+    let daemon = host.start("a");
+    let guest = Guest::new(host.lease(&daemon, "one"));
+    let sender = std::thread::spawn(move || {
+        let mut stream = server.accept().unwrap().0;
+        stream.write_all(&vec![0x5a; LENGTH]).unwrap();
+    });
+    let mut stream = guest.namespace.run(|| TcpStream::connect((OUTSIDE, 7000)).unwrap());
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).unwrap();
+    sender.join().unwrap();
+    assert_eq!(received.len(), LENGTH);
+    assert!(guest.longest_frame.load(Ordering::Relaxed) <= 1280 + 14);
+}
+
+#[test]
+fn containers_of_a_network_reach_each_other_but_not_by_false_addresses() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let one = RawGuest::new(host.lease(&daemon, "one"));
+    let two = RawGuest::new(host.lease(&daemon, "two"));
+    let is_hello = |frame: &[u8]| frame.ends_with(b"hello");
+    let send = |mac: [u8; 6], address: Ipv4Addr| {
+        let datagram = udp((address, 1), (two.address, 2), b"hello");
+        one.send(&ethernet(two.mac, mac, 0x0800, &ipv4(17, address, two.address, &datagram)));
+    };
+    send(one.mac, one.address);
+    assert!(two.receive(SOON, is_hello).is_some());
+    send(one.mac, one.gateway);
+    send([2, 0, 0, 0, 0, 9], one.address);
+    assert!(two.receive(NEVER, is_hello).is_none());
+
+    let is_arp = |frame: &[u8]| frame[12..14] == [8, 6];
+    one.send(&ethernet(two.mac, one.mac, 0x0806, &arp(2, one.mac, one.address, two.address)));
+    assert!(two.receive(SOON, is_arp).is_some());
+    one.send(&ethernet(two.mac, one.mac, 0x0806, &arp(2, one.mac, one.gateway, two.address)));
+    one.send(&ethernet(two.mac, one.mac, 0x0806, &arp(2, [2, 0, 0, 0, 0, 9], one.address, two.address)));
+    assert!(two.receive(NEVER, is_arp).is_none());
+
+    for kind in [0x86dd, 0x8100, 0x88cc, 0x1234] {
+        one.send(&ethernet(BROADCAST, one.mac, kind, &[0; 64]));
+    }
+    let kinds = |frame: &[u8]| ![[8, 0], [8, 6]].contains(&[frame[12], frame[13]]);
+    assert!(two.receive(NEVER, kinds).is_none());
+}
+
+#[test]
+fn the_host_and_link_local_addresses_are_out_of_reach() {
+    let host = Host::new();
+    let metadata: Ipv4Addr = [169, 254, 169, 254].into();
+    host.outside.run(move || {
+        support::namespace::run_program("ip", &["address", "add", "169.254.169.254/32", "dev", "lo"]);
+    });
+    host.host.run(|| {
+        support::namespace::run_program("ip", &["route", "add", "169.254.169.254", "via", "203.0.113.1"])
+    });
+    let outside = host.outside.run(listener(Ipv4Addr::UNSPECIFIED));
+    let on_host = host.host.run(listener(Ipv4Addr::UNSPECIFIED));
+    let daemon = host.start("a");
+    let guest = Guest::new(host.lease(&daemon, "one"));
+    let socket = guest.namespace.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+    let uplink: Ipv4Addr = [100, 127, 192, 1].into();
+    for address in [metadata, HOST, uplink] {
+        socket.send_to(b"forbidden", (address, 7000)).unwrap();
+    }
+    socket.send_to(b"fine", (OUTSIDE, 7000)).unwrap();
+    let mut buffer = [0; 100];
+    let (length, _) = outside.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"fine");
+    on_host.set_read_timeout(Some(NEVER)).unwrap();
+    assert!(on_host.recv_from(&mut buffer).is_err());
+    outside.set_read_timeout(Some(NEVER)).unwrap();
+    assert!(outside.recv_from(&mut buffer).is_err());
+}
+
+#[test]
+fn the_packet_socket_reaches_nothing_but_its_own_port() {
+    use std::os::fd::AsRawFd;
+    let host = Host::new();
+    let daemon = host.start("a");
+    let (_, one) = host.lease(&daemon, "one");
+    let two = RawGuest::new(host.lease(&daemon, "two"));
+    // What a hostile VMM would do: bind to all devices.
+    // SAFETY: all-zero bytes are a valid sockaddr_ll.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = u16::try_from(libc::AF_PACKET).unwrap();
+    address.sll_protocol = u16::try_from(libc::ETH_P_ALL).unwrap().to_be();
+    let length = u32::try_from(size_of::<libc::sockaddr_ll>()).unwrap();
+    // SAFETY: `address` is readable for `length` bytes.
+    assert_eq!(unsafe { libc::bind(one.as_raw_fd(), (&raw const address).cast(), length) }, 0);
+    let one = RawGuest { socket: one, mac: [0; 6], address: two.address, gateway: two.gateway };
+    let gateway = two.find_gateway().unwrap();
+    two.send(&ethernet(gateway, two.mac, 0x0800, &ipv4(1, two.address, two.gateway, &echo_request(1))));
+    assert!(two.receive(SOON, |frame| frame[23] == 1).is_some());
+    assert!(one.receive(NEVER, |frame| frame[12..14] == [8, 0]).is_none());
+}
+
+#[test]
+fn networks_are_apart_and_internal_ones_have_no_way_out() {
+    let host = Host::new();
+    let outside = host.outside.run(listener(OUTSIDE));
+    let daemon = host.start("a");
+    for (name, internal) in [("blue", false), ("closed", true)] {
+        let configuration = bulkhead_network_control::NetworkConfiguration {
+            name: name.to_owned(),
+            ipv4_subnet: None,
+            ipv6_subnet: None,
+            internal,
+            options: std::collections::BTreeMap::new(),
+        };
+        host.request(&daemon, bulkhead_network_control::Request::CreateNetwork(configuration)).unwrap();
+    }
+    let on = |network: &str| {
+        let request =
+            bulkhead_network_control::LeaseRequest { network: network.to_owned(), ..plain(network) };
+        Guest::new(host.lease_as(&daemon, request).unwrap())
+    };
+    let (default, blue, closed) = (on("default"), on("blue"), on("closed"));
+    let listening = blue.namespace.run(listener(Ipv4Addr::UNSPECIFIED));
+    let mut buffer = [0; 100];
+    for guest in [&default, &closed] {
+        let socket = guest.namespace.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        drop(socket.send_to(b"x", (blue.address, 7000)));
+        listening.set_read_timeout(Some(NEVER)).unwrap();
+        assert!(listening.recv_from(&mut buffer).is_err());
+        // The DNS server of another network does not answer either.
+        socket.set_read_timeout(Some(NEVER)).unwrap();
+        drop(socket.send_to(&[0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1], (blue.gateway, 53)));
+        assert!(socket.recv_from(&mut buffer).is_err());
+    }
+    let socket = closed.namespace.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+    drop(socket.send_to(b"x", (OUTSIDE, 7000)));
+    outside.set_read_timeout(Some(NEVER)).unwrap();
+    assert!(outside.recv_from(&mut buffer).is_err());
+}
+
+#[test]
+fn two_instances_have_the_same_subnet_at_the_same_time() {
+    let host = Host::new();
+    let server = host.outside.run(listener(OUTSIDE));
+    let (a, b) = (host.start("a"), host.start("b"));
+    let guests = [&a, &b].map(|daemon| Guest::new(host.lease(daemon, "one")));
+    assert_eq!(guests[0].address, guests[1].address);
+    for guest in &guests {
+        let socket = guest.namespace.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket.send_to(b"ping", (OUTSIDE, 7000)).unwrap();
+        let mut buffer = [0; 100];
+        let (_, sender) = server.recv_from(&mut buffer).unwrap();
+        server.send_to(b"pong", sender).unwrap();
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 4);
+    }
+}

@@ -1,0 +1,16 @@
+//! Where Bulkhead keeps its files, and the environment variables that move them.
+//!
+//! | what | root | other users |
+//! |---|---|---|
+//! | app root: images, containers, state | `/var/lib/bulkhead` | `$XDG_DATA_HOME/bulkhead` |
+//! | log root: daemon logs | `/var/log/bulkhead` | `$XDG_STATE_HOME/bulkhead` |
+//! | runtime root: sockets, locks | `/run/bulkhead` | `$XDG_RUNTIME_DIR/bulkhead` |
+//! | install root: helpers, kernel, initramfs | two levels above the running binary | the same |
+//!
+//! Inside the install root: `bin/` (container), `libexec/bulkhead/` (the daemons and helpers),
+//! `share/bulkhead/` (kernel, initramfs, demo image).
+
+pub mod environment;
+mod layout;
+
+pub use layout::{ContainerDirectories, Directories, PathsError};

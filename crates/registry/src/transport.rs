@@ -1,0 +1,151 @@
+//! HTTP itself: connections, time limits, name resolution.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Response, Url};
+use tokio::time::timeout;
+
+use crate::options::Patience;
+use crate::{RegistryError, scheme};
+
+/// Connections to all registries; make one and share it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    patience: Patience,
+    /// Reading the system's certificates takes milliseconds, so each client is made when first needed.
+    through_proxy: OnceLock<reqwest::Client>,
+    direct: OnceLock<reqwest::Client>,
+}
+
+impl Transport {
+    /// A transport without connections.
+    #[must_use]
+    pub fn new(patience: Patience) -> Self {
+        let shared = Shared { patience, through_proxy: OnceLock::new(), direct: OnceLock::new() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.shared.patience
+    }
+
+    /// Sends a request without following redirections; waits for the answer's head.
+    pub(crate) async fn send(
+        &self,
+        url: &Url,
+        build: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
+    ) -> Result<Response, RegistryError> {
+        let registry = display_host(url);
+        let request = build(self.client(url)?.get(url.clone()));
+        match timeout(self.patience().answer, request.send()).await {
+            Ok(Ok(response)) => Ok(response),
+            // The URL may hold a signature that grants access.
+            Ok(Err(error)) => Err(RegistryError::Unreachable { registry, source: error.without_url() }),
+            Err(_) => {
+                Err(RegistryError::Stalled { registry, waited_seconds: self.patience().answer.as_secs() })
+            }
+        }
+    }
+
+    /// Reads a short body.
+    pub(crate) async fn read_body(
+        &self,
+        mut response: Response,
+        what: &'static str,
+        limit_bytes: usize,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let registry = display_host(response.url());
+        let mut body = Vec::new();
+        let reading = async {
+            while let Some(chunk) = response.chunk().await.map_err(|error| RegistryError::Unreachable {
+                registry: registry.clone(),
+                source: error.without_url(),
+            })? {
+                if body.len() + chunk.len() > limit_bytes {
+                    return Err(RegistryError::TooLarge { registry: registry.clone(), what, limit_bytes });
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(())
+        };
+        match timeout(self.patience().window, reading).await {
+            Ok(outcome) => outcome.map(|()| body),
+            Err(_) => Err(RegistryError::Stalled {
+                registry: registry.clone(),
+                waited_seconds: self.patience().window.as_secs(),
+            }),
+        }
+    }
+
+    fn client(&self, url: &Url) -> Result<&reqwest::Client, RegistryError> {
+        // A proxy elsewhere cannot reach what is local to this host.
+        let is_loopback = url.host_str().is_some_and(|host| {
+            let host = scheme::host_of(host);
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        });
+        let cell = if is_loopback { &self.shared.direct } else { &self.shared.through_proxy };
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        let client = self.build(is_loopback).map_err(RegistryError::Setup)?;
+        Ok(cell.get_or_init(|| client))
+    }
+
+    fn build(&self, direct: bool) -> Result<reqwest::Client, reqwest::Error> {
+        // Another part of the process may have chosen a provider before; either is fine.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("bulkhead/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(self.patience().connect)
+            .pool_idle_timeout(self.patience().idle)
+            .dns_resolver(Arc::new(Resolver));
+        if direct { builder.no_proxy() } else { builder }.build()
+    }
+}
+
+/// `host` or `host:port`, for messages.
+pub(crate) fn display_host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+/// Leaves out link-local addresses: cloud providers serve machine credentials there, and a name that resolves to one
+/// can only be an attack.
+#[derive(Debug)]
+struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0))
+                .await?
+                .filter(|address| !is_link_local(address.ip()))
+                .collect();
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// 169.254.0.0/16, fe80::/10, and the address that AWS gives its metadata service in IPv6.
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => {
+            address.is_unicast_link_local()
+                || address.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+                || address.to_ipv4_mapped().is_some_and(|address| address.is_link_local())
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! All that a helper needs to run one container, in one message.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One container and its VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RuntimeSpecification {
+    /// Validated container id.
+    pub container_id: String,
+    /// Host directory for logs, disk and exit status; exists, private.
+    pub durable_directory: PathBuf,
+    /// Host directory for sockets; exists, private, short.
+    pub runtime_directory: PathBuf,
+    /// The machine.
+    pub vmm: VmmSpecification,
+    /// From the lowest to the highest.
+    pub layers: Vec<ImageLayer>,
+    /// The container's ext4 disk.
+    pub writable_disk: PathBuf,
+    /// Mount the root read-only for the container.
+    pub read_only: bool,
+    /// Host name in the guest.
+    pub hostname: String,
+    /// Each has its packet socket among the descriptors, in this order.
+    pub networks: Vec<NetworkAttachment>,
+    /// resolv.conf.
+    pub dns: Option<DnsSettings>,
+    /// Lines of /etc/hosts beyond localhost and the own name: address, names.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Further mounts, in order.
+    pub mounts: Vec<MountSpecification>,
+    /// Absolute paths.
+    pub masked_paths: Vec<String>,
+    /// Absolute paths.
+    pub readonly_paths: Vec<String>,
+    /// Guest sysctls.
+    pub sysctls: BTreeMap<String, String>,
+    /// Memory limit of the container's cgroup in the guest; 0 for none.
+    pub container_memory_bytes: u64,
+    /// CPU limit of the container's cgroup in hundredths of a CPU; 0 for none.
+    pub container_cpu_percent: u64,
+    /// Limit of processes in the container; 0 for none.
+    pub container_pids: u64,
+    /// /dev/shm; 0 for the default of 64 MiB.
+    pub shm_size_bytes: u64,
+    /// Put a reaping init in front of the process.
+    pub init: bool,
+    /// The container's first process.
+    pub process: ProcessSpecification,
+    /// Bounds of the log files.
+    pub log_limits: LogLimits,
+    /// Skip the orderly power-off: the writable disk is deleted afterwards.
+    pub discard_disk: bool,
+}
+
+/// Which backend runs the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VmmKind {
+    /// User-Mode Linux.
+    Uml,
+    /// QEMU.
+    Qemu,
+}
+
+/// The machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VmmSpecification {
+    /// Backend.
+    pub kind: VmmKind,
+    /// Kernel image or, for User-Mode Linux, executable.
+    pub kernel: PathBuf,
+    /// Uncompressed cpio with vminitd as /init.
+    pub initial_ramdisk: PathBuf,
+    /// Memory of the machine.
+    pub memory_bytes: u64,
+    /// Virtual CPUs; User-Mode Linux always runs one.
+    pub cpus: u32,
+    /// Appended to the kernel command line.
+    pub kernel_arguments: Vec<String>,
+}
+
+/// One EROFS blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageLayer {
+    /// Host file.
+    pub path: PathBuf,
+    /// Its length, a multiple of 4096.
+    pub length_bytes: u64,
+}
+
+/// One network interface of the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetworkAttachment {
+    /// Name in the guest: eth0, eth1, ...
+    pub interface: String,
+    /// "02:00:00:00:00:05"
+    pub mac_address: String,
+    /// With prefix length: "192.168.64.5/24".
+    pub addresses: Vec<String>,
+    /// Default gateway.
+    pub ipv4_gateway: Option<String>,
+    /// Default gateway.
+    pub ipv6_gateway: Option<String>,
+    /// Bytes.
+    pub mtu: u32,
+}
+
+/// Contents of resolv.conf.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DnsSettings {
+    /// Addresses.
+    pub nameservers: Vec<String>,
+    /// Local domain.
+    pub domain: Option<String>,
+    /// Search list.
+    pub search_domains: Vec<String>,
+    /// resolv.conf(5) options.
+    pub options: Vec<String>,
+}
+
+/// A mount inside the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MountSpecification {
+    /// As in mount(2).
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// As in mount(2).
+    pub source: String,
+    /// Absolute path in the container.
+    pub destination: String,
+    /// As in mount(8).
+    pub options: Vec<String>,
+}
+
+/// A process in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProcessSpecification {
+    /// argv, never empty.
+    pub arguments: Vec<String>,
+    /// KEY=VALUE
+    pub environment: Vec<String>,
+    /// Absolute.
+    pub working_directory: String,
+    /// "name|uid[:group|gid]"; empty is root.
+    pub user: String,
+    /// Beyond those of the image's /etc/group.
+    pub supplementary_group_ids: Vec<u32>,
+    /// Give it a terminal.
+    pub terminal: bool,
+    /// Initial window: rows, columns.
+    pub terminal_size: Option<(u16, u16)>,
+    /// Keep stdin open; /dev/null otherwise.
+    pub stdin: bool,
+    /// Bit n is capability n.
+    pub capabilities: u64,
+    /// Resource limits.
+    pub resource_limits: Vec<ResourceLimit>,
+    /// prctl(PR_SET_NO_NEW_PRIVS)
+    pub no_new_privileges: bool,
+}
+
+/// One setrlimit(2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResourceLimit {
+    /// RLIMIT_* number.
+    pub resource: u32,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// Bounds of a container's log files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LogLimits {
+    /// A file that grows beyond is renamed to `<name>.1` and started anew.
+    pub maximum_file_bytes: u64,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { maximum_file_bytes: 64 * 1024 * 1024 }
+    }
+}

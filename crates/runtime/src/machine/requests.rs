@@ -1,0 +1,163 @@
+//! What apiservers ask for.
+
+use std::os::fd::OwnedFd;
+
+use bulkhead_guest_protocol::messages as guest;
+use bulkhead_guest_protocol::messages::host_message;
+use bulkhead_runtime_control::{
+    ExitReason, Failure, FailureCode, GENERATION, ProcessSpecification, Reply, Request, RequestFrame,
+    RuntimeStatus,
+};
+
+use super::pending::{Question, Waiting};
+use super::process_table::ProcessState;
+use super::{Machine, Phase, refusal};
+use crate::input::ConnectionId;
+use crate::streams::{ClientDescriptors, Shape};
+use crate::translation;
+
+/// `None` when the answer comes later.
+type Answer = Option<Result<Reply, Failure>>;
+
+impl Machine {
+    pub(super) fn request(
+        &mut self,
+        connection: ConnectionId,
+        frame: RequestFrame,
+        descriptors: Vec<OwnedFd>,
+    ) {
+        let RequestFrame { id, request, descriptors: purposes } = frame;
+        let (clients, _) = ClientDescriptors::sort(&purposes, descriptors);
+        let answer = match request {
+            Request::Start(_) => refused(FailureCode::InvalidState, "the container was already started"),
+            Request::Subscribe => {
+                self.connections.subscribe(connection);
+                Some(Ok(Reply::Status(self.status())))
+            }
+            Request::Status => Some(Ok(Reply::Status(self.status()))),
+            Request::StartProcess { number, process } => {
+                self.start_process(connection, id, number, &process, clients)
+            }
+            Request::Signal { number, signal } => {
+                let order = guest::SignalProcess { number, signal };
+                self.order(connection, id, number, host_message::Request::SignalProcess(order))
+            }
+            Request::Resize { number, rows, columns } => {
+                let order = guest::ResizeTerminal { number, rows: rows.into(), columns: columns.into() };
+                self.order(connection, id, number, host_message::Request::ResizeTerminal(order))
+            }
+            Request::Detach { number } => {
+                self.streams.detach(number);
+                Some(Ok(Reply::Done))
+            }
+            Request::Attach { number } => self.attach(number, clients),
+            Request::Statistics => {
+                let request = host_message::Request::ReadStatistics(guest::ReadStatistics {});
+                self.ask(Waiting { connection, id, question: Question::Statistics }, request)
+            }
+            Request::Kill => {
+                // Nobody is to wait for a client either.
+                self.streams.detach_all();
+                self.kill(ExitReason::Killed, "the container was killed".to_owned());
+                Some(Ok(Reply::Done))
+            }
+        };
+        if let Some(result) = answer {
+            self.connections.reply(connection, id, result);
+        }
+    }
+
+    fn status(&self) -> RuntimeStatus {
+        RuntimeStatus {
+            generation: GENERATION,
+            container_id: self.specification.container_id.clone(),
+            state: self.phase.state(),
+            helper_pid: std::process::id(),
+            vmm_pid: Some(self.vmm.pid().as_raw_nonzero().get().unsigned_abs()),
+            exit_status: self.exit.clone(),
+            processes: self.processes.numbers().into_iter().filter(|number| *number != 0).collect(),
+            timeline: self.timeline,
+        }
+    }
+
+    fn start_process(
+        &mut self,
+        connection: ConnectionId,
+        id: u64,
+        number: u32,
+        process: &ProcessSpecification,
+        clients: ClientDescriptors,
+    ) -> Answer {
+        if self.phase != Phase::Running {
+            return refused(FailureCode::InvalidState, "the container is not running");
+        }
+        if number == 0 || self.processes.contains(number) {
+            return refused(FailureCode::InvalidArgument, format!("process number {number} is in use"));
+        }
+        let shape = Shape { terminal: process.terminal, stdin: process.stdin };
+        if let Err(error) = self.streams.expect(number, shape, clients, None) {
+            return refused(FailureCode::Setup, format!("cannot prepare the streams: {error}"));
+        }
+        self.processes.set(number, ProcessState::Starting);
+        let process = Some(translation::process(number, process));
+        let request = host_message::Request::StartProcess(guest::StartProcess { process });
+        self.ask(Waiting { connection, id, question: Question::StartProcess { number } }, request)
+    }
+
+    fn order(
+        &mut self,
+        connection: ConnectionId,
+        id: u64,
+        number: u32,
+        request: host_message::Request,
+    ) -> Answer {
+        if !self.processes.is_running(number) {
+            return refused(FailureCode::ProcessNotFound, format!("process {number} is not running"));
+        }
+        self.ask(Waiting { connection, id, question: Question::Order }, request)
+    }
+
+    fn attach(&mut self, number: u32, clients: ClientDescriptors) -> Answer {
+        if !self.processes.contains(number) {
+            return refused(FailureCode::ProcessNotFound, format!("process {number} is not running"));
+        }
+        self.streams.attach(number, clients);
+        Some(Ok(Reply::Done))
+    }
+
+    /// Passes a question on to vminitd.
+    fn ask(&mut self, waiting: Waiting, request: host_message::Request) -> Answer {
+        let Some(agent) = self.agent.as_mut().filter(|_| self.phase == Phase::Running) else {
+            self.forget(waiting);
+            return refused(FailureCode::InvalidState, "the container is not running");
+        };
+        match agent.send(request) {
+            Ok(request_id) => {
+                self.pending.add(request_id, waiting);
+                None
+            }
+            Err(error) => {
+                self.forget(waiting);
+                refused(FailureCode::VmFailed, format!("cannot ask the guest: {error}"))
+            }
+        }
+    }
+
+    /// Undoes what was prepared for a request that failed.
+    pub(super) fn forget(&mut self, waiting: Waiting) {
+        if let Question::StartProcess { number } = waiting.question {
+            self.processes.remove(number);
+            self.streams.remove(number);
+        }
+    }
+
+    /// Answers a request that has waited for nothing.
+    pub(super) fn fail(&mut self, waiting: Waiting, code: FailureCode, message: &str) {
+        self.forget(waiting);
+        self.connections.reply(waiting.connection, waiting.id, Err(refusal(code, message)));
+    }
+}
+
+fn refused(code: FailureCode, message: impl Into<String>) -> Answer {
+    Some(Err(refusal(code, message)))
+}

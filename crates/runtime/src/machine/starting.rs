@@ -1,0 +1,131 @@
+//! What happens between `Start` and the first input.
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use bulkhead_guest_protocol::messages::host_message;
+use bulkhead_paths::ContainerDirectories;
+use bulkhead_runtime_control::{Event, FailureCode, Reply, Request, RuntimeSpecification, Timeline};
+
+use super::launch::{Launched, launch};
+use super::pending::Pending;
+use super::process_table::{ProcessState, ProcessTable};
+use super::{BOOT_TIMEOUT, Machine, Phase, START_REQUEST_ID, live_and_end, microseconds, refusal};
+use crate::console::Console;
+use crate::input::Input;
+use crate::log_writer::LogWriter;
+use crate::server::{self, Connections, FIRST_CONNECTION, StartOrder};
+use crate::streams::{ClientDescriptors, Shape, Streams};
+use crate::{accept, agent, exit, process_setup, translation, watch};
+
+/// Senders wait when the main thread is this far behind: a guest that floods holds up itself.
+const INPUT_QUEUE_LENGTH: usize = 256;
+
+/// Runs the container of `order`; the helper has no other purpose.
+pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
+    let received = Instant::now();
+    let Request::Start(specification) = order.frame.request else { bail!("the first request was not Start") };
+    let specification = *specification;
+    let directories = ContainerDirectories {
+        durable: specification.durable_directory.clone(),
+        runtime: specification.runtime_directory.clone(),
+    };
+    let mut connections = Connections::default();
+    connections.add(FIRST_CONNECTION, control.try_clone().context("cannot copy a descriptor")?);
+    connections.subscribe(FIRST_CONNECTION);
+    let (clients, networks) = ClientDescriptors::sort(&order.frame.descriptors, order.descriptors);
+    let launched = match launch(&specification, networks) {
+        Ok(launched) => launched,
+        Err(error) => {
+            process_setup::log_to(&directories.helper_log());
+            connections.reply(FIRST_CONNECTION, order.frame.id, Ok(Reply::Done));
+            return fail(&mut connections, &directories, &error);
+        }
+    };
+    let vmm_spawned_us = microseconds(received.elapsed());
+    // From here on the guest boots; whatever follows costs nothing as long as it is shorter.
+    process_setup::log_to(&directories.helper_log());
+    let (sender, inputs) = sync_channel(INPUT_QUEUE_LENGTH);
+    let Launched { vmm, devices, connections: guest_connections, console, layers } = launched;
+    let set_up = || -> Result<(Arc<Streams>, Console)> {
+        let console = Console::spawn(console, directories.console_log(), sender.clone())
+            .context("cannot start a thread")?;
+        watch::spawn(vmm.pidfd(), devices, sender.clone()).context("cannot watch the machine monitor")?;
+        let streams = expect_streams(&specification, &directories, clients, &sender)?;
+        let start = host_message::Request::Start(translation::start(&specification, layers)?);
+        let start = agent::encode(START_REQUEST_ID, start).context("the container has too many settings")?;
+        accept::spawn(guest_connections, start, Arc::clone(&streams), sender.clone())
+            .context("cannot start a thread")?;
+        server::listen(&directories.control_socket(), sender.clone())?;
+        server::read_requests(FIRST_CONNECTION, control, sender.clone()).context("cannot start a thread")?;
+        Ok((streams, console))
+    };
+    let (streams, console) = match set_up() {
+        Ok(parts) => parts,
+        Err(error) => {
+            vmm.kill().context("cannot kill the machine monitor")?;
+            vmm.wait().context("cannot wait for the machine monitor")?;
+            connections.reply(FIRST_CONNECTION, order.frame.id, Ok(Reply::Done));
+            return fail(&mut connections, &directories, &error);
+        }
+    };
+    connections.reply(FIRST_CONNECTION, order.frame.id, Ok(Reply::Done));
+    let mut processes = ProcessTable::default();
+    processes.set(0, ProcessState::Starting);
+    let machine = Machine {
+        directories,
+        received,
+        timeline: Timeline { vmm_spawned_us, ..Timeline::default() },
+        kernel_release: String::new(),
+        phase: Phase::Booting,
+        phase_deadline: Some(received + BOOT_TIMEOUT),
+        connections,
+        vmm,
+        agent: None,
+        console,
+        streams,
+        processes,
+        pending: Pending::default(),
+        cause: None,
+        start_failure: None,
+        exit: None,
+        exit_saved: false,
+        shutdown_request_id: None,
+        specification,
+    };
+    live_and_end(machine, &inputs)
+}
+
+fn expect_streams(
+    specification: &RuntimeSpecification,
+    directories: &ContainerDirectories,
+    clients: ClientDescriptors,
+    sender: &SyncSender<Input>,
+) -> Result<Arc<Streams>> {
+    let path = directories.log();
+    let log = LogWriter::open(&path, specification.log_limits)
+        .with_context(|| format!("cannot open log '{}'", path.display()))?;
+    let streams = Streams::new(sender.clone());
+    let process = &specification.process;
+    let shape = Shape { terminal: process.terminal, stdin: process.stdin };
+    streams.expect(0, shape, clients, Some(&Arc::new(log))).context("cannot prepare the streams")?;
+    Ok(streams)
+}
+
+/// Nothing has started, so there is nothing to end.
+fn fail(
+    connections: &mut Connections,
+    directories: &ContainerDirectories,
+    error: &anyhow::Error,
+) -> Result<()> {
+    tracing::error!("cannot start the machine: {error:#}");
+    let failure = refusal(FailureCode::VmFailed, format!("{error:#}"));
+    let status = exit::of_failed_start(&failure);
+    connections.announce(&Event::StartFailed(failure));
+    let saved = exit::save(&status, &directories.exit_status(), true);
+    connections.announce(&Event::Stopped { status });
+    saved.context("cannot save the exit status")
+}

@@ -1,0 +1,56 @@
+//! The descriptors that a client handed over.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use bulkhead_guest_protocol::stream::StreamKind;
+use bulkhead_runtime_control::DescriptorPurpose;
+
+use super::descriptor::{ClientDescriptor, Direction};
+
+/// stdio of one client; whatever is absent goes nowhere.
+#[derive(Debug, Default)]
+pub(crate) struct ClientDescriptors {
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
+}
+
+impl ClientDescriptors {
+    /// Sorts the descriptors of a request; returns those of networks beside.
+    pub(crate) fn sort(purposes: &[DescriptorPurpose], descriptors: Vec<OwnedFd>) -> (Self, Vec<OwnedFd>) {
+        let mut sorted = Self::default();
+        let mut networks = Vec::new();
+        for (purpose, descriptor) in purposes.iter().zip(descriptors) {
+            match purpose {
+                DescriptorPurpose::Stdin => sorted.stdin = Some(descriptor),
+                DescriptorPurpose::Stdout => sorted.stdout = Some(descriptor),
+                DescriptorPurpose::Stderr => sorted.stderr = Some(descriptor),
+                DescriptorPurpose::Terminal => sorted.terminal = Some(descriptor),
+                DescriptorPurpose::Network => networks.push(descriptor),
+            }
+        }
+        (sorted, networks)
+    }
+
+    /// What the process reads.
+    pub(super) fn source(&mut self) -> Option<ClientDescriptor> {
+        let terminal = self.terminal.as_ref().and_then(|terminal| terminal.try_clone().ok());
+        let descriptor = self.stdin.take().or(terminal)?;
+        Some(ClientDescriptor::new(descriptor, Direction::Read))
+    }
+
+    /// Where an output goes.
+    pub(super) fn sink(&mut self, kind: StreamKind) -> Option<ClientDescriptor> {
+        let own = match kind {
+            StreamKind::Stderr => self.stderr.take(),
+            StreamKind::Stdin => None,
+            StreamKind::Stdout | StreamKind::Terminal => self.stdout.take(),
+        };
+        let descriptor = match (&self.terminal, own) {
+            (Some(terminal), None) => terminal.as_fd().try_clone_to_owned().ok()?,
+            (_, own) => own?,
+        };
+        Some(ClientDescriptor::new(descriptor, Direction::Write))
+    }
+}

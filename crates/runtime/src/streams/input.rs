@@ -1,0 +1,150 @@
+//! stdin, or what is typed at a terminal.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+
+use super::descriptor::ClientDescriptor;
+use super::wake::{Waited, Wake};
+
+const STACK_BYTES: usize = 64 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The input of a process.
+#[derive(Debug)]
+pub(super) struct InputStream {
+    client: Mutex<Option<Arc<ClientDescriptor>>>,
+    wake: Wake,
+    started: AtomicBool,
+    stopped: AtomicBool,
+}
+
+/// Why a client's input is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It was all.
+    Exhausted,
+    /// The client was exchanged, or its terminal hung up.
+    Detached,
+    /// The process takes no more.
+    Closed,
+}
+
+impl InputStream {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            client: Mutex::default(),
+            wake: Wake::new()?,
+            started: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    /// Moves bytes in a thread of its own.
+    pub(super) fn start(self: &Arc<Self>, socket: UnixStream) -> io::Result<()> {
+        if self.started.swap(true, Ordering::AcqRel) {
+            return Err(io::Error::other("the stream is connected already"));
+        }
+        let stream = Arc::clone(self);
+        thread::Builder::new().name("input".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+            stream.carry(&socket);
+            *stream.lock_client() = None;
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn attach(&self, client: Option<ClientDescriptor>) {
+        *self.lock_client() = client.map(Arc::new);
+        self.wake.call();
+    }
+
+    /// The process has ended.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        *self.lock_client() = None;
+        self.wake.call();
+    }
+
+    fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<ClientDescriptor>>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_current(&self, client: &Arc<ClientDescriptor>) -> bool {
+        self.lock_client().as_ref().is_some_and(|now| Arc::ptr_eq(now, client))
+    }
+
+    fn carry(&self, socket: &UnixStream) {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while !self.stopped.load(Ordering::Acquire) {
+            let client = self.lock_client().clone();
+            let Some(client) = client else {
+                self.wake.wait();
+                continue;
+            };
+            match self.forward(&client, socket, &mut buffer) {
+                End::Exhausted => {
+                    // Once: the thread ends. A guest that is gone needs no end of file.
+                    let _ = socket.shutdown(Shutdown::Write);
+                    return;
+                }
+                End::Closed => return,
+                End::Detached => {
+                    let mut slot = self.lock_client();
+                    if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, &client)) {
+                        *slot = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn forward(&self, client: &Arc<ClientDescriptor>, socket: &UnixStream, buffer: &mut [u8]) -> End {
+        loop {
+            if self.wake.wait_or(client.as_fd(), PollFlags::IN, None) == Waited::Woken {
+                if !self.is_current(client) {
+                    return End::Detached;
+                }
+                continue;
+            }
+            match client.read(buffer) {
+                Ok(count) if count > 0 => {
+                    if let Err(end) = self.send(client, socket, &buffer[..count]) {
+                        return end;
+                    }
+                }
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                // In raw mode a terminal has no end of file: it hung up.
+                _ if client.is_terminal() => return End::Detached,
+                // A directory (EISDIR) has nothing to read either.
+                _ => return End::Exhausted,
+            }
+        }
+    }
+
+    /// Bytes that were read are sent even when the client is exchanged meanwhile, unless the process
+    /// does not take them.
+    fn send(&self, client: &Arc<ClientDescriptor>, socket: &UnixStream, mut bytes: &[u8]) -> Result<(), End> {
+        while !bytes.is_empty() {
+            match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let waited = self.wake.wait_or(socket.as_fd(), PollFlags::OUT, None);
+                    if waited == Waited::Woken && !self.is_current(client) {
+                        return Err(End::Detached);
+                    }
+                }
+                Err(_) => return Err(End::Closed),
+            }
+        }
+        Ok(())
+    }
+}

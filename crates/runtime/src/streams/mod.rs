@@ -1,0 +1,187 @@
+//! stdio of the container's processes: guest ↔ client and log.
+//!
+//! ```text
+//!  guest ──▶ output thread ──▶ log
+//!                          └─▶ client's descriptor, as fast as the client reads
+//!  guest ◀── input thread  ◀── client's descriptor
+//! ```
+//!
+//! Each stream has a thread, so a slow client holds up nothing but its own stream; the guest's
+//! process then blocks in its write(2), as it would with a pipe. Clients come and go: an output
+//! without one goes to the log only, or nowhere for processes that are not logged.
+//!
+//! Client descriptors are shared with other programs, the user's shell for one. `O_NONBLOCK` belongs
+//! to what they share and is therefore never set on them (see `descriptor`).
+
+mod client;
+mod descriptor;
+mod input;
+mod output;
+mod wake;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bulkhead_guest_protocol::stream::{StreamHeader, StreamKind};
+
+pub(crate) use client::ClientDescriptors;
+use input::InputStream;
+use output::OutputStream;
+
+use crate::input::Input;
+use crate::log_writer::{LogStream, LogWriter};
+
+/// Whether a process has a terminal and reads stdin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) terminal: bool,
+    pub(crate) stdin: bool,
+}
+
+/// Streams of all processes.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    processes: Mutex<BTreeMap<u32, ProcessStreams>>,
+    inputs: SyncSender<Input>,
+}
+
+#[derive(Debug)]
+struct ProcessStreams {
+    /// stdout and stderr, or the terminal alone.
+    outputs: Vec<(StreamKind, Arc<OutputStream>)>,
+    input: Option<Arc<InputStream>>,
+}
+
+impl Streams {
+    pub(crate) fn new(inputs: SyncSender<Input>) -> Arc<Self> {
+        Arc::new(Self { processes: Mutex::default(), inputs })
+    }
+
+    /// Expects the streams of a process that is about to be started.
+    ///
+    /// # Errors
+    /// No descriptor is left for the threads' wake-up calls.
+    pub(crate) fn expect(
+        &self,
+        number: u32,
+        shape: Shape,
+        clients: ClientDescriptors,
+        log: Option<&Arc<LogWriter>>,
+    ) -> io::Result<()> {
+        let kinds: &[(StreamKind, LogStream)] = if shape.terminal {
+            &[(StreamKind::Terminal, LogStream::Stdout)]
+        } else {
+            &[(StreamKind::Stdout, LogStream::Stdout), (StreamKind::Stderr, LogStream::Stderr)]
+        };
+        let outputs = kinds
+            .iter()
+            .map(|(kind, stream)| {
+                let log = log.map(|log| (Arc::clone(log), *stream));
+                Ok((*kind, Arc::new(OutputStream::new(number, log, self.inputs.clone())?)))
+            })
+            .collect::<io::Result<_>>()?;
+        let input = if shape.stdin { Some(Arc::new(InputStream::new()?)) } else { None };
+        let streams = ProcessStreams { outputs, input };
+        streams.attach(clients);
+        self.lock().insert(number, streams);
+        Ok(())
+    }
+
+    /// Takes a connection of the guest.
+    ///
+    /// # Errors
+    /// Nobody expects such a stream, or it exists already, or there is no thread for it.
+    pub(crate) fn connect(&self, header: StreamHeader, socket: UnixStream) -> io::Result<()> {
+        let processes = self.lock();
+        let process = processes.get(&header.process_number);
+        let process = process.ok_or_else(|| io::Error::other("unknown process"))?;
+        match (header.kind, &process.input) {
+            (StreamKind::Stdin, Some(input)) if process.outputs.len() > 1 => input.start(socket),
+            (StreamKind::Stdin, _) => Err(io::Error::other("the process has no stdin")),
+            (kind, input) => {
+                let output = process.outputs.iter().find(|(of, _)| *of == kind).map(|(_, output)| output);
+                let output = output.ok_or_else(|| io::Error::other("the process has no such stream"))?;
+                if let (StreamKind::Terminal, Some(input)) = (kind, input) {
+                    input.start(socket.try_clone()?)?;
+                }
+                output.start(socket)
+            }
+        }
+    }
+
+    /// Connects a client, in place of the one before.
+    pub(crate) fn attach(&self, number: u32, clients: ClientDescriptors) {
+        if let Some(process) = self.lock().get(&number) {
+            process.attach(clients);
+        }
+    }
+
+    /// Lets go of the client of a process.
+    pub(crate) fn detach(&self, number: u32) {
+        if let Some(process) = self.lock().get(&number) {
+            process.attach(ClientDescriptors::default());
+        }
+    }
+
+    /// Lets go of every client: nothing is to wait for any of them any more.
+    pub(crate) fn detach_all(&self) {
+        for process in self.lock().values() {
+            process.attach(ClientDescriptors::default());
+        }
+    }
+
+    /// The process has ended: its outputs are drained, its input is over.
+    pub(crate) fn process_ended(&self, number: u32) {
+        if let Some(process) = self.lock().get(&number) {
+            if let Some(input) = &process.input {
+                input.stop();
+            }
+            for (_, output) in &process.outputs {
+                output.process_ended();
+            }
+        }
+    }
+
+    /// Whether every byte of the process's output was delivered.
+    pub(crate) fn are_drained(&self, number: u32) -> bool {
+        self.lock()
+            .get(&number)
+            .is_none_or(|process| process.outputs.iter().all(|(_, output)| output.is_drained()))
+    }
+
+    /// Gives up on outputs that the guest never connected.
+    pub(crate) fn abandon_unconnected(&self, number: u32) {
+        if let Some(process) = self.lock().get(&number) {
+            process.outputs.iter().for_each(|(_, output)| output.abandon_unconnected());
+        }
+    }
+
+    /// Forgets a process; its clients' descriptors are closed.
+    pub(crate) fn remove(&self, number: u32) {
+        if let Some(process) = self.lock().remove(&number) {
+            process.attach(ClientDescriptors::default());
+            if let Some(input) = &process.input {
+                input.stop();
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, ProcessStreams>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProcessStreams {
+    /// Also takes away what `clients` lacks.
+    fn attach(&self, mut clients: ClientDescriptors) {
+        if let Some(input) = &self.input {
+            input.attach(clients.source());
+        }
+        for (kind, output) in &self.outputs {
+            output.attach(clients.sink(*kind));
+        }
+    }
+}

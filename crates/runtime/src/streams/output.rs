@@ -1,0 +1,158 @@
+//! stdout, stderr, or what a terminal shows.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustix::event::{PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::descriptor::ClientDescriptor;
+use super::wake::{Waited, Wake};
+use crate::input::Input;
+use crate::log_writer::{LogStream, LogWriter};
+
+const STACK_BYTES: usize = 64 * 1024;
+/// A flood moves in pieces of this size; it is what a pipe holds.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// vminitd sends everything before it reports the end of a process, so this is for a hostile one.
+const LAST_BYTES_TIMEOUT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+
+/// One output of a process.
+#[derive(Debug)]
+pub(super) struct OutputStream {
+    process_number: u32,
+    log: Option<(Arc<LogWriter>, LogStream)>,
+    inputs: SyncSender<Input>,
+    client: Mutex<Option<Arc<ClientDescriptor>>>,
+    wake: Wake,
+    started: AtomicBool,
+    process_ended: AtomicBool,
+    drained: AtomicBool,
+}
+
+impl OutputStream {
+    pub(super) fn new(
+        process_number: u32,
+        log: Option<(Arc<LogWriter>, LogStream)>,
+        inputs: SyncSender<Input>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            process_number,
+            log,
+            inputs,
+            client: Mutex::default(),
+            wake: Wake::new()?,
+            started: AtomicBool::new(false),
+            process_ended: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
+        })
+    }
+
+    /// Moves bytes in a thread of its own.
+    pub(super) fn start(self: &Arc<Self>, socket: UnixStream) -> io::Result<()> {
+        if self.started.swap(true, Ordering::AcqRel) {
+            return Err(io::Error::other("the stream is connected already"));
+        }
+        let stream = Arc::clone(self);
+        let name = format!("output {}", self.process_number);
+        thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(move || {
+            stream.carry(&socket);
+            stream.finish();
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn attach(&self, client: Option<ClientDescriptor>) {
+        *self.lock_client() = client.map(Arc::new);
+        self.wake.call();
+    }
+
+    /// No more bytes are to be waited for than those on their way.
+    pub(super) fn process_ended(&self) {
+        self.process_ended.store(true, Ordering::Release);
+        self.wake.call();
+    }
+
+    /// Gives up on a stream that the guest never connected.
+    pub(super) fn abandon_unconnected(&self) {
+        if !self.started.swap(true, Ordering::AcqRel) {
+            self.drained.store(true, Ordering::Release);
+        }
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire)
+    }
+
+    fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<ClientDescriptor>>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish(&self) {
+        // A client that reads until the end sees it now.
+        *self.lock_client() = None;
+        self.drained.store(true, Ordering::Release);
+        // Without a main thread nobody wants to know.
+        let _ = self.inputs.send(Input::StreamEnded(self.process_number));
+    }
+
+    fn carry(&self, socket: &UnixStream) {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            match recv(socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return,
+                Ok((count, _)) => self.deliver(&buffer[..count]),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    let ended = self.process_ended.load(Ordering::Acquire);
+                    let timeout = ended.then_some(&LAST_BYTES_TIMEOUT);
+                    if self.wake.wait_or(socket.as_fd(), PollFlags::IN, timeout) == Waited::TimedOut {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn deliver(&self, bytes: &[u8]) {
+        if let Some((log, stream)) = &self.log {
+            log.write(*stream, bytes);
+        }
+        let mut rest = bytes;
+        let mut current = self.lock_client().clone();
+        while let Some(client) = &current {
+            if rest.is_empty() {
+                return;
+            }
+            match client.write(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    if self.wake.wait_or(client.as_fd(), PollFlags::OUT, None) == Waited::Woken {
+                        let now = self.lock_client().clone();
+                        // What a former client did not take is not meant for the next one.
+                        if !now.as_ref().is_some_and(|now| Arc::ptr_eq(now, client)) {
+                            return;
+                        }
+                        current = now;
+                    }
+                }
+                Err(_) => {
+                    // The reader is gone: EPIPE, or EIO from a terminal that hung up.
+                    let mut slot = self.lock_client();
+                    if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, client)) {
+                        *slot = None;
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}

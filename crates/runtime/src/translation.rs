@@ -1,0 +1,207 @@
+//! From the apiserver's words to vminitd's.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result, bail};
+use bulkhead_guest_protocol::messages as guest;
+use bulkhead_runtime_control::{
+    DnsSettings, Failure, FailureCode, MountSpecification, NetworkAttachment, ProcessSpecification,
+    RuntimeSpecification,
+};
+
+use crate::text::sanitize;
+
+const SEED_BYTES: usize = 32;
+const MAC_ADDRESS_BYTES: usize = 6;
+
+/// `layers` are the extents of the image disk.
+pub(crate) fn start(
+    specification: &RuntimeSpecification,
+    layers: Vec<guest::LayerExtent>,
+) -> Result<guest::Start> {
+    Ok(guest::Start {
+        root: Some(guest::RootFilesystem {
+            image_device: "/dev/vda".to_owned(),
+            layers,
+            writable_device: "/dev/vdb".to_owned(),
+            read_only: specification.read_only,
+        }),
+        mounts: specification.mounts.iter().map(mount).collect(),
+        hostname: specification.hostname.clone(),
+        interfaces: specification.networks.iter().map(interface).collect::<Result<_>>()?,
+        files: generated_files(specification),
+        masked_paths: specification.masked_paths.clone(),
+        readonly_paths: specification.readonly_paths.clone(),
+        sysctls: specification.sysctls.clone().into_iter().collect(),
+        limits: Some(guest::ResourceLimits {
+            memory_bytes: specification.container_memory_bytes,
+            pids: specification.container_pids,
+            cpu_percent: specification.container_cpu_percent,
+        }),
+        process: Some(process(0, &specification.process)),
+        random_seed: random_seed()?,
+        shm_size_bytes: specification.shm_size_bytes,
+        init: specification.init,
+        privileged: false,
+    })
+}
+
+/// A process; number 0 is the container's first.
+pub(crate) fn process(number: u32, process: &ProcessSpecification) -> guest::Process {
+    let bytes = |text: &String| text.clone().into_bytes();
+    let (rows, columns) = process.terminal_size.unwrap_or((0, 0));
+    guest::Process {
+        number,
+        arguments: process.arguments.iter().map(bytes).collect(),
+        environment: process.environment.iter().map(bytes).collect(),
+        working_directory: bytes(&process.working_directory),
+        user: Some(guest::User {
+            specification: process.user.clone(),
+            supplementary_group_ids: process.supplementary_group_ids.clone(),
+        }),
+        terminal: process.terminal,
+        rows: rows.into(),
+        columns: columns.into(),
+        stdin: process.stdin,
+        capabilities: process.capabilities,
+        rlimits: process
+            .resource_limits
+            .iter()
+            .map(|limit| guest::ResourceLimit {
+                resource: limit.resource,
+                soft: limit.soft,
+                hard: limit.hard,
+            })
+            .collect(),
+        no_new_privileges: process.no_new_privileges,
+    }
+}
+
+/// A refusal of vminitd, its text made fit to be shown.
+pub(crate) fn failure(failure: &guest::Failure) -> Failure {
+    use guest::failure::Code;
+    let code = match failure.code() {
+        Code::ExecutableNotFound => FailureCode::ExecutableNotFound,
+        Code::ExecutableNotRunnable => FailureCode::ExecutableNotRunnable,
+        Code::UserNotFound => FailureCode::UserNotFound,
+        Code::InvalidArgument => FailureCode::InvalidArgument,
+        Code::ProcessNotFound => FailureCode::ProcessNotFound,
+        Code::Setup | Code::Unspecified => FailureCode::Setup,
+    };
+    Failure { code, message: sanitize(&failure.message) }
+}
+
+fn mount(mount: &MountSpecification) -> guest::Mount {
+    guest::Mount {
+        r#type: mount.kind.clone(),
+        source: mount.source.clone(),
+        destination: mount.destination.clone(),
+        options: mount.options.clone(),
+        subpath: String::new(),
+    }
+}
+
+fn interface(network: &NetworkAttachment) -> Result<guest::NetworkInterface> {
+    Ok(guest::NetworkInterface {
+        name: network.interface.clone(),
+        mac_address: mac_address(&network.mac_address)?,
+        addresses: network.addresses.clone(),
+        ipv4_gateway: network.ipv4_gateway.clone().unwrap_or_default(),
+        ipv6_gateway: network.ipv6_gateway.clone().unwrap_or_default(),
+        mtu: network.mtu,
+    })
+}
+
+fn mac_address(text: &str) -> Result<Vec<u8>> {
+    let bytes: Option<Vec<u8>> = text.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect();
+    match bytes {
+        Some(bytes) if bytes.len() == MAC_ADDRESS_BYTES => Ok(bytes),
+        _ => bail!("'{text}' is not a MAC address"),
+    }
+}
+
+fn generated_files(specification: &RuntimeSpecification) -> Vec<guest::GeneratedFile> {
+    let file = |path: &str, contents: String| guest::GeneratedFile {
+        path: path.to_owned(),
+        contents: contents.into_bytes(),
+        mode: 0o644,
+    };
+    let mut files = vec![
+        file("/etc/hosts", hosts(specification)),
+        file("/etc/hostname", format!("{}\n", specification.hostname)),
+    ];
+    // Without settings the image's own file is left alone.
+    files.extend(specification.dns.as_ref().map(|dns| file("/etc/resolv.conf", resolver_configuration(dns))));
+    files
+}
+
+/// hosts(5), beginning as Docker's does.
+fn hosts(specification: &RuntimeSpecification) -> String {
+    let mut text = "127.0.0.1\tlocalhost\n\
+                    ::1\tlocalhost ip6-localhost ip6-loopback\n\
+                    fe00::\tip6-localnet\n\
+                    ff00::\tip6-mcastprefix\n\
+                    ff02::1\tip6-allnodes\n\
+                    ff02::2\tip6-allrouters\n"
+        .to_owned();
+    let own = specification
+        .networks
+        .iter()
+        .flat_map(|network| &network.addresses)
+        .map(|address| (address.split('/').next().unwrap_or_default(), specification.hostname.as_str()));
+    let extra = specification.extra_hosts.iter().map(|(address, names)| (address.as_str(), names.as_str()));
+    for (address, names) in extra.chain(own) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{address}\t{names}");
+    }
+    text
+}
+
+/// resolv.conf(5)
+fn resolver_configuration(dns: &DnsSettings) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    for server in &dns.nameservers {
+        let _ = writeln!(text, "nameserver {server}");
+    }
+    if let Some(domain) = &dns.domain {
+        let _ = writeln!(text, "domain {domain}");
+    }
+    if !dns.search_domains.is_empty() {
+        let _ = writeln!(text, "search {}", dns.search_domains.join(" "));
+    }
+    if !dns.options.is_empty() {
+        let _ = writeln!(text, "options {}", dns.options.join(" "));
+    }
+    text
+}
+
+fn random_seed() -> Result<Vec<u8>> {
+    let mut seed = [0_u8; SEED_BYTES];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).context("no random numbers")?;
+    Ok(seed.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mac_addresses_have_six_bytes() {
+        assert_eq!(mac_address("02:00:0a:ff:00:05").unwrap(), [2, 0, 10, 255, 0, 5]);
+        assert!(mac_address("02:00:0a:ff:00").is_err());
+        assert!(mac_address("02:00:0a:ff:00:100").is_err());
+    }
+
+    #[test]
+    fn resolver_configuration_names_everything() {
+        let dns = DnsSettings {
+            nameservers: vec!["192.168.64.1".into()],
+            domain: Some("test".into()),
+            search_domains: vec!["a".into(), "b".into()],
+            options: vec!["ndots:0".into()],
+        };
+        let expected = "nameserver 192.168.64.1\ndomain test\nsearch a b\noptions ndots:0\n";
+        assert_eq!(resolver_configuration(&dns), expected);
+    }
+}

@@ -1,0 +1,92 @@
+//! What is recorded.
+
+use bulkhead_api::container::{ContainerConfiguration, Descriptor, MachineStatus, NetworkStatus};
+use serde::{Deserialize, Serialize};
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerRecord {
+    /// As created; carries the id.
+    pub configuration: ContainerConfiguration,
+    /// As it was last known.
+    pub state: StateRecord,
+}
+
+/// What is known of a container beyond its configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StateRecord {
+    /// Present while a helper runs the container.
+    pub run: Option<RunRecord>,
+    /// RFC 3339: last start.
+    pub started_date: Option<String>,
+    /// How the last run ended.
+    pub exit: Option<ExitRecord>,
+    /// Restarts by policy.
+    pub restart_count: u32,
+}
+
+/// A run under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunRecord {
+    /// The process that serves it.
+    pub helper: HelperIdentity,
+    /// Its interfaces.
+    pub networks: Vec<NetworkStatus>,
+    /// Its machine, known once it booted.
+    pub machine: Option<MachineStatus>,
+}
+
+/// Names one process for all time: process ids are reused, these three together are not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HelperIdentity {
+    /// Process id.
+    pub pid: u32,
+    /// Field 22 of /proc/pid/stat, proc_pid_stat(5): clock ticks after boot.
+    pub start_time_ticks: u64,
+    /// /proc/sys/kernel/random/boot_id
+    pub boot_id: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExitRecord {
+    /// 0-255
+    pub exit_code: i32,
+    /// RFC 3339
+    pub finished_date: String,
+    /// The guest's OOM killer struck.
+    pub oom_killed: bool,
+    /// Why it ended when its process did not simply exit.
+    pub reason: Option<String>,
+}
+
+/// An image's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRecord {
+    /// Full reference.
+    pub reference: String,
+    /// Of its index or manifest.
+    pub descriptor: Descriptor,
+    /// RFC 3339: when it came into the store.
+    pub creation_date: String,
+}
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkRecord {
+    /// Name.
+    pub name: String,
+    /// "192.168.64.0/24"
+    pub ipv4_subnet: Option<String>,
+    /// "fd00:…::/64"
+    pub ipv6_subnet: Option<String>,
+    /// No way outside.
+    pub internal: bool,
+    /// RFC 3339
+    pub creation_date: String,
+}

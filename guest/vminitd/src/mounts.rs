@@ -1,0 +1,184 @@
+//! Detached mounts: made by PID 1 with the devices of the guest in reach, attached by the child
+//! inside the container.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use bulkhead_guest_protocol::messages::Mount;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree,
+};
+use thiserror::Error;
+
+use crate::mount_options::{MountOptions, OptionError};
+
+/// A file system could not be mounted.
+#[derive(Debug, Error)]
+pub(crate) enum MountError {
+    #[error("kernel has no file system {kind:?}")]
+    Open {
+        kind: String,
+        #[source]
+        source: Errno,
+    },
+    #[error("{kind} refuses option {option:?}{log}")]
+    Configure {
+        kind: String,
+        option: String,
+        log: String,
+        #[source]
+        source: Errno,
+    },
+    #[error("cannot mount {kind}{log}")]
+    Create {
+        kind: String,
+        log: String,
+        #[source]
+        source: Errno,
+    },
+    #[error("no {subpath:?} in {kind} file system")]
+    Subpath {
+        kind: String,
+        subpath: String,
+        #[source]
+        source: Errno,
+    },
+    #[error("invalid mount of {destination:?}")]
+    Options {
+        destination: String,
+        #[source]
+        source: OptionError,
+    },
+    #[error("mount destination {destination:?} is not absolute")]
+    RelativeDestination { destination: String },
+}
+
+/// A configuration context of fsopen(2) that remembers what to say when the kernel refuses.
+#[derive(Debug)]
+pub(crate) struct FileSystem<'a> {
+    kind: &'a str,
+    context: OwnedFd,
+}
+
+impl<'a> FileSystem<'a> {
+    pub(crate) fn open(kind: &'a str) -> Result<Self, MountError> {
+        let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
+            .map_err(|source| MountError::Open { kind: kind.to_owned(), source })?;
+        Ok(Self { kind, context })
+    }
+
+    pub(crate) fn set(&self, key: &str, value: &str) -> Result<(), MountError> {
+        fsconfig_set_string(&self.context, key, value)
+            .map_err(|source| self.refused(format!("{key}={value}"), source))
+    }
+
+    pub(crate) fn set_flag(&self, key: &str) -> Result<(), MountError> {
+        fsconfig_set_flag(&self.context, key).map_err(|source| self.refused(key.to_owned(), source))
+    }
+
+    pub(crate) fn set_descriptor(&self, key: &str, value: BorrowedFd<'_>) -> Result<(), MountError> {
+        fsconfig_set_fd(&self.context, key, value).map_err(|source| self.refused(key.to_owned(), source))
+    }
+
+    /// Creates the file system and a detached mount of it.
+    pub(crate) fn mount(&self, attributes: MountAttrFlags) -> Result<OwnedFd, MountError> {
+        self.mount_with(FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    }
+
+    pub(crate) fn mount_with(
+        &self,
+        flags: FsMountFlags,
+        attributes: MountAttrFlags,
+    ) -> Result<OwnedFd, MountError> {
+        fsconfig_create(&self.context)
+            .and_then(|()| fsmount(&self.context, flags, attributes))
+            .map_err(|source| MountError::Create { kind: self.kind.to_owned(), log: self.log(), source })
+    }
+
+    fn refused(&self, option: String, source: Errno) -> MountError {
+        MountError::Configure { kind: self.kind.to_owned(), option, log: self.log(), source }
+    }
+
+    /// What the kernel wrote about the failure: one message per read, "e erofs: ...".
+    fn log(&self) -> String {
+        let mut buffer = [0; 256];
+        let length = rustix::io::read(&self.context, &mut buffer).unwrap_or(0);
+        let text = String::from_utf8_lossy(buffer.get(2..length).unwrap_or_default());
+        if text.is_empty() { String::new() } else { format!(" ({})", text.trim_end()) }
+    }
+}
+
+/// What the child attaches.
+#[derive(Debug)]
+pub(crate) enum MountSource {
+    /// A detached mount.
+    Tree(OwnedFd),
+    /// A path inside the container.
+    Bind { path: String, options: MountOptions },
+}
+
+/// A mount that only lacks its place.
+#[derive(Debug)]
+pub(crate) struct PreparedMount {
+    pub(crate) source: MountSource,
+    /// Absolute, in the container.
+    pub(crate) destination: String,
+    /// Options that fsmount(2) does not know: propagation.
+    pub(crate) propagation: Option<u64>,
+}
+
+/// Makes the detached mounts of a container.
+pub(crate) fn prepare(mounts: &[Mount]) -> Result<Vec<PreparedMount>, MountError> {
+    mounts.iter().map(prepare_one).collect()
+}
+
+fn prepare_one(mount: &Mount) -> Result<PreparedMount, MountError> {
+    let destination = mount.destination.clone();
+    if !destination.starts_with('/') {
+        return Err(MountError::RelativeDestination { destination });
+    }
+    let options = MountOptions::parse(&mount.options)
+        .map_err(|source| MountError::Options { destination: destination.clone(), source })?;
+    let propagation = options.propagation;
+    if options.bind || mount.r#type == "bind" {
+        let source = MountSource::Bind { path: mount.source.clone(), options };
+        return Ok(PreparedMount { source, destination, propagation });
+    }
+    let file_system = FileSystem::open(&mount.r#type)?;
+    if !mount.source.is_empty() {
+        file_system.set("source", &mount.source)?;
+    }
+    for (key, value) in &options.file_system {
+        match value {
+            Some(value) => file_system.set(key, value)?,
+            None => file_system.set_flag(key)?,
+        }
+    }
+    let mut tree = file_system.mount(options.attributes)?;
+    if !mount.subpath.is_empty() {
+        tree = subtree(tree.as_fd(), mount)?;
+    }
+    Ok(PreparedMount { source: MountSource::Tree(tree), destination, propagation })
+}
+
+/// The part of a file system that the subpath names. Whoever wrote the file system may have put
+/// symbolic links there: they must not lead out of it.
+fn subtree(tree: BorrowedFd<'_>, mount: &Mount) -> Result<OwnedFd, MountError> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    openat2(tree, mount.subpath.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+        .and_then(|part| open_tree(part, c"", flags))
+        .map_err(|source| MountError::Subpath {
+            kind: mount.r#type.clone(),
+            subpath: mount.subpath.clone(),
+            source,
+        })
+}
+
+/// A detached bind mount of one path in PID 1's own tree.
+pub(crate) fn clone_of(path: &str) -> Result<OwnedFd, Errno> {
+    open_tree(CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+}

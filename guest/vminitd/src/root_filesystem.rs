@@ -1,0 +1,178 @@
+//! The container's root: an overlay of EROFS layers on the image disk and the writable ext4 disk.
+//!
+//! No layer is attached anywhere: the mounts are detached and live by what the overlay holds. The
+//! overlay itself becomes the root of a mount namespace of its own, so that nothing of the guest
+//! is in the container's reach.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use bulkhead_guest_protocol::messages::{LayerExtent, RootFilesystem};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+use rustix::ioctl::{Setter, ioctl};
+use rustix::mount::{FsMountFlags, MountAttrFlags};
+use thiserror::Error;
+
+use crate::mounts::{FileSystem, MountError};
+
+/// The root could not be put together.
+#[derive(Debug, Error)]
+pub(crate) enum RootError {
+    #[error("image has no layers")]
+    NoLayers,
+    #[error("cannot open image disk {device}")]
+    OpenImage {
+        device: String,
+        #[source]
+        source: Errno,
+    },
+    #[error("cannot make layer {number} ({start_bytes}+{length_bytes} bytes) a partition of {device}")]
+    Partition {
+        device: String,
+        number: usize,
+        start_bytes: u64,
+        length_bytes: u64,
+        #[source]
+        source: Errno,
+    },
+    #[error("cannot mount layer {number}")]
+    Layer {
+        number: usize,
+        #[source]
+        source: MountError,
+    },
+    #[error("cannot mount writable disk {device}")]
+    Writable {
+        device: String,
+        #[source]
+        source: MountError,
+    },
+    #[error("cannot use directory {name} of the writable disk")]
+    Directory {
+        name: &'static str,
+        #[source]
+        source: Errno,
+    },
+    #[error("cannot put the layers together")]
+    Overlay(#[source] MountError),
+}
+
+/// What the container starts from.
+#[derive(Debug)]
+pub(crate) struct Root {
+    /// Mount namespace whose root is the overlay.
+    pub(crate) mount_namespace: OwnedFd,
+}
+
+/// `FSMOUNT_NAMESPACE` of linux/mount.h (Linux 7.0), which rustix does not name yet.
+const FSMOUNT_NAMESPACE: u32 = 2;
+
+/// Mounts the layers and the writable disk.
+pub(crate) fn assemble(root: &RootFilesystem) -> Result<Root, RootError> {
+    if root.layers.is_empty() {
+        return Err(RootError::NoLayers);
+    }
+    let overlay = FileSystem::open("overlay").map_err(RootError::Overlay)?;
+    overlay.set("source", "overlay").map_err(RootError::Overlay)?;
+    let devices = partition(&root.image_device, &root.layers)?;
+    let mut lowers = Vec::with_capacity(devices.len());
+    for (index, device) in devices.iter().enumerate().rev() {
+        let layer = mount_layer(device).map_err(|source| RootError::Layer { number: index + 1, source })?;
+        overlay.set_descriptor("lowerdir+", layer.as_fd()).map_err(RootError::Overlay)?;
+        lowers.push(layer);
+    }
+    let writable = mount_writable(&root.writable_device)
+        .map_err(|source| RootError::Writable { device: root.writable_device.clone(), source })?;
+    let upper = open_or_make_directory(&writable, "upper")?;
+    let work = open_or_make_directory(&writable, "work")?;
+    overlay.set_descriptor("upperdir", upper.as_fd()).map_err(RootError::Overlay)?;
+    overlay.set_descriptor("workdir", work.as_fd()).map_err(RootError::Overlay)?;
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC | FsMountFlags::from_bits_retain(FSMOUNT_NAMESPACE);
+    let mount_namespace = overlay.mount_with(flags, MountAttrFlags::empty()).map_err(RootError::Overlay)?;
+    Ok(Root { mount_namespace })
+}
+
+fn mount_layer(device: &str) -> Result<OwnedFd, MountError> {
+    let layer = FileSystem::open("erofs")?;
+    layer.set("source", device)?;
+    layer.set_flag("ro")?;
+    layer.mount(MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOATIME)
+}
+
+fn mount_writable(device: &str) -> Result<OwnedFd, MountError> {
+    let writable = FileSystem::open("ext4")?;
+    // data=ordered is ext4's own default; said here it would refuse a disk without a journal.
+    writable.set("source", device)?;
+    writable.mount(MountAttrFlags::MOUNT_ATTR_NOATIME)
+}
+
+fn open_or_make_directory(parent: &OwnedFd, name: &'static str) -> Result<OwnedFd, RootError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(parent, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => mkdirat(parent, name, Mode::from_raw_mode(0o755))
+            .and_then(|()| openat(parent, name, flags, Mode::empty())),
+        result => result,
+    }
+    .map_err(|source| RootError::Directory { name, source })
+}
+
+/// `struct blkpg_ioctl_arg` of linux/blkpg.h.
+#[repr(C)]
+struct PartitionRequest {
+    operation: libc::c_int,
+    flags: libc::c_int,
+    length_bytes: libc::c_int,
+    partition: *const Partition,
+}
+
+/// `struct blkpg_partition` of linux/blkpg.h; the kernel ignores the names.
+#[repr(C)]
+struct Partition {
+    start_bytes: i64,
+    length_bytes: i64,
+    number: libc::c_int,
+    names: [u8; 128],
+}
+
+const BLKPG: rustix::ioctl::Opcode = 0x1269;
+const BLKPG_ADD_PARTITION: libc::c_int = 1;
+
+/// Makes every layer a block device and names them from the lowest to the highest.
+fn partition(device: &str, layers: &[LayerExtent]) -> Result<Vec<String>, RootError> {
+    // A lone layer at the front is the disk itself: one block device less to make.
+    if let [LayerExtent { start_bytes: 0, .. }] = layers {
+        return Ok(vec![device.to_owned()]);
+    }
+    let disk = openat(CWD, device, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|source| RootError::OpenImage { device: device.to_owned(), source })?;
+    let mut names = Vec::with_capacity(layers.len());
+    for (index, layer) in layers.iter().enumerate() {
+        let number = index + 1;
+        add_partition(&disk, layer, number).map_err(|source| RootError::Partition {
+            device: device.to_owned(),
+            number,
+            start_bytes: layer.start_bytes,
+            length_bytes: layer.length_bytes,
+            source,
+        })?;
+        names.push(format!("{device}{number}"));
+    }
+    Ok(names)
+}
+
+fn add_partition(disk: &OwnedFd, layer: &LayerExtent, number: usize) -> Result<(), Errno> {
+    let partition = Partition {
+        start_bytes: layer.start_bytes.try_into().map_err(|_| Errno::INVAL)?,
+        length_bytes: layer.length_bytes.try_into().map_err(|_| Errno::INVAL)?,
+        number: number.try_into().map_err(|_| Errno::INVAL)?,
+        names: [0; 128],
+    };
+    let request = PartitionRequest {
+        operation: BLKPG_ADD_PARTITION,
+        flags: 0,
+        length_bytes: libc::c_int::try_from(size_of::<Partition>()).map_err(|_| Errno::INVAL)?,
+        partition: &raw const partition,
+    };
+    // SAFETY: BLKPG reads a blkpg_ioctl_arg and the blkpg_partition behind its pointer; both live.
+    unsafe { ioctl(disk, Setter::<BLKPG, PartitionRequest>::new(request)) }
+}

@@ -1,0 +1,191 @@
+//! A Bulkhead of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{Outcome, processes_of, run_with_deadline, wait_until};
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// One installation with state, sockets and daemons of its own.
+#[derive(Debug)]
+pub struct Installation {
+    folder: PathBuf,
+    tree: PathBuf,
+}
+
+impl Installation {
+    /// Makes an empty one; its services start with the first command.
+    ///
+    /// # Panics
+    /// The programs are not built.
+    #[must_use]
+    pub fn new() -> Self {
+        let tree = install_tree();
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("bh-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).expect("folder of the installation");
+        Self { folder, tree }
+    }
+
+    /// One that already has `demo:latest`.
+    #[must_use]
+    pub fn with_demo() -> Self {
+        let installation = Self::new();
+        installation.load(&installation.tree.join("share/bulkhead/demo.tar"));
+        installation
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the container's disk, logs and exit status are.
+    #[must_use]
+    pub fn container_directory(&self, id: &str) -> PathBuf {
+        self.folder.join("app/containers").join(id)
+    }
+
+    /// Loads an image archive.
+    #[track_caller]
+    pub fn load(&self, archive: &Path) {
+        let archive = archive.to_str().expect("path in UTF-8");
+        self.run_ok(&["image", "load", "-i", archive]);
+    }
+
+    /// The command as a user types it.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.tree.join("bin/container"));
+        command
+            .args(arguments)
+            .env("CONTAINER_INSTALL_ROOT", &self.tree)
+            .env("CONTAINER_APP_ROOT", self.folder.join("app"))
+            .env("CONTAINER_LOG_ROOT", self.folder.join("log"))
+            .env("CONTAINER_RUNTIME_ROOT", self.folder.join("run"))
+            .env_remove("CONTAINER_DEFAULT_PLATFORM");
+        command
+    }
+
+    /// Runs a command without input.
+    #[track_caller]
+    #[must_use]
+    pub fn container(&self, arguments: &[&str]) -> Outcome {
+        self.container_with_input(arguments, b"")
+    }
+
+    /// Runs a command with bytes on its stdin.
+    #[track_caller]
+    #[must_use]
+    pub fn container_with_input(&self, arguments: &[&str], input: &[u8]) -> Outcome {
+        run_with_deadline(&mut self.command(arguments), input)
+    }
+
+    /// Runs a command that must succeed; returns its trimmed stdout.
+    #[track_caller]
+    pub fn run_ok(&self, arguments: &[&str]) -> String {
+        let outcome = self.container(arguments);
+        assert_eq!(outcome.code, 0, "container {arguments:?} failed: {outcome:?}");
+        outcome.text().trim_end().to_owned()
+    }
+
+    /// `inspect` of one container.
+    #[track_caller]
+    #[must_use]
+    pub fn snapshot(&self, id: &str) -> Value {
+        let mut all: Value = serde_json::from_str(&self.run_ok(&["inspect", id])).expect("JSON");
+        all[0].take()
+    }
+
+    /// State of one container.
+    #[track_caller]
+    #[must_use]
+    pub fn state(&self, id: &str) -> String {
+        self.snapshot(id)["status"]["state"].as_str().expect("state").to_owned()
+    }
+
+    /// Waits for a container to stop and returns its exit code.
+    #[track_caller]
+    #[must_use]
+    pub fn wait_for_exit(&self, id: &str) -> i64 {
+        wait_until(&format!("exit of {id}"), Duration::from_secs(60), || self.state(id) == "stopped");
+        self.snapshot(id)["status"]["exitCode"].as_i64().expect("exit code")
+    }
+
+    /// Ids of all containers, running or not.
+    #[track_caller]
+    #[must_use]
+    pub fn ids(&self) -> Vec<String> {
+        self.run_ok(&["list", "--all", "--quiet"]).lines().map(str::to_owned).collect()
+    }
+
+    /// Process ids of the installation's programs of this name.
+    #[must_use]
+    pub fn pids(&self, program: &str) -> Vec<i32> {
+        let marker = format!("CONTAINER_RUNTIME_ROOT={}", self.folder.join("run").display());
+        processes_of(&marker)
+            .into_iter()
+            .filter(|process| process.command.split(' ').next().is_some_and(|path| path.ends_with(program)))
+            .map(|process| process.pid)
+            .collect()
+    }
+
+    /// Sends SIGKILL to a process of this installation.
+    pub fn kill(&self, pid: i32) {
+        let pid = Pid::from_raw(pid).expect("process id");
+        kill_process(pid, Signal::KILL).expect("kill");
+    }
+
+    /// Files below the containers' directory: what a removed container must not leave.
+    #[must_use]
+    pub fn container_leftovers(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.folder.join("app/containers"))
+            .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+            .unwrap_or_default()
+    }
+}
+
+impl Default for Installation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        let stopped = run_with_deadline(&mut self.command(&["system", "stop"]), b"");
+        let marker = self.folder.display().to_string();
+        let mut left = processes_of(&marker);
+        for _ in 0..500 {
+            if left.is_empty() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+            left = processes_of(&marker);
+        }
+        for process in &left {
+            self.kill(process.pid);
+        }
+        if thread::panicking() {
+            eprintln!("consoles, logs and state of the failed test: {}", self.folder.display());
+            return;
+        }
+        assert!(left.is_empty(), "processes left behind: {left:?}; {stopped:?}");
+        fs::remove_dir_all(&self.folder).expect("folder of the installation can be removed");
+    }
+}
+
+fn install_tree() -> PathBuf {
+    let tree = env::var_os("BULKHEAD_TEST_INSTALL_ROOT")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.bulkhead"), PathBuf::from);
+    fs::canonicalize(&tree)
+        .unwrap_or_else(|_| panic!("{} is missing: build it with `make build`", tree.display()))
+}

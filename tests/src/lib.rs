@@ -1,0 +1,20 @@
+//! Fixtures of the suites that boot real VMs.
+//!
+//! An [`Installation`] is a Bulkhead of its own: own state, sockets and daemons, under one folder in
+//! the temporary directory. When it goes out of scope it stops its services and looks for processes
+//! that were left behind, which fails the test. After a failed test the folder stays, with consoles,
+//! logs and state, and its path is printed.
+//!
+//! Tier 1 is `Installation::container(&["run", …])`, the command as a user types it. Tier 2 are the
+//! helpers that save typing: [`Installation::run_ok`], [`Installation::snapshot`], ….
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "fixtures fail tests by panicking")]
+
+mod installation;
+mod outcome;
+mod processes;
+mod registry;
+
+pub use installation::Installation;
+pub use outcome::{Outcome, run_with_deadline};
+pub use processes::{processes_of, wait_until};
+pub use registry::Registry;

@@ -1,0 +1,95 @@
+//! Debian's docker-registry on loopback.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::{run_with_deadline, wait_until};
+
+/// A registry over plain http, ended when it goes out of scope.
+#[derive(Debug)]
+pub struct Registry {
+    child: Child,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Registry {
+    /// Starts one with its storage below `folder`.
+    ///
+    /// # Panics
+    /// docker-registry is missing or does not come up.
+    #[must_use]
+    pub fn start(folder: &Path) -> Self {
+        let folder = folder.join("registry");
+        fs::create_dir_all(&folder).expect("folder of the registry");
+        let port = free_port();
+        let configuration = folder.join("config.yml");
+        fs::write(
+            &configuration,
+            format!(
+                "version: 0.1\nlog: {{ level: error }}\nstorage:\n  filesystem: {{ rootdirectory: {0}/data }}\n  \
+                 delete: {{ enabled: true }}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+                folder.display()
+            ),
+        )
+        .expect("configuration of the registry");
+        let log = File::create(folder.join("log")).expect("log of the registry");
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&configuration)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => panic!("docker-registry is missing: apt-get install docker-registry"),
+                _ => panic!("cannot start docker-registry: {error}"),
+            });
+        wait_until("registry", Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { child, port, folder }
+    }
+
+    /// `127.0.0.1:<port>/<name>`
+    #[must_use]
+    pub fn reference(&self, name: &str) -> String {
+        format!("127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Folder of the registry's blobs, to damage them.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.folder.join("data/docker/registry/v2/blobs")
+    }
+
+    /// Pushes an OCI archive with skopeo.
+    ///
+    /// # Panics
+    /// skopeo is missing or fails.
+    #[track_caller]
+    pub fn push(&self, archive: &Path, name: &str) {
+        let outcome = run_with_deadline(
+            Command::new("skopeo").args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]).args([
+                format!("oci-archive:{}", archive.display()),
+                format!("docker://{}", self.reference(name)),
+            ]),
+            b"",
+        );
+        assert_eq!(outcome.code, 0, "skopeo (apt-get install skopeo): {outcome:?}");
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.child.kill().expect("kill the registry");
+        self.child.wait().expect("wait for the registry");
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback");
+    listener.local_addr().expect("address").port()
+}

@@ -1,0 +1,83 @@
+//! Images from archives and from a real registry.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bulkhead_tests::{Installation, Registry};
+
+fn demo_archive() -> PathBuf {
+    let tree = std::env::var_os("BULKHEAD_TEST_INSTALL_ROOT")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.bulkhead"), PathBuf::from);
+    tree.join("share/bulkhead/demo.tar")
+}
+
+#[test]
+fn a_pushed_image_is_pulled_and_runs() {
+    let installation = Installation::new();
+    let registry = Registry::start(installation.folder());
+    registry.push(&demo_archive(), "library/demo:1");
+    let reference = registry.reference("library/demo:1");
+    installation.run_ok(&["image", "pull", &reference]);
+    assert_eq!(installation.run_ok(&["run", "--rm", &reference, "echo", "pulled"]), "pulled");
+    // A missing image is pulled by run.
+    installation.run_ok(&["image", "delete", &reference]);
+    assert_eq!(installation.run_ok(&["run", "--rm", &reference, "echo", "again"]), "again");
+}
+
+#[test]
+fn an_unknown_image_is_named() {
+    let installation = Installation::new();
+    let registry = Registry::start(installation.folder());
+    let reference = registry.reference("no/such:image");
+    let pulled = installation.container(&["image", "pull", &reference]).expect_code(1);
+    assert!(pulled.stderr.contains("no/such:image"), "{pulled:?}");
+    let run = installation.container(&["run", "--rm", &reference, "true"]).expect_code(125);
+    assert!(run.stderr.contains("no/such:image"), "{run:?}");
+    assert!(installation.ids().is_empty());
+}
+
+#[test]
+fn f33_a_blob_with_other_bytes_is_refused() {
+    let installation = Installation::new();
+    let registry = Registry::start(installation.folder());
+    registry.push(&demo_archive(), "demo:damaged");
+    let layer = largest_file(&registry.blobs());
+    let mut bytes = fs::read(&layer).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&layer, bytes).unwrap();
+    let outcome = installation.container(&["image", "pull", &registry.reference("demo:damaged")]).expect_code(1);
+    assert!(outcome.stderr.contains("sha256:"), "{outcome:?}");
+    assert_eq!(installation.run_ok(&["image", "list", "--quiet"]), "");
+    let temporary = installation.folder().join("app/images/tmp");
+    assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
+}
+
+#[test]
+fn images_are_listed_inspected_tagged_and_deleted() {
+    let installation = Installation::with_demo();
+    assert!(installation.run_ok(&["image", "list"]).contains("demo"));
+    installation.run_ok(&["image", "tag", "demo", "other:2"]);
+    let inspected: serde_json::Value =
+        serde_json::from_str(&installation.run_ok(&["image", "inspect", "other:2"])).unwrap();
+    assert_eq!(inspected[0]["variants"][0]["platform"]["architecture"], "amd64");
+    installation.run_ok(&["image", "delete", "demo"]);
+    assert_eq!(installation.run_ok(&["run", "--rm", "other:2", "echo", "still"]), "still");
+    installation.run_ok(&["image", "delete", "other:2"]);
+    assert_eq!(installation.run_ok(&["image", "list", "--format", "json"]), "[]");
+}
+
+fn largest_file(folder: &Path) -> PathBuf {
+    let mut waiting = vec![folder.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                waiting.push(entry.path());
+            } else {
+                files.push((entry.metadata().unwrap().len(), entry.path()));
+            }
+        }
+    }
+    files.into_iter().max().unwrap().1
+}

@@ -1,0 +1,120 @@
+//! create, start, stop, kill, delete, list, exec, logs.
+
+use std::time::{Duration, Instant};
+
+use bulkhead_tests::{Installation, wait_until};
+
+#[test]
+fn a_container_goes_through_its_life() {
+    let installation = Installation::with_demo();
+    assert_eq!(installation.run_ok(&["create", "--name", "one", "demo", "sh", "-c", "echo $((++n)); sleep 60"]), "one");
+    assert_eq!(installation.state("one"), "stopped");
+    assert_eq!(installation.run_ok(&["start", "one"]), "one");
+    assert_eq!(installation.run_ok(&["start", "one"]), "one", "starting a running one is no error");
+    assert_eq!(installation.run_ok(&["list", "--quiet"]), "one");
+    assert_eq!(installation.run_ok(&["stop", "--time", "1", "one"]), "one");
+    assert_eq!(installation.run_ok(&["stop", "one"]), "one", "stopping a stopped one is no error");
+    assert_eq!(installation.run_ok(&["list", "--quiet"]), "");
+    assert_eq!(installation.run_ok(&["delete", "one"]), "one");
+    assert!(installation.ids().is_empty());
+    assert!(installation.container_leftovers().is_empty());
+}
+
+#[test]
+fn files_survive_a_restart_of_the_container() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["create", "--name", "kept", "demo", "sh", "-c", "cat /count 2>/dev/null; echo x >> /count"]);
+    for _ in 0..3 {
+        installation.run_ok(&["start", "kept"]);
+        assert_eq!(installation.wait_for_exit("kept"), 0);
+    }
+    assert_eq!(installation.run_ok(&["logs", "-n", "2", "kept"]), "x\nx");
+}
+
+#[test]
+fn stop_sends_the_signal_and_kill_ends_it() {
+    let installation = Installation::with_demo();
+    let trap = "trap 'echo got it; exit 7' TERM; while :; do sleep 0.1; done";
+    installation.run_ok(&["run", "-d", "--name", "polite", "demo", "sh", "-c", trap]);
+    installation.run_ok(&["stop", "polite"]);
+    assert_eq!(installation.wait_for_exit("polite"), 7);
+    assert!(installation.run_ok(&["logs", "polite"]).contains("got it"));
+
+    installation.run_ok(&["run", "-d", "--name", "deaf", "demo", "sh", "-c", "trap '' TERM; while :; do sleep 1; done"]);
+    installation.run_ok(&["stop", "--time", "1", "deaf"]);
+    assert_eq!(installation.wait_for_exit("deaf"), 137);
+
+    installation.run_ok(&["run", "-d", "--name", "killed", "demo", "sleep", "60"]);
+    assert_eq!(installation.run_ok(&["kill", "killed"]), "killed");
+    assert_eq!(installation.state("killed"), "stopped", "kill waits for the exit");
+    assert_eq!(installation.wait_for_exit("killed"), 137);
+}
+
+#[test]
+fn delete_refuses_a_running_one_unless_forced() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "busy", "demo", "sleep", "60"]);
+    let refused = installation.container(&["delete", "busy"]).expect_code(1);
+    assert!(refused.stderr.contains("busy"), "{refused:?}");
+    let begin = Instant::now();
+    installation.run_ok(&["delete", "--force", "busy"]);
+    assert!(begin.elapsed() < Duration::from_secs(3), "a forced delete waits for nothing");
+    assert!(installation.ids().is_empty());
+    wait_until("the VM's processes end", Duration::from_secs(5), || {
+        installation.pids("container-runtime-linux").len() <= 2
+    });
+}
+
+#[test]
+fn exec_runs_beside_the_first_process() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "host", "-e", "A=1", "demo", "sleep", "600"]);
+    assert_eq!(installation.run_ok(&["exec", "host", "sh", "-c", "echo $A; cat /proc/1/comm"]), "1\nsleep");
+    assert_eq!(installation.run_ok(&["exec", "-u", "guest", "-w", "/tmp", "-e", "B=2", "host", "sh", "-c", "echo $(id -u) $(pwd) $B"]), "1000 /tmp 2");
+    let _ = installation.container(&["exec", "host", "sh", "-c", "exit 9"]).expect_code(9);
+    let _ = installation.container(&["exec", "host", "no-such-command"]).expect_code(127);
+    let echoed = installation.container_with_input(&["exec", "-i", "host", "cat"], b"through");
+    assert_eq!(echoed.text(), "through");
+    let _ = installation.container(&["exec", "nobody-here", "true"]).expect_code(1);
+}
+
+#[test]
+fn logs_keep_streams_apart_and_follow() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "talker", "demo", "sh", "-c", "for i in 1 2 3; do echo out $i; echo err $i >&2; sleep 0.3; done"]);
+    let followed = installation.container(&["logs", "-f", "talker"]).expect_code(0);
+    assert_eq!(followed.text(), "out 1\nout 2\nout 3\n");
+    assert_eq!(followed.stderr, "err 1\nerr 2\nerr 3\n");
+    assert!(installation.run_ok(&["logs", "--boot", "talker"]).contains("Linux version"));
+}
+
+#[test]
+fn f50_of_fifty_creates_of_one_name_one_wins() {
+    let installation = Installation::with_demo();
+    let children: Vec<_> = (0..50)
+        .map(|_| installation.command(&["create", "--name", "prize", "demo", "true"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap())
+        .collect();
+    let outputs: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+    assert_eq!(outputs.iter().filter(|output| output.status.success()).count(), 1);
+    for output in outputs.iter().filter(|output| !output.status.success()) {
+        assert!(String::from_utf8_lossy(&output.stderr).contains("prize"));
+    }
+    assert_eq!(installation.ids(), ["prize"]);
+    assert_eq!(installation.container_leftovers().len(), 1);
+}
+
+#[test]
+fn bulk_verbs_act_on_every_id_and_report_the_failures() {
+    let installation = Installation::with_demo();
+    for id in ["aa", "bb"] {
+        installation.run_ok(&["create", "--name", id, "demo", "true"]);
+    }
+    let outcome = installation.container(&["delete", "aa", "nobody", "bb"]).expect_code(1);
+    let mut deleted: Vec<&str> = std::str::from_utf8(&outcome.stdout).unwrap().lines().collect();
+    deleted.sort_unstable();
+    assert_eq!(deleted, ["aa", "bb"]);
+    assert!(outcome.stderr.contains("nobody"));
+    let _ = installation.container(&["delete"]).expect_code(1);
+    assert_eq!(installation.container(&["list", "--quiet"]).stdout, b"");
+    assert_eq!(installation.run_ok(&["list", "--format", "json"]), "[]");
+}

@@ -1,0 +1,96 @@
+//! Deaths of processes, and what is left of them.
+
+use std::time::{Duration, Instant};
+
+use bulkhead_tests::{Installation, wait_until};
+
+const NOTICED: Duration = Duration::from_secs(1);
+
+#[test]
+fn f5_containers_outlive_the_apiserver() {
+    let installation = Installation::with_demo();
+    for number in 1..=5 {
+        let name = format!("c{number}");
+        let script = format!("i=0; while [ $i -lt 30 ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit {number}");
+        installation.run_ok(&["run", "-d", "--name", &name, "demo", "sh", "-c", &script]);
+    }
+    let [apiserver] = installation.pids("container-apiserver")[..] else { panic!("one apiserver") };
+    installation.kill(apiserver);
+    let expected: Vec<String> = (0..30).map(|i| i.to_string()).collect();
+    for number in 1..=5 {
+        let name = format!("c{number}");
+        assert_eq!(installation.wait_for_exit(&name), number);
+        assert_eq!(installation.run_ok(&["logs", &name]).lines().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn f5_exits_while_the_apiserver_is_dead_are_exact() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "late", "demo", "sh", "-c", "sleep 1; exit 42"]);
+    installation.run_ok(&["run", "-d", "--rm", "--name", "gone", "demo", "sh", "-c", "sleep 1"]);
+    for pid in installation.pids("container-apiserver") {
+        installation.kill(pid);
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(installation.wait_for_exit("late"), 42);
+    wait_until("--rm is honoured by the next apiserver", Duration::from_secs(5), || installation.ids() == ["late"]);
+    assert_eq!(installation.container_leftovers().len(), 1);
+}
+
+#[test]
+fn f7_death_of_the_vmm_is_noticed() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "victim", "demo", "sleep", "600"]);
+    let pid = installation.snapshot("victim")["status"]["machine"]["pid"].as_i64().unwrap();
+    let begin = Instant::now();
+    installation.kill(i32::try_from(pid).unwrap());
+    wait_until("stopped", Duration::from_secs(5), || installation.state("victim") == "stopped");
+    assert!(begin.elapsed() < NOTICED + Duration::from_millis(500), "{:?}", begin.elapsed());
+    let snapshot = installation.snapshot("victim");
+    assert_eq!(snapshot["status"]["exitCode"], 137);
+    assert!(snapshot["status"]["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
+    // It can be started again: neither disk nor address is held.
+    installation.run_ok(&["start", "victim"]);
+    assert_eq!(installation.run_ok(&["exec", "victim", "echo", "back"]), "back");
+}
+
+#[test]
+fn f6_death_of_the_helper_takes_the_vmm_along() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "victim", "demo", "sleep", "600"]);
+    let vmm = installation.snapshot("victim")["status"]["machine"]["pid"].as_i64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{vmm}/status")).unwrap();
+    let helper = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    installation.kill(helper);
+    wait_until("stopped", Duration::from_secs(5), || installation.state("victim") == "stopped");
+    wait_until("VMM gone", NOTICED, || !std::path::Path::new(&format!("/proc/{vmm}/root")).exists() || std::fs::read(format!("/proc/{vmm}/cmdline")).is_ok_and(|words| words.is_empty()));
+    assert_eq!(installation.snapshot("victim")["status"]["exitCode"], 137);
+}
+
+#[test]
+fn f13_a_second_apiserver_is_refused() {
+    let installation = Installation::with_demo();
+    let [first] = installation.pids("container-apiserver")[..] else { panic!("one apiserver") };
+    let command = installation.command(&[]);
+    let tree = std::path::Path::new(command.get_program()).ancestors().nth(2).unwrap();
+    let mut second = std::process::Command::new(tree.join("libexec/bulkhead/container-apiserver"));
+    for (name, value) in command.get_envs() {
+        second.env(name, value.unwrap_or_default());
+    }
+    let outcome = bulkhead_tests::run_with_deadline(&mut second, b"");
+    assert_ne!(outcome.code, 0);
+    assert!(outcome.stderr.contains(&first.to_string()), "{outcome:?}");
+    assert!(installation.ids().is_empty(), "the first one still serves");
+}
+
+#[test]
+fn f8_a_dead_guest_kernel_is_told() {
+    let installation = Installation::with_demo();
+    let outcome = installation.container(&[
+        "run", "--name", "panics", "--memory", "256m", "--kernel-arg", "panic=-1", "demo", "sh", "-c",
+        "echo c > /proc/sysrq-trigger 2>/dev/null; exit 3",
+    ]);
+    // The trigger is read-only inside the container: the guest lives and the process exits.
+    assert_eq!(outcome.code, 3, "{outcome:?}");
+}

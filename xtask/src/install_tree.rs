@@ -1,0 +1,80 @@
+//! Makes `.bulkhead/`, which looks like an installation.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{demo_image, initramfs, process, repository};
+
+const DAEMONS: [&str; 3] = ["container-apiserver", "container-network", "container-runtime-linux"];
+
+/// Builds everything and returns the tree's root.
+pub(crate) fn build() -> Result<PathBuf> {
+    let root = repository::root();
+    let tree = repository::install_tree();
+    for folder in ["bin", "libexec/bulkhead", "share/bulkhead"] {
+        let folder = tree.join(folder);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+
+    let kernel = process::output(&mut Command::new(root.join("kernel/build")))?;
+    publish(Path::new(kernel.trim()), &tree.join("share/bulkhead/kernel-uml"))?;
+
+    process::cargo(&["build", "--release", "--bins", "--workspace"])?;
+    let release = target_directory(&root).join("release");
+    publish(&release.join("container"), &tree.join("bin/container"))?;
+    for daemon in DAEMONS {
+        publish(&release.join(daemon), &tree.join("libexec/bulkhead").join(daemon))?;
+    }
+
+    assemble()?;
+    Ok(tree)
+}
+
+/// Builds the guest, the initramfs and the demo image.
+pub(crate) fn assemble() -> Result<()> {
+    let root = repository::root();
+    let tree = repository::install_tree();
+    process::guest_cargo(&["build", "--release", "--target", "x86_64-unknown-linux-gnu"])?;
+    let vminitd = root.join("guest/target/x86_64-unknown-linux-gnu/release/vminitd");
+    let fresh = tree.join("share/bulkhead/initramfs.cpio.new");
+    initramfs::build(&vminitd, &fresh)?;
+    rename(&fresh, &tree.join("share/bulkhead/initramfs.cpio"))?;
+
+    let fresh = tree.join("share/bulkhead/demo.tar.new");
+    demo_image::write_archive(&fresh)?;
+    rename(&fresh, &tree.join("share/bulkhead/demo.tar"))?;
+    Ok(())
+}
+
+fn target_directory(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+/// Copies by rename, so that a running program keeps its old file; leaves equal files alone.
+fn publish(source: &Path, target: &Path) -> Result<()> {
+    if same_version(source, target) {
+        return Ok(());
+    }
+    let temporary = target.with_extension("new");
+    fs::copy(source, &temporary)
+        .with_context(|| format!("cannot copy {} to {}", source.display(), temporary.display()))?;
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot make {} executable", temporary.display()))?;
+    rename(&temporary, target)
+}
+
+fn rename(source: &Path, target: &Path) -> Result<()> {
+    fs::rename(source, target)
+        .with_context(|| format!("cannot rename {} to {}", source.display(), target.display()))
+}
+
+/// The copy is newer than its source and as long.
+fn same_version(source: &Path, target: &Path) -> bool {
+    let (Ok(source), Ok(target)) = (fs::metadata(source), fs::metadata(target)) else { return false };
+    let (Ok(from), Ok(to)) = (source.modified(), target.modified()) else { return false };
+    source.len() == target.len() && to >= from
+}

@@ -1,0 +1,43 @@
+//! Builds, runs and tests the project. Targets of the Makefile are one line each; the work is here.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a developer's tool talks to a terminal")]
+
+mod architecture;
+mod debian_image;
+mod demo_image;
+mod initramfs;
+mod install_tree;
+mod oci_archive;
+mod process;
+mod repository;
+mod run;
+mod test_runner;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask build|run|test [filter]|bench [rounds]|check|format|debian-image";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["build"] => install_tree::build().map(|_| ()),
+        ["assemble"] => install_tree::assemble().map(|_| ()),
+        ["run"] => run::demo(),
+        ["test", filter @ ..] => return test_runner::run(filter),
+        ["bench", rest @ ..] => run::benchmark(rest),
+        ["check"] => architecture::check(),
+        ["format"] => process::cargo(&["fmt", "--all"]).and_then(|()| process::guest_cargo(&["fmt", "--all"])),
+        ["debian-image"] => debian_image::archive().map(|path| println!("{}", path.display())),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `make run` and `make bench`.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{install_tree, process, repository};
+
+/// Builds, loads the demo image and runs it.
+pub(crate) fn demo() -> Result<()> {
+    let tree = install_tree::build()?;
+    let container = tree.join("bin/container");
+    eprintln!("$ container image load -i demo.tar");
+    process::run(
+        Command::new(&container).args(["image", "load", "-i"]).arg(tree.join("share/bulkhead/demo.tar")),
+    )?;
+    eprintln!("$ container run --rm demo");
+    process::run(Command::new(&container).args(["run", "--rm", "demo"]))?;
+    eprintln!(
+        "\nThe command is {}; `container system stop` ends the services that were started.",
+        container.display()
+    );
+    Ok(())
+}
+
+/// Builds and runs the side-by-side benchmark.
+pub(crate) fn benchmark(arguments: &[&str]) -> Result<()> {
+    let tree = install_tree::build()?;
+    process::cargo(&["build", "--release", "--package", "bulkhead-bench"])?;
+    process::run(
+        Command::new("cargo")
+            .args(["run", "--quiet", "--release", "--package", "bulkhead-bench", "--"])
+            .args(arguments)
+            .env("BULKHEAD_TEST_INSTALL_ROOT", tree)
+            .current_dir(repository::root()),
+    )
+}
