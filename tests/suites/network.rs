@@ -2,9 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::thread;
+use std::sync::mpsc;
 
-use bulkhead_tests::Installation;
+use bulkhead_tests::{Installation, Outside};
 
 #[test]
 fn every_container_has_an_address_a_gateway_and_names() {
@@ -25,29 +25,51 @@ fn every_container_has_an_address_a_gateway_and_names() {
 #[test]
 fn the_outside_is_reached_through_nat() {
     let installation = Installation::with_demo();
-    // A server on an address of the host that is not loopback.
-    let address = host_address();
-    let listener = TcpListener::bind((address.as_str(), 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let server = thread::spawn(move || {
+    let (report, reported) = mpsc::channel();
+    let outside = Outside::new(move |address, ready| {
+        let listener = TcpListener::bind((address, 7000)).unwrap();
+        ready.send(()).unwrap();
         let (mut connection, peer) = listener.accept().unwrap();
         connection.write_all(b"from outside\n").unwrap();
         let mut text = String::new();
         connection.read_to_string(&mut text).unwrap();
-        (peer.ip().to_string(), text)
+        report.send((peer.ip(), text)).unwrap();
     });
-    let script = format!("echo hello | nc -w 5 {address} {port}");
+    let script = format!("echo hello | nc -w 5 {} 7000", outside.address());
     let outcome = installation.container(&["run", "--rm", "demo", "sh", "-c", &script]);
     assert_eq!(outcome.text(), "from outside\n", "{outcome:?}");
-    let (peer, text) = server.join().unwrap();
+    let (peer, text) = reported.recv().unwrap();
     assert_eq!(text, "hello\n");
-    assert!(!peer.starts_with("192.168.64."), "the container's own address was seen outside: {peer}");
+    // The outside has no route to the container's own address, so this is what NAT is for.
+    assert_eq!(peer, outside.host_address());
+}
+
+#[test]
+fn the_hosts_own_services_are_out_of_reach() {
+    let installation = Installation::with_demo();
+    let outside = Outside::new(|_, ready| ready.send(()).unwrap());
+    let listener = TcpListener::bind((outside.host_address(), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = format!("nc -w 1 {} {port} < /dev/null", outside.host_address());
+    let outcome = installation.container(&["run", "--rm", "demo", "sh", "-c", &script]);
+    assert_ne!(outcome.code, 0, "{outcome:?}");
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "a container reached a service of the host");
 }
 
 #[test]
 fn no_network_means_loopback_only() {
     let installation = Installation::with_demo();
-    let links = installation.run_ok(&["run", "--rm", "--network", "none", "demo", "sh", "-c", "ip -o link | wc -l; ping -c 1 127.0.0.1 >/dev/null && echo up"]);
+    let links = installation.run_ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "demo",
+        "sh",
+        "-c",
+        "ip -o link | wc -l; ping -c 1 127.0.0.1 >/dev/null && echo up",
+    ]);
     assert_eq!(links, "1\nup");
 }
 
@@ -73,11 +95,4 @@ fn host_links() -> Vec<String> {
             format!("{} {alias}", path.display())
         })
         .collect()
-}
-
-/// The source address towards anywhere; nothing is sent.
-fn host_address() -> String {
-    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).unwrap();
-    socket.connect(("192.0.2.200", 9)).unwrap();
-    socket.local_addr().unwrap().ip().to_string()
 }

@@ -1,12 +1,17 @@
 //! The apiserver as commands see it: there when it is needed.
 
 use std::io;
+use std::time::Duration;
 
 use bulkhead_client::{Client, ClientError};
 use bulkhead_paths::Directories;
 
 use crate::daemon;
 use crate::failure::Failure;
+
+/// How often a request is repeated before its failure is the user's.
+const REPEATS: u32 = 3;
+const ENDING_PAUSE: Duration = Duration::from_millis(20);
 
 /// The apiserver of this user.
 #[derive(Debug)]
@@ -39,18 +44,25 @@ impl Services {
 
     /// Sends a request; starts the apiserver first if nobody listens.
     ///
-    /// Repeating the request is safe: `Unreachable` means that nothing was sent.
+    /// Repeating the request is safe: `Unreachable` means that nothing was sent, `Abandoned` that an
+    /// apiserver which was just ending took a request that changes nothing.
     pub(crate) async fn call<T>(
         &self,
         request: impl AsyncFn(&Client) -> Result<T, ClientError>,
     ) -> Result<T, Failure> {
-        match request(&self.client).await {
-            Err(ClientError::Unreachable { source, .. }) if is_absent(&source) => {
-                daemon::start(&self.directories, daemon::DEFAULT_TIMEOUT)?;
-                Ok(request(&self.client).await?)
+        for _ in 0..REPEATS {
+            match request(&self.client).await {
+                Err(ClientError::Unreachable { source, .. }) if is_absent(&source) => {
+                    daemon::start(&self.directories, daemon::DEFAULT_TIMEOUT)?;
+                }
+                Err(ClientError::Abandoned(_)) => {
+                    // Its socket goes an instant after its connections do.
+                    tokio::time::sleep(ENDING_PAUSE).await;
+                }
+                other => return Ok(other?),
             }
-            other => Ok(other?),
         }
+        Ok(request(&self.client).await?)
     }
 
     /// Starts the apiserver if nobody listens, for commands that then send many requests at once.

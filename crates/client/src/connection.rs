@@ -89,12 +89,18 @@ impl Client {
             hyper::client::conn::http1::handshake(stream).await.map_err(ProtocolError::Transfer)?;
         // Its errors reach the caller through the response; it ends with the response's body.
         tokio::spawn(connection);
+        let safe = method.is_safe();
         let mut request = Request::builder().method(method).uri(path).header(http::header::HOST, "localhost");
         if !body.is_empty() {
             request = request.header(http::header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(body)).map_err(ProtocolError::Request)?;
-        let response = sender.send_request(request).await.map_err(ProtocolError::Transfer)?;
+        let response = match sender.send_request(request).await {
+            Ok(response) => response,
+            // RFC 9110, section 9.2.1: safe methods change nothing.
+            Err(error) if safe => return Err(ClientError::Abandoned(ProtocolError::Transfer(error))),
+            Err(error) => return Err(ProtocolError::Transfer(error).into()),
+        };
         let status = response.status();
         if status.is_success() {
             return Ok(response);

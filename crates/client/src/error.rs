@@ -19,6 +19,9 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// The apiserver ended before it answered a request that changes nothing: repeating it is safe.
+    #[error("the apiserver ended before it answered")]
+    Abandoned(#[source] ProtocolError),
     /// The apiserver refused or failed.
     #[error("the apiserver reported an error")]
     Api(#[source] ApiError),

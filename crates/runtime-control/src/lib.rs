@@ -21,7 +21,7 @@ mod message;
 mod specification;
 mod status;
 
-pub use client::{ControlError, Connection, EventReceiver};
+pub use client::{Connection, ControlError, EventReceiver};
 pub use message::{
     DescriptorPurpose, Event, Failure, FailureCode, Message, Reply, Request, RequestFrame, Statistics,
 };
