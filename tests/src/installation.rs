@@ -38,8 +38,14 @@ impl Installation {
     #[must_use]
     pub fn with_demo() -> Self {
         let installation = Self::new();
-        installation.load(&installation.tree.join("share/bulkhead/demo.tar"));
+        installation.load(&installation.demo_archive());
         installation
+    }
+
+    /// The archive of `demo:latest`.
+    #[must_use]
+    pub fn demo_archive(&self) -> PathBuf {
+        self.tree.join("share/bulkhead/demo.tar")
     }
 
     /// Its folder.

@@ -1,8 +1,9 @@
 //! Memory, many containers, full disks.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use bulkhead_tests::{Installation, run_with_deadline};
+use bulkhead_tests::{Installation, Outcome, run_with_deadline};
 
 #[test]
 fn twenty_at_once_all_run() {
@@ -48,12 +49,23 @@ fn f61_out_of_memory_hits_the_guilty_container_alone() {
 }
 
 #[test]
-fn f68_a_process_may_touch_much_memory_at_random() {
+fn f68_a_low_limit_of_mappings_is_told_before_the_start() {
     let installation = Installation::with_demo();
-    // awk's hash of many small strings touches pages in no order.
-    let program = "BEGIN { for (i = 0; i < 2000000; i++) a[(i * 7919) % 2000003] = i \"-padding-padding-padding\"; print length(a) }";
-    let outcome = installation.container(&["run", "--rm", "--memory", "1g", "demo", "awk", program]);
-    assert_eq!(outcome.text().trim(), "2000000", "{outcome:?}");
+    installation.run_ok(&["system", "stop"]);
+    // In a mount namespace where nobody can raise it; shared by command and daemons.
+    let low = installation.folder().join("max_map_count");
+    std::fs::write(&low, "65530\n").unwrap();
+    let script = format!(
+        "set -e; mount --bind {low} /proc/sys/vm/max_map_count; mount -o remount,bind,ro /proc/sys/vm/max_map_count; \
+         $C run --rm --memory 200m demo echo small; $C run --rm --memory 512m demo echo large; \
+         $C system status; $C system stop",
+        low = low.display()
+    );
+    let outcome = in_mount_namespace(&installation, &script, &[]);
+    assert!(outcome.text().starts_with("small\nlarge\n"), "{outcome:?}");
+    let remedy = "sysctl -w vm.max_map_count=";
+    assert_eq!(outcome.stderr.matches(remedy).count(), 1, "only the large one can reach it: {outcome:?}");
+    assert!(outcome.text().contains(remedy), "the status tells: {outcome:?}");
 }
 
 #[test]
@@ -61,24 +73,26 @@ fn f21_a_full_disk_while_pulling_leaves_nothing() {
     let installation = Installation::new();
     // A small tmpfs as the app root, in a mount namespace shared by command and daemons.
     let archive = std::env::var("BULKHEAD_TEST_DEBIAN_IMAGE").expect("set by `cargo xtask test`");
-    let command = installation.command(&[]);
     let script = format!(
         "set -e; mkdir -p {0}/app; mount -t tmpfs -o size=64m,mode=700 tmpfs {0}/app; \
          $C image load -i {archive} && exit 9; echo \"code $?\"; $C image list --quiet; ls {0}/app/images/tmp; \
          $C image load -i $D >/dev/null; $C run --rm --network none demo echo recovered; $C system stop",
         installation.folder().display()
     );
-    let program = command.get_program().to_string_lossy().into_owned();
-    let tree = std::path::Path::new(&program).ancestors().nth(2).unwrap();
+    let demo = installation.demo_archive();
+    let outcome = in_mount_namespace(&installation, &script, &[("D", &demo)]);
+    assert_eq!(outcome.text(), "code 1\nrecovered\n", "{outcome:?}");
+    assert!(outcome.stderr.to_lowercase().contains("no space"), "{outcome:?}");
+}
+
+/// Runs a script with the command as `$C`, alone with what it mounts.
+fn in_mount_namespace(installation: &Installation, script: &str, variables: &[(&str, &Path)]) -> Outcome {
+    let command = installation.command(&[]);
     let mut shell = Command::new("unshare");
-    shell
-        .args(["--mount", "sh", "-c", &script])
-        .env("C", &program)
-        .env("D", tree.join("share/bulkhead/demo.tar"));
+    shell.args(["--mount", "sh", "-c", script]).env("C", command.get_program());
+    shell.envs(variables.iter().copied());
     for (name, value) in command.get_envs() {
         shell.env(name, value.unwrap_or_default());
     }
-    let outcome = run_with_deadline(&mut shell, b"");
-    assert_eq!(outcome.text(), "code 1\nrecovered\n", "{outcome:?}");
-    assert!(outcome.stderr.to_lowercase().contains("no space"), "{outcome:?}");
+    run_with_deadline(&mut shell, b"")
 }

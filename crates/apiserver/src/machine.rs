@@ -6,6 +6,7 @@ use bulkhead_api::error::ApiError;
 use bulkhead_api::system::{Advice, MachineSupport};
 use bulkhead_paths::Directories;
 use bulkhead_runtime_control::VmmKind;
+use bulkhead_vmm::map_count;
 use bulkhead_vmm::probe::probe;
 
 use crate::error::unsupported;
@@ -62,6 +63,17 @@ impl Machines {
             Some(obstacle) => Err(unsupported(format!("containers cannot run here: {}", obstacle.problem))
                 .with_hint(obstacle.remedy.clone())),
         }
+    }
+
+    /// What a user should know before a container with so much memory starts.
+    pub(crate) fn warning(container_bytes: u64) -> Option<String> {
+        let safe_bytes = map_count::scattered_memory_bytes().filter(|safe| *safe < container_bytes)?;
+        Some(format!(
+            "vm.max_map_count is low: a process of the container that touches more than {} MiB of memory may \
+             be killed; sysctl -w vm.max_map_count={}",
+            safe_bytes >> 20,
+            map_count::wanted()
+        ))
     }
 
     /// As status and tables show the backend.

@@ -12,6 +12,7 @@
 
 mod configuration;
 mod jail;
+pub mod map_count;
 mod memory;
 pub mod probe;
 mod process;

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::map_count;
+
 /// A backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
@@ -31,9 +33,6 @@ pub struct Probe {
     /// What to improve. Without a backend the first entry says why.
     pub advice: Vec<Advice>,
 }
-
-/// Each guest page that cannot be merged with its neighbours is one mapping of the host.
-const WANTED_MAP_COUNT: u64 = 1_048_576;
 
 /// Looks at the host. Takes well under a millisecond and starts nothing.
 #[must_use]
@@ -122,14 +121,16 @@ fn check_user_namespaces() -> Option<Advice> {
 }
 
 fn check_map_count() -> Option<Advice> {
-    let current = read_number("/proc/sys/vm/max_map_count").filter(|current| *current < WANTED_MAP_COUNT)?;
+    let memory_bytes = map_count::scattered_memory_bytes()?;
+    let wanted = map_count::wanted();
     Some(Advice {
         problem: format!(
-            "vm.max_map_count is {current}: a process in a container that touches more than about {} MiB of \
-             scattered memory is killed",
-            current * 4 / 1024
+            "vm.max_map_count is {}: a process in a container that touches more than {} MiB of memory in no \
+             order may be killed.",
+            map_count::current().unwrap_or_default(),
+            memory_bytes >> 20
         ),
-        remedy: format!("sysctl -w vm.max_map_count={WANTED_MAP_COUNT}"),
+        remedy: format!("sysctl -w vm.max_map_count={wanted}"),
     })
 }
 

@@ -20,6 +20,7 @@ use super::registry::Container;
 use super::running::Run;
 use super::signals;
 use crate::events::EventSink;
+use crate::machine::Machines;
 use crate::service::Service;
 
 /// From SIGHUP to KILL.
@@ -44,6 +45,7 @@ pub(crate) async fn run(
     let Created { container, committed } = created;
     let reserved = began.elapsed();
     sink.send(StreamEvent::Created { id: container.id.clone() }).await;
+    warn(&container, sink).await;
     let (started, recorded) = tokio::join!(container.start(order), committed.wait());
     let run = match recorded.and(started) {
         Ok(run) => run,
@@ -67,9 +69,17 @@ pub(crate) async fn start(
 ) -> Result<(), ApiError> {
     let order = Order::new(&request, descriptors, container.configuration.init_process.terminal, false)?;
     let attached = !order.descriptors.is_empty();
+    warn(container, sink).await;
     let run = container.start(order).await?;
     follow(container, &run, attached, sink).await;
     Ok(())
+}
+
+/// Says before the start what may go wrong after it.
+async fn warn(container: &Container, sink: &EventSink) {
+    if let Some(message) = Machines::warning(container.configuration.resources.memory_in_bytes) {
+        sink.send(StreamEvent::Notice { message: format!("warning: {message}") }).await;
+    }
 }
 
 /// Tells the client of the start and, if it is attached, of the end.
