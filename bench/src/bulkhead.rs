@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-use crate::{Metric, Tool, run};
+use crate::metric::{FIFTY, HUNDRED, Metric, OUTPUT_BYTES};
+use crate::{Tool, run};
 
 pub(crate) struct Bulkhead {
     tree: PathBuf,
@@ -20,8 +21,22 @@ impl Bulkhead {
         let tool = Self { tree: tree.into(), folder: folder.join("b") };
         let archive = tool.tree.join("share/bulkhead/demo.tar");
         run(tool.container(&["image", "load", "-i"]).arg(archive))?;
-        run(&mut tool.container(&["run", "-d", "--name", "kept", "demo", "sleep", "100000"]))?;
+        tool.start_idle("kept")?;
         Ok(tool)
+    }
+
+    /// Of the daemon that serves this state.
+    pub(crate) fn apiserver_pid(&self) -> Result<u32> {
+        let marker = format!("CONTAINER_RUNTIME_ROOT={}", self.folder.join("run").display());
+        let entries = std::fs::read_dir("/proc").context("cannot read /proc")?;
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        pids.into_iter()
+            .find(|pid| {
+                let read = |file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+                String::from_utf8_lossy(&read("comm")).starts_with("container-apise")
+                    && String::from_utf8_lossy(&read("environ")).contains(&marker)
+            })
+            .context("the apiserver does not run")
     }
 
     fn container(&self, words: &[&str]) -> Command {
@@ -41,20 +56,70 @@ impl Tool for Bulkhead {
         "bulkhead"
     }
 
-    fn command(&self, metric: Metric) -> Command {
-        match metric {
+    fn commands(&self, metric: Metric) -> Vec<Command> {
+        vec![match metric {
             Metric::StartDefaultNetwork => self.container(&["run", "--rm", "demo", "true"]),
             Metric::StartNoNetwork => self.container(&["run", "--rm", "--network", "none", "demo", "true"]),
             Metric::Exec => self.container(&["exec", "kept", "true"]),
             Metric::RemoveRunning => self.container(&["rm", "-f", "removed"]),
+            Metric::ListHundred => self.container(&["list", "--all", "--format", "json"]),
+            Metric::StartFifty => {
+                return (0..FIFTY)
+                    .map(|number| {
+                        let name = format!("many{number}");
+                        self.container(&[
+                            "run", "-d", "--name", &name, "--memory", "200m", "demo", "sleep", "1000",
+                        ])
+                    })
+                    .collect();
+            }
+            Metric::Output => {
+                let bytes = OUTPUT_BYTES.to_string();
+                self.container(&["run", "--rm", "demo", "head", "-c", &bytes, "/dev/zero"])
+            }
+        }]
+    }
+
+    fn set_up(&self, metric: Metric) -> Result<()> {
+        if metric == Metric::ListHundred {
+            for number in 0..HUNDRED {
+                run(&mut self.container(&["create", "--name", &format!("listed{number}"), "demo", "true"]))?;
+            }
         }
+        Ok(())
     }
 
     fn prepare(&self, metric: Metric) -> Result<()> {
         if metric == Metric::RemoveRunning {
-            run(&mut self.container(&["run", "-d", "--name", "removed", "demo", "sleep", "1000"]))?;
+            self.start_idle("removed")?;
         }
         Ok(())
+    }
+
+    fn clean_up(&self, metric: Metric) -> Result<()> {
+        if metric == Metric::StartFifty {
+            let running = run(&mut self.container(&["list", "--quiet"]))?;
+            let names: Vec<String> =
+                running.lines().filter(|name| name.starts_with("many")).map(str::to_owned).collect();
+            ensure!(names.len() == FIFTY, "only {} of {FIFTY} containers run", names.len());
+            self.remove(&names)?;
+        }
+        Ok(())
+    }
+
+    fn tear_down(&self, metric: Metric) -> Result<()> {
+        if metric == Metric::ListHundred {
+            self.remove(&(0..HUNDRED).map(|number| format!("listed{number}")).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    fn start_idle(&self, name: &str) -> Result<()> {
+        run(&mut self.container(&["run", "-d", "--name", name, "demo", "sleep", "100000"])).map(drop)
+    }
+
+    fn remove(&self, names: &[String]) -> Result<()> {
+        run(self.container(&["rm", "-f"]).args(names)).map(drop)
     }
 }
 

@@ -1,23 +1,28 @@
 //! Measures whole commands of this project and of podman + runc, side by side.
 //!
-//! Both tools run the demo image, in turn, round after round, so that a busy machine is as busy for
+//! Both tools run the same busybox, in turn, round after round, so that a busy machine is as busy for
 //! one as for the other. The first rounds are thrown away. A sample that exits with another status
 //! than 0 ends the benchmark: a fast failure must not count. The result of a metric is the ratio of
 //! the medians, with a bootstrap interval and the p-value of a permutation test.
 //!
-//! `cargo xtask bench [rounds]`; 30 rounds unless said otherwise.
+//! `cargo xtask bench [rounds] [metric…]`; 30 rounds of the quick metrics unless said otherwise,
+//! `all` for every metric.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 mod bulkhead;
 mod facts;
+mod memory;
+mod metric;
 mod podman;
 mod statistics;
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::metric::{Metric, Selection};
 use crate::statistics::Comparison;
 
 const DISCARDED_ROUNDS: usize = 3;
@@ -26,98 +31,102 @@ const DISCARDED_ROUNDS: usize = 3;
 trait Tool {
     /// Name in the table.
     fn name(&self) -> &'static str;
-    /// The command of a metric.
-    fn command(&self, metric: Metric) -> Command;
+    /// What a sample of a metric runs: all at once, until the last has ended.
+    fn commands(&self, metric: Metric) -> Vec<Command>;
+    /// Work before the first sample of a metric.
+    fn set_up(&self, metric: Metric) -> Result<()>;
     /// Work before each sample that is not measured.
     fn prepare(&self, metric: Metric) -> Result<()>;
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Metric {
-    /// `run --rm demo true`, default network.
-    StartDefaultNetwork,
-    /// The same without network.
-    StartNoNetwork,
-    /// `exec` of `true` in a running container.
-    Exec,
-    /// `rm -f` of a running container.
-    RemoveRunning,
-}
-
-impl Metric {
-    const ALL: [Self; 4] = [Self::StartDefaultNetwork, Self::StartNoNetwork, Self::Exec, Self::RemoveRunning];
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::StartDefaultNetwork => "run --rm true, default network",
-            Self::StartNoNetwork => "run --rm true, no network",
-            Self::Exec => "exec true",
-            Self::RemoveRunning => "rm -f of a running one",
-        }
-    }
+    /// Work after each sample that is not measured: checks what it left and removes it.
+    fn clean_up(&self, metric: Metric) -> Result<()>;
+    /// Work after the last sample of a metric.
+    fn tear_down(&self, metric: Metric) -> Result<()>;
+    /// Starts a container that sleeps.
+    fn start_idle(&self, name: &str) -> Result<()>;
+    /// Removes containers by force.
+    fn remove(&self, names: &[String]) -> Result<()>;
 }
 
 fn main() -> Result<()> {
-    let rounds = match std::env::args().nth(1) {
-        Some(word) => word.parse().with_context(|| format!("'{word}' is not a number of rounds"))?,
-        None => 30,
-    };
+    let selection = Selection::parse(std::env::args().skip(1))?;
     let folder = std::env::temp_dir().join(format!("bh-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     facts::print();
-    {
-        let ours = bulkhead::Bulkhead::new(&folder)?;
-        let peer = podman::Podman::new(&folder)?;
-        println!("\n{:<32} {:>24} {:>24}   ratio of p50", "", "bulkhead", "podman + runc");
-        println!(
-            "{:<32} {:>24} {:>24}   (95 % interval, p)",
-            "", "p50 / p90 / min, ms", "p50 / p90 / min, ms"
-        );
-        for metric in Metric::ALL {
-            let comparison = compare(&ours, &peer, metric, rounds)?;
-            println!("{:<32} {comparison}", metric.title());
-        }
+    let measured = measure(&selection, &folder);
+    std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    measured
+}
+
+fn measure(selection: &Selection, folder: &Path) -> Result<()> {
+    let ours = bulkhead::Bulkhead::new(folder)?;
+    let peer = podman::Podman::new(folder)?;
+    println!("\n{:<32} {:>24} {:>24}   ratio of p50", "", "bulkhead", "podman + runc");
+    println!("{:<32} {:>24} {:>24}   (95 % interval, p)", "", "p50 / p90 / min, ms", "p50 / p90 / min, ms");
+    for metric in &selection.metrics {
+        let comparison = compare(&ours, &peer, *metric, metric.rounds(selection.rounds))?;
+        println!("{:<32} {comparison}", metric.title());
     }
-    std::fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))
+    if selection.memory {
+        println!();
+        memory::print(&ours, &peer, ours.apiserver_pid()?)?;
+    }
+    Ok(())
 }
 
 fn compare(ours: &dyn Tool, peer: &dyn Tool, metric: Metric, rounds: usize) -> Result<Comparison> {
+    let tools = [ours, peer];
+    for tool in tools {
+        tool.set_up(metric)?;
+    }
+    let discarded = DISCARDED_ROUNDS.min(rounds / 2);
     let mut samples = [Vec::new(), Vec::new()];
-    for round in 0..rounds + DISCARDED_ROUNDS {
-        for (tool, samples) in [ours, peer].into_iter().zip(&mut samples) {
+    for round in 0..rounds + discarded {
+        for (tool, samples) in tools.into_iter().zip(&mut samples) {
             tool.prepare(metric)?;
             let elapsed_ms = sample(tool, metric)?;
-            if round >= DISCARDED_ROUNDS {
+            tool.clean_up(metric)?;
+            if round >= discarded {
                 samples.push(elapsed_ms);
             }
         }
+    }
+    for tool in tools {
+        tool.tear_down(metric)?;
     }
     let [ours, peer] = samples;
     Ok(Comparison::new(ours, peer))
 }
 
 fn sample(tool: &dyn Tool, metric: Metric) -> Result<f64> {
-    let mut command = tool.command(metric);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut commands = tool.commands(metric);
     let begin = Instant::now();
-    let output = command.output().with_context(|| format!("cannot run {}", tool.name()))?;
+    let children: Vec<_> = commands
+        .iter_mut()
+        .map(|command| command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn())
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("cannot run {}", tool.name()))?;
+    let outputs: Vec<_> = children
+        .into_iter()
+        .map(std::process::Child::wait_with_output)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("cannot wait for {}", tool.name()))?;
     let elapsed_ms = begin.elapsed().as_secs_f64() * 1000.0;
-    if !output.status.success() {
-        bail!(
+    match outputs.iter().find(|output| !output.status.success()) {
+        None => Ok(elapsed_ms),
+        Some(output) => bail!(
             "{} failed at {metric:?}: {}\n{}",
             tool.name(),
             output.status,
             String::from_utf8_lossy(&output.stderr)
-        );
+        ),
     }
-    Ok(elapsed_ms)
 }
 
-/// Runs a command that is not measured.
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command that is not measured; returns its stdout.
+fn run(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
     if !output.status.success() {
         bail!("{command:?} failed: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

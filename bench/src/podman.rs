@@ -6,11 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-use crate::{Metric, Tool, run};
+use crate::metric::{FIFTY, HUNDRED, Metric, OUTPUT_BYTES};
+use crate::{Tool, run};
 
 const RUN: [&str; 5] = ["run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
+const CREATE: [&str; 5] = ["create", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
 
 pub(crate) struct Podman {
     folder: PathBuf,
@@ -26,15 +28,21 @@ impl Podman {
             ["/bin/busybox", "/usr/bin/busybox"].map(Path::new).into_iter().find(|path| path.exists());
         let Some(busybox) = busybox else { bail!("busybox is missing: apt-get install busybox-static") };
         std::fs::copy(busybox, root.join("bin/busybox")).context("cannot copy busybox")?;
-        for applet in ["true", "sleep", "sh"] {
+        for applet in ["true", "sleep", "sh", "head"] {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(applet))
                 .context("cannot link an applet")?;
         }
         let archive = folder.join("p-root.tar");
         run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg("."))?;
         run(tool.podman(&["import", "--quiet"]).arg(&archive).arg("demo"))?;
-        run(tool.podman(&RUN).args(["-d", "--name", "kept", "demo", "sleep", "100000"]))?;
+        tool.start_idle("kept")?;
         Ok(tool)
+    }
+
+    fn run_command(&self, words: &[&str]) -> Command {
+        let mut command = self.podman(&RUN);
+        command.args(words);
+        command
     }
 
     fn podman(&self, words: &[&str]) -> Command {
@@ -55,29 +63,69 @@ impl Tool for Podman {
         "podman"
     }
 
-    fn command(&self, metric: Metric) -> Command {
-        match metric {
-            Metric::StartDefaultNetwork => {
-                let mut command = self.podman(&RUN);
-                command.args(["--rm", "demo", "true"]);
-                command
-            }
-            Metric::StartNoNetwork => {
-                let mut command = self.podman(&RUN);
-                command.args(["--rm", "--network", "none", "demo", "true"]);
-                command
-            }
+    fn commands(&self, metric: Metric) -> Vec<Command> {
+        vec![match metric {
+            Metric::StartDefaultNetwork => self.run_command(&["--rm", "demo", "true"]),
+            Metric::StartNoNetwork => self.run_command(&["--rm", "--network", "none", "demo", "true"]),
             Metric::Exec => self.podman(&["exec", "kept", "true"]),
             // -t 0: both tools kill at once.
             Metric::RemoveRunning => self.podman(&["rm", "-f", "-t", "0", "removed"]),
+            Metric::ListHundred => self.podman(&["ps", "--all", "--format", "json"]),
+            Metric::StartFifty => {
+                return (0..FIFTY)
+                    .map(|number| {
+                        self.run_command(&["-d", "--name", &format!("many{number}"), "demo", "sleep", "1000"])
+                    })
+                    .collect();
+            }
+            Metric::Output => {
+                let bytes = OUTPUT_BYTES.to_string();
+                self.run_command(&["--rm", "demo", "head", "-c", &bytes, "/dev/zero"])
+            }
+        }]
+    }
+
+    fn set_up(&self, metric: Metric) -> Result<()> {
+        if metric == Metric::ListHundred {
+            for number in 0..HUNDRED {
+                let mut command = self.podman(&CREATE);
+                run(command.args(["--name", &format!("listed{number}"), "demo", "true"]))?;
+            }
         }
+        Ok(())
     }
 
     fn prepare(&self, metric: Metric) -> Result<()> {
         if metric == Metric::RemoveRunning {
-            run(self.podman(&RUN).args(["-d", "--name", "removed", "demo", "sleep", "1000"]))?;
+            self.start_idle("removed")?;
         }
         Ok(())
+    }
+
+    fn clean_up(&self, metric: Metric) -> Result<()> {
+        if metric == Metric::StartFifty {
+            let running = run(&mut self.podman(&["ps", "--format", "{{.Names}}"]))?;
+            let names: Vec<String> =
+                running.lines().filter(|name| name.starts_with("many")).map(str::to_owned).collect();
+            ensure!(names.len() == FIFTY, "only {} of {FIFTY} containers of podman run", names.len());
+            self.remove(&names)?;
+        }
+        Ok(())
+    }
+
+    fn tear_down(&self, metric: Metric) -> Result<()> {
+        if metric == Metric::ListHundred {
+            self.remove(&(0..HUNDRED).map(|number| format!("listed{number}")).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    fn start_idle(&self, name: &str) -> Result<()> {
+        run(&mut self.run_command(&["-d", "--name", name, "demo", "sleep", "100000"])).map(drop)
+    }
+
+    fn remove(&self, names: &[String]) -> Result<()> {
+        run(self.podman(&["rm", "-f", "-t", "0"]).args(names)).map(drop)
     }
 }
 

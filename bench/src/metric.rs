@@ -1,0 +1,140 @@
+//! What can be measured, and what is asked for.
+
+use anyhow::{Context, Result, bail};
+
+/// Containers that one sample of [`Metric::StartFifty`] starts, and that [`Metric::ListHundred`] lists.
+pub(crate) const FIFTY: usize = 50;
+pub(crate) const HUNDRED: usize = 100;
+/// Bytes of one sample of [`Metric::Output`].
+pub(crate) const OUTPUT_BYTES: u64 = 1 << 30;
+const MEMORY: &str = "memory";
+
+/// A thing to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Metric {
+    /// `run --rm demo true`, default network.
+    StartDefaultNetwork,
+    /// The same without network.
+    StartNoNetwork,
+    /// `exec` of `true` in a running container.
+    Exec,
+    /// `rm -f` of a running container.
+    RemoveRunning,
+    /// `list --all` with a hundred containers.
+    ListHundred,
+    /// Fifty detached runs at once, until all are running.
+    StartFifty,
+    /// A gibibyte of stdout.
+    Output,
+}
+
+impl Metric {
+    const ALL: [Self; 7] = [
+        Self::StartDefaultNetwork,
+        Self::StartNoNetwork,
+        Self::Exec,
+        Self::RemoveRunning,
+        Self::ListHundred,
+        Self::StartFifty,
+        Self::Output,
+    ];
+    /// What `make bench` measures.
+    const QUICK: [Self; 4] =
+        [Self::StartDefaultNetwork, Self::StartNoNetwork, Self::Exec, Self::RemoveRunning];
+
+    /// Its name on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::StartDefaultNetwork => "start",
+            Self::StartNoNetwork => "start-no-network",
+            Self::Exec => "exec",
+            Self::RemoveRunning => "remove",
+            Self::ListHundred => "list",
+            Self::StartFifty => "fifty",
+            Self::Output => "output",
+        }
+    }
+
+    /// Its name in the table.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::StartDefaultNetwork => "run --rm true, default network",
+            Self::StartNoNetwork => "run --rm true, no network",
+            Self::Exec => "exec true",
+            Self::RemoveRunning => "rm -f of a running one",
+            Self::ListHundred => "list --all, 100 containers",
+            Self::StartFifty => "50 x run -d at once",
+            Self::Output => "1 GiB of stdout",
+        }
+    }
+
+    /// A sample that takes many seconds is repeated less often.
+    pub(crate) fn rounds(self, wanted: usize) -> usize {
+        match self {
+            Self::StartFifty | Self::Output => wanted.div_ceil(6),
+            _ => wanted,
+        }
+    }
+}
+
+/// What a run of the benchmark measures.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Selection {
+    pub(crate) rounds: usize,
+    pub(crate) metrics: Vec<Metric>,
+    /// Memory of idle containers and of the daemon.
+    pub(crate) memory: bool,
+}
+
+impl Selection {
+    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
+        let mut selection = Self { rounds: 30, metrics: Vec::new(), memory: false };
+        for word in words {
+            let known = Metric::ALL.into_iter().find(|metric| metric.name() == word);
+            match (known, word.as_str()) {
+                (Some(metric), _) => selection.metrics.push(metric),
+                (None, MEMORY) => selection.memory = true,
+                (None, "all") => {
+                    selection.metrics = Metric::ALL.to_vec();
+                    selection.memory = true;
+                }
+                (None, number) => selection.rounds = rounds(number)?,
+            }
+        }
+        if selection.metrics.is_empty() && !selection.memory {
+            selection.metrics = Metric::QUICK.to_vec();
+        }
+        Ok(selection)
+    }
+}
+
+fn rounds(word: &str) -> Result<usize> {
+    let names = Metric::ALL.map(Metric::name).join(", ");
+    let rounds = word.parse().with_context(|| {
+        format!("'{word}' is neither a number of rounds nor one of {names}, {MEMORY}, all")
+    })?;
+    if rounds == 0 {
+        bail!("no rounds, no result");
+    }
+    Ok(rounds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Selection> {
+        Selection::parse(words.iter().map(|word| (*word).to_owned()))
+    }
+
+    #[test]
+    fn rounds_and_metrics_are_told_apart() {
+        assert_eq!(parse(&[]).unwrap().metrics, Metric::QUICK);
+        let some = parse(&["5", "exec", "memory"]).unwrap();
+        assert_eq!(some, Selection { rounds: 5, metrics: vec![Metric::Exec], memory: true });
+        assert_eq!(parse(&["all"]).unwrap().metrics, Metric::ALL);
+        assert_eq!(parse(&["memory"]).unwrap().metrics, []);
+        assert!(parse(&["0"]).is_err());
+        assert!(parse(&["nonsense"]).unwrap_err().to_string().contains("exec"));
+    }
+}
