@@ -11,7 +11,10 @@ pub(crate) fn print() {
     println!("processor  {count} x {}", model.trim_start_matches([' ', '\t', ':']));
     println!("kernel     {}", first_line("/proc/sys/kernel/osrelease"));
     println!("load       {}", first_line("/proc/loadavg"));
-    println!("kvm        {}", if fs::exists("/dev/kvm").unwrap_or(false) { "/dev/kvm exists" } else { "none" });
+    println!(
+        "kvm        {}",
+        if fs::exists("/dev/kvm").unwrap_or(false) { "/dev/kvm exists" } else { "none" }
+    );
     for (program, flag) in [("podman", "--version"), ("runc", "--version")] {
         let text = Command::new(program).arg(flag).output().map(|output| output.stdout).unwrap_or_default();
         println!("{program:<10} {}", String::from_utf8_lossy(&text).lines().next().unwrap_or("missing"));

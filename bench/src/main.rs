@@ -69,7 +69,10 @@ fn main() -> Result<()> {
         let ours = bulkhead::Bulkhead::new(&folder)?;
         let peer = podman::Podman::new(&folder)?;
         println!("\n{:<32} {:>24} {:>24}   ratio of p50", "", "bulkhead", "podman + runc");
-        println!("{:<32} {:>24} {:>24}   (95 % interval, p)", "", "p50 / p90 / min, ms", "p50 / p90 / min, ms");
+        println!(
+            "{:<32} {:>24} {:>24}   (95 % interval, p)",
+            "", "p50 / p90 / min, ms", "p50 / p90 / min, ms"
+        );
         for metric in Metric::ALL {
             let comparison = compare(&ours, &peer, metric, rounds)?;
             println!("{:<32} {comparison}", metric.title());
@@ -100,7 +103,12 @@ fn sample(tool: &dyn Tool, metric: Metric) -> Result<f64> {
     let output = command.output().with_context(|| format!("cannot run {}", tool.name()))?;
     let elapsed_ms = begin.elapsed().as_secs_f64() * 1000.0;
     if !output.status.success() {
-        bail!("{} failed at {metric:?}: {}\n{}", tool.name(), output.status, String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "{} failed at {metric:?}: {}\n{}",
+            tool.name(),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(elapsed_ms)
 }

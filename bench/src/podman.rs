@@ -22,11 +22,13 @@ impl Podman {
         let tool = Self { folder: folder.join("p") };
         let root = folder.join("p-root");
         std::fs::create_dir_all(root.join("bin")).context("cannot create the peer's root")?;
-        let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new).into_iter().find(|path| path.exists());
+        let busybox =
+            ["/bin/busybox", "/usr/bin/busybox"].map(Path::new).into_iter().find(|path| path.exists());
         let Some(busybox) = busybox else { bail!("busybox is missing: apt-get install busybox-static") };
         std::fs::copy(busybox, root.join("bin/busybox")).context("cannot copy busybox")?;
         for applet in ["true", "sleep", "sh"] {
-            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).context("cannot link an applet")?;
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet))
+                .context("cannot link an applet")?;
         }
         let archive = folder.join("p-root.tar");
         run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg("."))?;

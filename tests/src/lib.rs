@@ -7,7 +7,12 @@
 //!
 //! Tier 1 is `Installation::container(&["run", …])`, the command as a user types it. Tier 2 are the
 //! helpers that save typing: [`Installation::run_ok`], [`Installation::snapshot`], ….
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "fixtures fail tests by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "fixtures fail tests by panicking"
+)]
 
 mod installation;
 mod outcome;

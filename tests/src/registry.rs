@@ -46,7 +46,9 @@ impl Registry {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| match error.kind() {
-                io::ErrorKind::NotFound => panic!("docker-registry is missing: apt-get install docker-registry"),
+                io::ErrorKind::NotFound => {
+                    panic!("docker-registry is missing: apt-get install docker-registry")
+                }
                 _ => panic!("cannot start docker-registry: {error}"),
             });
         wait_until("registry", Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
@@ -72,10 +74,12 @@ impl Registry {
     #[track_caller]
     pub fn push(&self, archive: &Path, name: &str) {
         let outcome = run_with_deadline(
-            Command::new("skopeo").args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]).args([
-                format!("oci-archive:{}", archive.display()),
-                format!("docker://{}", self.reference(name)),
-            ]),
+            Command::new("skopeo")
+                .args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"])
+                .args([
+                    format!("oci-archive:{}", archive.display()),
+                    format!("docker://{}", self.reference(name)),
+                ]),
             b"",
         );
         assert_eq!(outcome.code, 0, "skopeo (apt-get install skopeo): {outcome:?}");

@@ -44,7 +44,10 @@ fn expect(found: &str, wanted: &str) -> Result<(), Failed> {
 }
 
 fn python(debian: &Debian) -> Result<(), Failed> {
-    expect(&debian.run(&[], "python3 -c 'import hashlib,json; print(json.dumps({\"n\": sum(range(10))}))'")?, "{\"n\": 45}")
+    expect(
+        &debian.run(&[], "python3 -c 'import hashlib,json; print(json.dumps({\"n\": sum(range(10))}))'")?,
+        "{\"n\": 45}",
+    )
 }
 
 fn a_c_program_is_compiled_and_runs(debian: &Debian) -> Result<(), Failed> {
@@ -53,7 +56,10 @@ fn a_c_program_is_compiled_and_runs(debian: &Debian) -> Result<(), Failed> {
 }
 
 fn node(debian: &Debian) -> Result<(), Failed> {
-    expect(&debian.run(&[], "node -e 'setTimeout(() => console.log([1,2,3].map(x => x * 2).join()), 10)'")?, "2,4,6")
+    expect(
+        &debian.run(&[], "node -e 'setTimeout(() => console.log([1,2,3].map(x => x * 2).join()), 10)'")?,
+        "2,4,6",
+    )
 }
 
 fn apt_installs_a_package(debian: &Debian) -> Result<(), Failed> {
@@ -64,8 +70,21 @@ fn apt_installs_a_package(debian: &Debian) -> Result<(), Failed> {
 fn postgresql_is_queried_through_exec(debian: &Debian) -> Result<(), Failed> {
     let installation = &debian.installation;
     let script = "PATH=$PATH:/usr/lib/postgresql/15/bin; initdb -D /tmp/db >/dev/null; exec postgres -D /tmp/db -k /tmp";
-    installation.run_ok(&["run", "-d", "--name", "pg", "-u", "postgres", &debian.reference, "sh", "-ec", script]);
-    let query = |sql: &str| installation.container(&["exec", "-u", "postgres", "pg", "psql", "-h", "/tmp", "-Atc", sql]);
+    installation.run_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "pg",
+        "-u",
+        "postgres",
+        &debian.reference,
+        "sh",
+        "-ec",
+        script,
+    ]);
+    let query = |sql: &str| {
+        installation.container(&["exec", "-u", "postgres", "pg", "psql", "-h", "/tmp", "-Atc", sql])
+    };
     wait_until("postgresql", Duration::from_secs(120), || query("select 1").code == 0);
     let outcome = query("create table t as select generate_series(1, 1000) n; select sum(n) from t");
     let result = expect(&outcome.text(), "SELECT 1000\n500500");

@@ -24,8 +24,14 @@ fn too_little_memory_is_refused() {
 fn a_name_in_use_is_refused() {
     let installation = Installation::with_demo();
     installation.run_ok(&["create", "--name", "taken", "demo", "true"]);
-    one_line(&installation.container(&["create", "--name", "taken", "demo", "true"]).expect_code(1), &["taken", "exists"]);
-    one_line(&installation.container(&["run", "--name", "taken", "demo", "true"]).expect_code(125), &["taken"]);
+    one_line(
+        &installation.container(&["create", "--name", "taken", "demo", "true"]).expect_code(1),
+        &["taken", "exists"],
+    );
+    one_line(
+        &installation.container(&["run", "--name", "taken", "demo", "true"]).expect_code(125),
+        &["taken"],
+    );
     assert_eq!(installation.ids(), ["taken"]);
 }
 
@@ -70,7 +76,12 @@ fn broken_archives_are_refused() {
 #[test]
 fn usage_errors_end_with_64_and_need_no_daemon() {
     let installation = Installation::new();
-    for words in [&["run"][..], &["run", "--no-such-flag", "demo"], &["run", "--memory", "lots", "demo"], &["help", "nonsense"]] {
+    for words in [
+        &["run"][..],
+        &["run", "--no-such-flag", "demo"],
+        &["run", "--memory", "lots", "demo"],
+        &["help", "nonsense"],
+    ] {
         let outcome = installation.container(words);
         assert_eq!(outcome.code, 64, "{words:?}: {outcome:?}");
     }
@@ -80,7 +91,8 @@ fn usage_errors_end_with_64_and_need_no_daemon() {
 #[test]
 fn an_unknown_user_is_named() {
     let installation = Installation::with_demo();
-    let outcome = installation.container(&["run", "--rm", "-u", "nobody-such", "demo", "true"]).expect_code(125);
+    let outcome =
+        installation.container(&["run", "--rm", "-u", "nobody-such", "demo", "true"]).expect_code(125);
     one_line(&outcome, &["nobody-such"]);
     assert!(installation.ids().is_empty());
 }

@@ -46,7 +46,8 @@ fn f33_a_blob_with_other_bytes_is_refused() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&layer, bytes).unwrap();
-    let outcome = installation.container(&["image", "pull", &registry.reference("demo:damaged")]).expect_code(1);
+    let outcome =
+        installation.container(&["image", "pull", &registry.reference("demo:damaged")]).expect_code(1);
     assert!(outcome.stderr.contains("sha256:"), "{outcome:?}");
     assert_eq!(installation.run_ok(&["image", "list", "--quiet"]), "");
     let temporary = installation.folder().join("app/images/tmp");

@@ -7,7 +7,10 @@ use bulkhead_tests::{Installation, wait_until};
 #[test]
 fn a_container_goes_through_its_life() {
     let installation = Installation::with_demo();
-    assert_eq!(installation.run_ok(&["create", "--name", "one", "demo", "sh", "-c", "echo $((++n)); sleep 60"]), "one");
+    assert_eq!(
+        installation.run_ok(&["create", "--name", "one", "demo", "sh", "-c", "echo $((++n)); sleep 60"]),
+        "one"
+    );
     assert_eq!(installation.state("one"), "stopped");
     assert_eq!(installation.run_ok(&["start", "one"]), "one");
     assert_eq!(installation.run_ok(&["start", "one"]), "one", "starting a running one is no error");
@@ -23,7 +26,15 @@ fn a_container_goes_through_its_life() {
 #[test]
 fn files_survive_a_restart_of_the_container() {
     let installation = Installation::with_demo();
-    installation.run_ok(&["create", "--name", "kept", "demo", "sh", "-c", "cat /count 2>/dev/null; echo x >> /count"]);
+    installation.run_ok(&[
+        "create",
+        "--name",
+        "kept",
+        "demo",
+        "sh",
+        "-c",
+        "cat /count 2>/dev/null; echo x >> /count",
+    ]);
     for _ in 0..3 {
         installation.run_ok(&["start", "kept"]);
         assert_eq!(installation.wait_for_exit("kept"), 0);
@@ -40,7 +51,16 @@ fn stop_sends_the_signal_and_kill_ends_it() {
     assert_eq!(installation.wait_for_exit("polite"), 7);
     assert!(installation.run_ok(&["logs", "polite"]).contains("got it"));
 
-    installation.run_ok(&["run", "-d", "--name", "deaf", "demo", "sh", "-c", "trap '' TERM; while :; do sleep 1; done"]);
+    installation.run_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "deaf",
+        "demo",
+        "sh",
+        "-c",
+        "trap '' TERM; while :; do sleep 1; done",
+    ]);
     installation.run_ok(&["stop", "--time", "1", "deaf"]);
     assert_eq!(installation.wait_for_exit("deaf"), 137);
 
@@ -70,7 +90,22 @@ fn exec_runs_beside_the_first_process() {
     let installation = Installation::with_demo();
     installation.run_ok(&["run", "-d", "--name", "host", "-e", "A=1", "demo", "sleep", "600"]);
     assert_eq!(installation.run_ok(&["exec", "host", "sh", "-c", "echo $A; cat /proc/1/comm"]), "1\nsleep");
-    assert_eq!(installation.run_ok(&["exec", "-u", "guest", "-w", "/tmp", "-e", "B=2", "host", "sh", "-c", "echo $(id -u) $(pwd) $B"]), "1000 /tmp 2");
+    assert_eq!(
+        installation.run_ok(&[
+            "exec",
+            "-u",
+            "guest",
+            "-w",
+            "/tmp",
+            "-e",
+            "B=2",
+            "host",
+            "sh",
+            "-c",
+            "echo $(id -u) $(pwd) $B"
+        ]),
+        "1000 /tmp 2"
+    );
     let _ = installation.container(&["exec", "host", "sh", "-c", "exit 9"]).expect_code(9);
     let _ = installation.container(&["exec", "host", "no-such-command"]).expect_code(127);
     let echoed = installation.container_with_input(&["exec", "-i", "host", "cat"], b"through");
@@ -81,7 +116,16 @@ fn exec_runs_beside_the_first_process() {
 #[test]
 fn logs_keep_streams_apart_and_follow() {
     let installation = Installation::with_demo();
-    installation.run_ok(&["run", "-d", "--name", "talker", "demo", "sh", "-c", "for i in 1 2 3; do echo out $i; echo err $i >&2; sleep 0.3; done"]);
+    installation.run_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "talker",
+        "demo",
+        "sh",
+        "-c",
+        "for i in 1 2 3; do echo out $i; echo err $i >&2; sleep 0.3; done",
+    ]);
     let followed = installation.container(&["logs", "-f", "talker"]).expect_code(0);
     assert_eq!(followed.text(), "out 1\nout 2\nout 3\n");
     assert_eq!(followed.stderr, "err 1\nerr 2\nerr 3\n");
@@ -92,7 +136,14 @@ fn logs_keep_streams_apart_and_follow() {
 fn f50_of_fifty_creates_of_one_name_one_wins() {
     let installation = Installation::with_demo();
     let children: Vec<_> = (0..50)
-        .map(|_| installation.command(&["create", "--name", "prize", "demo", "true"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap())
+        .map(|_| {
+            installation
+                .command(&["create", "--name", "prize", "demo", "true"])
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
         .collect();
     let outputs: Vec<_> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
     assert_eq!(outputs.iter().filter(|output| output.status.success()).count(), 1);

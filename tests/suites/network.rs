@@ -47,7 +47,16 @@ fn the_outside_is_reached_through_nat() {
 #[test]
 fn no_network_means_loopback_only() {
     let installation = Installation::with_demo();
-    let links = installation.run_ok(&["run", "--rm", "--network", "none", "demo", "sh", "-c", "ip -o link | wc -l; ping -c 1 127.0.0.1 >/dev/null && echo up"]);
+    let links = installation.run_ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "demo",
+        "sh",
+        "-c",
+        "ip -o link | wc -l; ping -c 1 127.0.0.1 >/dev/null && echo up",
+    ]);
     assert_eq!(links, "1\nup");
 }
 

@@ -11,7 +11,8 @@ fn f5_containers_outlive_the_apiserver() {
     let installation = Installation::with_demo();
     for number in 1..=5 {
         let name = format!("c{number}");
-        let script = format!("i=0; while [ $i -lt 30 ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit {number}");
+        let script =
+            format!("i=0; while [ $i -lt 30 ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit {number}");
         installation.run_ok(&["run", "-d", "--name", &name, "demo", "sh", "-c", &script]);
     }
     let [apiserver] = installation.pids("container-apiserver")[..] else { panic!("one apiserver") };
@@ -34,7 +35,9 @@ fn f5_exits_while_the_apiserver_is_dead_are_exact() {
     }
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(installation.wait_for_exit("late"), 42);
-    wait_until("--rm is honoured by the next apiserver", Duration::from_secs(5), || installation.ids() == ["late"]);
+    wait_until("--rm is honoured by the next apiserver", Duration::from_secs(5), || {
+        installation.ids() == ["late"]
+    });
     assert_eq!(installation.container_leftovers().len(), 1);
 }
 
@@ -64,7 +67,10 @@ fn f6_death_of_the_helper_takes_the_vmm_along() {
     let helper = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
     installation.kill(helper);
     wait_until("stopped", Duration::from_secs(5), || installation.state("victim") == "stopped");
-    wait_until("VMM gone", NOTICED, || !std::path::Path::new(&format!("/proc/{vmm}/root")).exists() || std::fs::read(format!("/proc/{vmm}/cmdline")).is_ok_and(|words| words.is_empty()));
+    wait_until("VMM gone", NOTICED, || {
+        !std::path::Path::new(&format!("/proc/{vmm}/root")).exists()
+            || std::fs::read(format!("/proc/{vmm}/cmdline")).is_ok_and(|words| words.is_empty())
+    });
     assert_eq!(installation.snapshot("victim")["status"]["exitCode"], 137);
 }
 
@@ -88,7 +94,16 @@ fn f13_a_second_apiserver_is_refused() {
 fn f8_a_dead_guest_kernel_is_told() {
     let installation = Installation::with_demo();
     let outcome = installation.container(&[
-        "run", "--name", "panics", "--memory", "256m", "--kernel-arg", "panic=-1", "demo", "sh", "-c",
+        "run",
+        "--name",
+        "panics",
+        "--memory",
+        "256m",
+        "--kernel-arg",
+        "panic=-1",
+        "demo",
+        "sh",
+        "-c",
         "echo c > /proc/sysrq-trigger 2>/dev/null; exit 3",
     ]);
     // The trigger is read-only inside the container: the guest lives and the process exits.

@@ -32,7 +32,14 @@ fn f61_out_of_memory_hits_the_guilty_container_alone() {
     let installation = Installation::with_demo();
     installation.run_ok(&["run", "-d", "--name", "bystander", "--memory", "200m", "demo", "sleep", "600"]);
     let outcome = installation.container(&[
-        "run", "--name", "guilty", "--memory", "200m", "demo", "sh", "-c",
+        "run",
+        "--name",
+        "guilty",
+        "--memory",
+        "200m",
+        "demo",
+        "sh",
+        "-c",
         "exec awk 'BEGIN { s = \"x\"; while (1) s = s s }'",
     ]);
     assert_eq!(outcome.code, 137, "{outcome:?}");
@@ -64,7 +71,10 @@ fn f21_a_full_disk_while_pulling_leaves_nothing() {
     let program = command.get_program().to_string_lossy().into_owned();
     let tree = std::path::Path::new(&program).ancestors().nth(2).unwrap();
     let mut shell = Command::new("unshare");
-    shell.args(["--mount", "sh", "-c", &script]).env("C", &program).env("D", tree.join("share/bulkhead/demo.tar"));
+    shell
+        .args(["--mount", "sh", "-c", &script])
+        .env("C", &program)
+        .env("D", tree.join("share/bulkhead/demo.tar"));
     for (name, value) in command.get_envs() {
         shell.env(name, value.unwrap_or_default());
     }

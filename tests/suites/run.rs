@@ -61,7 +61,8 @@ fn process_flags_reach_the_process() {
     assert_eq!(run(&["--ulimit", "nofile=64:128"], &["sh", "-c", "ulimit -n; ulimit -Hn"]), "64\n128");
     assert_eq!(run(&["--read-only"], &["sh", "-c", "touch /x 2>/dev/null || echo refused"]), "refused");
     assert_eq!(run(&["--tmpfs", "/scratch"], &["sh", "-c", "touch /scratch/x && ls /scratch"]), "x");
-    let dropped = run(&["--cap-drop", "ALL", "--cap-add", "SETUID"], &["grep", "CapEff", "/proc/self/status"]);
+    let dropped =
+        run(&["--cap-drop", "ALL", "--cap-add", "SETUID"], &["grep", "CapEff", "/proc/self/status"]);
     assert!(dropped.ends_with("0000000000000080"), "{dropped}");
 }
 
@@ -83,7 +84,8 @@ fn the_container_looks_as_oci_says() {
 #[test]
 fn asked_cpus_and_real_cpus_are_both_shown() {
     let installation = Installation::with_demo();
-    installation.run_ok(&["run", "-d", "--name", "wide", "--cpus", "8", "--memory", "300m", "demo", "sleep", "60"]);
+    installation
+        .run_ok(&["run", "-d", "--name", "wide", "--cpus", "8", "--memory", "300m", "demo", "sleep", "60"]);
     let snapshot = installation.snapshot("wide");
     assert_eq!(snapshot["configuration"]["resources"]["cpus"], 8);
     assert_eq!(snapshot["configuration"]["resources"]["memoryInBytes"], 300 << 20);

@@ -18,14 +18,16 @@ fn stdout_and_stderr_stay_apart() {
 fn f55_binary_stdin_arrives_exactly_and_ends_once() {
     let installation = Installation::with_demo();
     let bytes: Vec<u8> = (0..8_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let outcome = installation.container_with_input(&["run", "--rm", "-i", "demo", "cat"], &bytes).expect_code(0);
+    let outcome =
+        installation.container_with_input(&["run", "--rm", "-i", "demo", "cat"], &bytes).expect_code(0);
     assert_eq!(Sha256::digest(&outcome.stdout), Sha256::digest(&bytes));
 }
 
 #[test]
 fn without_interactive_stdin_is_empty() {
     let installation = Installation::with_demo();
-    let outcome = installation.container_with_input(&["run", "--rm", "demo", "cat"], b"unseen").expect_code(0);
+    let outcome =
+        installation.container_with_input(&["run", "--rm", "demo", "cat"], b"unseen").expect_code(0);
     assert_eq!(outcome.stdout, b"");
 }
 
@@ -91,8 +93,7 @@ fn a_terminal_is_a_terminal() {
     // script(1) gives the command a terminal of its own.
     let command = installation.command(&["run", "--rm", "-it", "demo", "sh", "-c", "tty; stty size; exit 5"]);
     let program = command.get_program().to_string_lossy().into_owned();
-    let words: Vec<String> =
-        command.get_args().map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let words: Vec<String> = command.get_args().map(|word| format!("'{}'", word.to_string_lossy())).collect();
     let mut script = std::process::Command::new("script");
     script.args(["-qec", &format!("stty rows 33 cols 77; exec {program} {}", words.join(" ")), "/dev/null"]);
     for (name, value) in command.get_envs() {

@@ -15,8 +15,8 @@ const SUITE: &str = "bookworm";
 /// The image's OCI archive, made when its recipe is new.
 pub(crate) fn archive() -> Result<PathBuf> {
     let recipe_path = repository::root().join("images/debian/packages");
-    let recipe = fs::read_to_string(&recipe_path)
-        .with_context(|| format!("cannot read {}", recipe_path.display()))?;
+    let recipe =
+        fs::read_to_string(&recipe_path).with_context(|| format!("cannot read {}", recipe_path.display()))?;
     let packages: Vec<&str> =
         recipe.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     let key = Sha256::digest(format!("{SUITE} {}", packages.join(" ")));

@@ -19,8 +19,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// Runs to the end and returns stdout; stderr is shown.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output =
-        command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot run {name}"))?;
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot run {name}"))?;
     if !output.status.success() {
         bail!("{name} failed: {}", output.status);
     }

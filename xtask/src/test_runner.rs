@@ -87,7 +87,9 @@ mod tests {
     #[test]
     fn result_lines_add_up() {
         let mut totals = Totals::default();
-        totals.add("test result: ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s");
+        totals.add(
+            "test result: ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s",
+        );
         totals.add("test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out");
         totals.add("test something ... ok");
         assert_eq!(totals, Totals { passed: 6, failed: 3, ignored: 1 });

@@ -109,11 +109,7 @@ pub fn receive<M: DeserializeOwned>(socket: &impl AsFd) -> Result<Option<Frame<M
 }
 
 /// Fills `buffer`; false when the connection ended before its first byte.
-fn fill(
-    socket: &impl AsFd,
-    buffer: &mut [u8],
-    descriptors: &mut Vec<OwnedFd>,
-) -> Result<bool, FrameError> {
+fn fill(socket: &impl AsFd, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> Result<bool, FrameError> {
     let mut filled = 0;
     while filled < buffer.len() {
         match message::receive(socket.as_fd(), &mut buffer[filled..], descriptors) {

@@ -93,11 +93,7 @@ impl AsyncRead for DescriptorStream {
 }
 
 impl AsyncWrite for DescriptorStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         loop {
             ready!(this.socket.poll_write_ready(context))?;

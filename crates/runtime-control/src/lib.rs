@@ -21,12 +21,12 @@ mod message;
 mod specification;
 mod status;
 
-pub use client::{ControlError, Connection, EventReceiver};
+pub use client::{Connection, ControlError, EventReceiver};
 pub use message::{
     DescriptorPurpose, Event, Failure, FailureCode, Message, Reply, Request, RequestFrame, Statistics,
 };
 pub use specification::{
-    DnsSettings, ImageLayer, LogLimits, MountSpecification, NetworkAttachment, ProcessSpecification,
+    BuiltIn, DnsSettings, ImageLayer, LogLimits, MountSpecification, NetworkAttachment, ProcessSpecification,
     ResourceLimit, RuntimeSpecification, VmmKind, VmmSpecification,
 };
 pub use status::{ExitReason, ExitStatus, RuntimeState, RuntimeStatus, Timeline};
