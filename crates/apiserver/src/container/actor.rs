@@ -148,7 +148,7 @@ impl Actor {
                     self.maintain(work, order, reply).await
                 }
                 Step::Command(Command::EndMaintenance { reply }) => {
-                    drop(reply.send(()));
+                    let _ = reply.send(());
                     Life::Goes
                 }
                 Step::Event(event) => self.event(event).await,
