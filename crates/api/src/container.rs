@@ -269,6 +269,9 @@ pub struct ContainerStatus {
     /// Why it ended when its process did not simply exit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Its processes are frozen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// The machine that runs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineStatus>,

@@ -9,8 +9,10 @@
 pub mod container;
 pub mod error;
 pub mod event;
+pub mod files;
 pub mod image;
 pub mod network;
+pub mod observation;
 pub mod process;
 pub mod request;
 pub mod route;

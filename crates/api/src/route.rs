@@ -13,6 +13,13 @@
 //! | POST [`EXEC`] | `ExecRequest` + descriptors → `StreamEvent` lines |
 //! | POST [`STOP`] | `StopRequest` → 204 |
 //! | POST [`KILL`] | `SignalRequest` → 204 |
+//! | POST [`PAUSE`], [`UNPAUSE`] | → 204 |
+//! | POST [`PACK`] | `PackRequest` + descriptor for the archive → `StreamEvent` lines, last `Exited` |
+//! | POST [`EXTRACT`] | `ExtractRequest` + descriptor of the archive → `StreamEvent` lines, last `Exited` |
+//! | POST [`EXPORT`] | descriptor for the archive → `StreamEvent` lines, last `Exited` |
+//! | GET [`CHANGES`] | → `[Change]` |
+//! | GET [`PROCESSES`] | → `[ProcessEntry]` |
+//! | GET [`STATISTICS`] | → `ContainerStatistics` |
 //! | POST [`SIGNAL`] | `SignalRequest` → 204 |
 //! | POST [`RESIZE`] | `ResizeRequest` → 204 |
 //! | GET [`LOGS`]`?follow&tail&boot` | → raw bytes: of stdout and stderr interleaved as 8-byte-header frames, see [`LOGS`] |
@@ -45,6 +52,22 @@ pub const EXEC: &str = "/v1/containers/{id}/exec";
 pub const STOP: &str = "/v1/containers/{id}/stop";
 /// Signal its first process; KILL waits for the end.
 pub const KILL: &str = "/v1/containers/{id}/kill";
+/// Freeze its processes.
+pub const PAUSE: &str = "/v1/containers/{id}/pause";
+/// Let them go on.
+pub const UNPAUSE: &str = "/v1/containers/{id}/unpause";
+/// Read its files.
+pub const PACK: &str = "/v1/containers/{id}/files/pack";
+/// Write its files.
+pub const EXTRACT: &str = "/v1/containers/{id}/files/extract";
+/// Read its whole root.
+pub const EXPORT: &str = "/v1/containers/{id}/export";
+/// How its root differs from its image.
+pub const CHANGES: &str = "/v1/containers/{id}/changes";
+/// Its processes.
+pub const PROCESSES: &str = "/v1/containers/{id}/processes";
+/// Its use of resources.
+pub const STATISTICS: &str = "/v1/containers/{id}/statistics";
 /// Signal one process.
 pub const SIGNAL: &str = "/v1/containers/{id}/processes/{process}/signal";
 /// Resize one terminal.

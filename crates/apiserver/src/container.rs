@@ -16,14 +16,19 @@
 //!
 //! `Starting` is shown as stopped: nothing of the user's runs yet.
 //!
+//! The files of a stopped container are reached through a machine that runs nothing of the container
+//! (`maintenance`). It is still shown as stopped; what would start, delete or reach it waits for the end.
+//!
 //! What is where, and who is right after a crash:
 //!
 //! * the record in the database says that a container exists; a directory without one is removed;
 //! * `run.json` in its directory names the helper that runs it, written before the helper is told to
 //!   start, so that no kill -9 of ours leaves a VM that nobody knows;
+//! * `maintenance.json` does the same for a maintenance machine, which is ended with its requester;
 //! * `exit.json`, written by the helper before it tells anyone, says how the last run ended.
 
 pub(crate) mod actor;
+pub(crate) mod built_in;
 pub(crate) mod capabilities;
 pub(crate) mod configuration;
 pub(crate) mod create;
@@ -33,7 +38,10 @@ pub(crate) mod exec;
 pub(crate) mod identifier;
 pub(crate) mod identity;
 pub(crate) mod launch;
+pub(crate) mod maintenance;
+pub(crate) mod observe;
 pub(crate) mod paths;
+pub(crate) mod pause;
 pub(crate) mod recover;
 pub(crate) mod registry;
 pub(crate) mod resource_limits;

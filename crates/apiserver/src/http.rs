@@ -3,6 +3,7 @@
 mod body;
 mod containers;
 mod events;
+mod files;
 mod images;
 pub(crate) mod listener;
 mod logs;

@@ -14,6 +14,7 @@ mod failure;
 mod output;
 mod services;
 mod terminal;
+mod transfer;
 mod values;
 
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! Containers.
 
 use bulkhead_api::container::ContainerSnapshot;
+use bulkhead_api::observation::{ContainerStatistics, ProcessEntry};
 use bulkhead_api::request::{CreateRequest, LogsQuery, SignalRequest, StopRequest};
 use bulkhead_api::route;
 
@@ -57,6 +58,31 @@ impl Client {
     /// [`ClientError`]
     pub async fn kill_container(&self, id: &str, request: &SignalRequest) -> Result<(), ClientError> {
         self.post(&fill(route::KILL, "id", id), request).await
+    }
+
+    /// Freezes a container's processes, or lets them go on.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn set_container_paused(&self, id: &str, paused: bool) -> Result<(), ClientError> {
+        let route = if paused { route::PAUSE } else { route::UNPAUSE };
+        self.post(&fill(route, "id", id), &()).await
+    }
+
+    /// A container's use of resources.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn container_statistics(&self, id: &str) -> Result<ContainerStatistics, ClientError> {
+        self.get(&fill(route::STATISTICS, "id", id)).await
+    }
+
+    /// The processes of a container.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn container_processes(&self, id: &str) -> Result<Vec<ProcessEntry>, ClientError> {
+        self.get(&fill(route::PROCESSES, "id", id)).await
     }
 
     /// The log of a container's first process, or the console of its machine.

@@ -18,6 +18,7 @@ mod connection;
 mod containers;
 mod error;
 mod event_stream;
+mod files;
 mod images;
 mod log_stream;
 mod path;

@@ -4,7 +4,7 @@ pub struct HostMessage {
     /// Chosen by the host, unique per connection, never 0. The guest repeats it in its answer.
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
-    #[prost(oneof = "host_message::Request", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "host_message::Request", tags = "2, 3, 4, 5, 6, 7, 8")]
     pub request: ::core::option::Option<host_message::Request>,
 }
 /// Nested message and enum types in `HostMessage`.
@@ -23,6 +23,8 @@ pub mod host_message {
         Shutdown(super::Shutdown),
         #[prost(message, tag = "7")]
         ReadStatistics(super::ReadStatistics),
+        #[prost(message, tag = "8")]
+        SetPaused(super::SetPaused),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -66,7 +68,8 @@ pub struct Hello {
     pub init_entered_ns: u64,
 }
 /// Sets up the machine and starts the container's first process (number 0). Sent once.
-/// Answered by ProcessStarted or Failure.
+/// Answered by ProcessStarted or Failure. Where the process is a built-in, only the root file system
+/// is mounted: that is how the files of a stopped container are reached.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Start {
     #[prost(message, optional, tag = "1")]
@@ -224,6 +227,144 @@ pub struct Process {
     pub rlimits: ::prost::alloc::vec::Vec<ResourceLimit>,
     #[prost(bool, tag = "12")]
     pub no_new_privileges: bool,
+    /// Runs a part of vminitd in place of a program: as root, outside the container's control group.
+    /// Beside it only number and stdin count.
+    #[prost(message, optional, tag = "13")]
+    pub built_in: ::core::option::Option<BuiltIn>,
+}
+/// What vminitd itself does with the container's files and processes, in a process of its own whose
+/// stdio is that of the work. stderr carries lines: notes, and the reason as the last one where the
+/// exit code is not 0 (see built_in.rs).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BuiltIn {
+    #[prost(oneof = "built_in::Work", tags = "1, 2, 3, 4, 5")]
+    pub work: ::core::option::Option<built_in::Work>,
+}
+/// Nested message and enum types in `BuiltIn`.
+pub mod built_in {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Work {
+        #[prost(message, tag = "1")]
+        PackTree(super::PackTree),
+        #[prost(message, tag = "2")]
+        ExtractArchive(super::ExtractArchive),
+        #[prost(message, tag = "3")]
+        Export(super::Export),
+        #[prost(message, tag = "4")]
+        ListChanges(super::ListChanges),
+        #[prost(message, tag = "5")]
+        ListProcesses(super::ListProcesses),
+    }
+}
+/// Writes a file or a tree of the container to stdout, as a tar stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PackTree {
+    /// Absolute, resolved inside the container's root.
+    #[prost(bytes = "vec", tag = "1")]
+    pub path: ::prost::alloc::vec::Vec<u8>,
+    /// Follow a link at the end of the path.
+    #[prost(bool, tag = "2")]
+    pub follow_link: bool,
+    /// What the top is called in the stream.
+    #[prost(bytes = "vec", tag = "3")]
+    pub name: ::prost::alloc::vec::Vec<u8>,
+}
+/// Reads a tar stream from stdin and extracts it in the container.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExtractArchive {
+    /// Absolute, resolved inside the container's root.
+    #[prost(bytes = "vec", tag = "1")]
+    pub path: ::prost::alloc::vec::Vec<u8>,
+    /// The stream is any archive, for an existing directory. Else it is one tree whose top is called
+    /// ".", placed as `cp` would.
+    #[prost(bool, tag = "2")]
+    pub unpack: bool,
+    /// Last name of the source's path.
+    #[prost(bytes = "vec", tag = "3")]
+    pub source_name: ::prost::alloc::vec::Vec<u8>,
+    /// The source was named "dir/.".
+    #[prost(bool, tag = "4")]
+    pub contents_only: bool,
+    /// Keep the owners of the stream; else everything belongs to root.
+    #[prost(bool, tag = "5")]
+    pub keep_owner: bool,
+}
+/// Writes the container's root to stdout, as a tar stream, without what is mounted in it. The
+/// container's processes are frozen meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Export {
+}
+/// Writes Change frames to stdout: how the container's root differs from its image.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListChanges {
+}
+/// Writes ProcessEntry frames to stdout: the container's processes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListProcesses {
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Change {
+    #[prost(enumeration = "change::Kind", tag = "1")]
+    pub kind: i32,
+    /// Absolute.
+    #[prost(bytes = "vec", tag = "2")]
+    pub path: ::prost::alloc::vec::Vec<u8>,
+}
+/// Nested message and enum types in `Change`.
+pub mod change {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Kind {
+        Unspecified = 0,
+        Added = 1,
+        Changed = 2,
+        Deleted = 3,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "KIND_UNSPECIFIED",
+                Self::Added => "KIND_ADDED",
+                Self::Changed => "KIND_CHANGED",
+                Self::Deleted => "KIND_DELETED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                "KIND_ADDED" => Some(Self::Added),
+                "KIND_CHANGED" => Some(Self::Changed),
+                "KIND_DELETED" => Some(Self::Deleted),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProcessEntry {
+    /// In the container's PID namespace; a parent outside of it is 0.
+    #[prost(uint32, tag = "1")]
+    pub pid: u32,
+    #[prost(uint32, tag = "2")]
+    pub parent_pid: u32,
+    #[prost(uint32, tag = "3")]
+    pub user_id: u32,
+    #[prost(uint64, tag = "4")]
+    pub cpu_time_ms: u64,
+    /// Since the process was started.
+    #[prost(uint64, tag = "5")]
+    pub age_ms: u64,
+    /// dev_t of the controlling terminal; 0 for none.
+    #[prost(uint32, tag = "6")]
+    pub terminal: u32,
+    /// Words, or the name in brackets.
+    #[prost(bytes = "vec", tag = "7")]
+    pub command: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct User {
@@ -286,6 +427,13 @@ pub struct Shutdown {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadStatistics {
 }
+/// Freezes or thaws the container's processes. Answered by Done, once they all stand still, or
+/// Failure. While they do, no further process of the container is started.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetPaused {
+    #[prost(bool, tag = "1")]
+    pub paused: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Statistics {
     #[prost(uint64, tag = "1")]
@@ -331,6 +479,8 @@ pub mod failure {
         InvalidArgument = 4,
         ProcessNotFound = 5,
         Setup = 6,
+        /// The container's processes are frozen.
+        Frozen = 7,
     }
     impl Code {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -346,6 +496,7 @@ pub mod failure {
                 Self::InvalidArgument => "CODE_INVALID_ARGUMENT",
                 Self::ProcessNotFound => "CODE_PROCESS_NOT_FOUND",
                 Self::Setup => "CODE_SETUP",
+                Self::Frozen => "CODE_FROZEN",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -358,6 +509,7 @@ pub mod failure {
                 "CODE_INVALID_ARGUMENT" => Some(Self::InvalidArgument),
                 "CODE_PROCESS_NOT_FOUND" => Some(Self::ProcessNotFound),
                 "CODE_SETUP" => Some(Self::Setup),
+                "CODE_FROZEN" => Some(Self::Frozen),
                 _ => None,
             }
         }

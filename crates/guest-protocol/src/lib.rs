@@ -2,8 +2,10 @@
 //!
 //! `proto/guest.proto` is the contract; [`messages`] is generated from it and checked in, so that
 //! building needs no protoc. [`frame`] carries messages on the control connection, [`stream`] names
-//! the stdio connections. Leaf crate: no I/O beyond `std::io::{Read, Write}`, no async runtime.
+//! the stdio connections, [`built_in`] the ends of what vminitd does itself. Leaf crate: no I/O beyond
+//! `std::io::{Read, Write}`, no async runtime.
 
+pub mod built_in;
 pub mod frame;
 pub mod messages;
 pub mod stream;

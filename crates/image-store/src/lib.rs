@@ -51,8 +51,9 @@ mod progress;
 mod pull;
 mod resolve;
 mod store;
-pub mod tar;
 mod verify;
+
+pub use bulkhead_archive::tar;
 
 pub use archive::{ArchiveError, LoadedImage};
 pub use collect::{Collected, Collection};

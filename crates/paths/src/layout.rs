@@ -256,6 +256,13 @@ impl ContainerDirectories {
         self.runtime.join("control.sock")
     }
 
+    /// The same for a machine that only serves the container's files while it is stopped: logs and
+    /// exit status of the container's own run stay as they are.
+    #[must_use]
+    pub fn maintenance(&self) -> Self {
+        Self { durable: self.durable.join("maintenance"), runtime: self.runtime.clone() }
+    }
+
     /// Creates both directories, private to this user.
     ///
     /// # Errors

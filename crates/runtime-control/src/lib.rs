@@ -26,7 +26,7 @@ pub use message::{
     DescriptorPurpose, Event, Failure, FailureCode, Message, Reply, Request, RequestFrame, Statistics,
 };
 pub use specification::{
-    DnsSettings, ImageLayer, LogLimits, MountSpecification, NetworkAttachment, ProcessSpecification,
+    BuiltIn, DnsSettings, ImageLayer, LogLimits, MountSpecification, NetworkAttachment, ProcessSpecification,
     ResourceLimit, RuntimeSpecification, VmmKind, VmmSpecification,
 };
 pub use status::{ExitReason, ExitStatus, RuntimeState, RuntimeStatus, Timeline};

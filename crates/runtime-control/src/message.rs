@@ -81,6 +81,11 @@ pub enum Request {
     },
     /// Replied with `Statistics`.
     Statistics,
+    /// Freeze the container's processes, or let them go on. Replied with `Done`, after `Event::Paused`.
+    SetPaused {
+        /// Freeze.
+        paused: bool,
+    },
     /// End the VM at once by SIGKILL; the exit status becomes 137. Replied with `Done`.
     Kill,
 }
@@ -190,6 +195,11 @@ pub enum Event {
         number: u32,
         /// How.
         status: ExitStatus,
+    },
+    /// The container's processes were frozen or thawed.
+    Paused {
+        /// Frozen.
+        paused: bool,
     },
     /// The VM is gone and the exit status durable. Last event; the helper ends.
     Stopped {

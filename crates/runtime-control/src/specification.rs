@@ -168,6 +168,65 @@ pub struct ProcessSpecification {
     pub resource_limits: Vec<ResourceLimit>,
     /// prctl(PR_SET_NO_NEW_PRIVS)
     pub no_new_privileges: bool,
+    /// Run this in place of a program; of the rest only `stdin` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_in: Option<BuiltIn>,
+}
+
+impl ProcessSpecification {
+    /// A process that is part of vminitd. As number 0 it makes the run a maintenance of the container's
+    /// files: nothing of the container is started, nothing is logged.
+    #[must_use]
+    pub fn of_built_in(work: BuiltIn) -> Self {
+        Self {
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            working_directory: "/".to_owned(),
+            user: String::new(),
+            supplementary_group_ids: Vec::new(),
+            terminal: false,
+            terminal_size: None,
+            stdin: matches!(work, BuiltIn::ExtractArchive { .. }),
+            capabilities: 0,
+            resource_limits: Vec::new(),
+            no_new_privileges: false,
+            built_in: Some(work),
+        }
+    }
+}
+
+/// What vminitd does itself; see `BuiltIn` of guest.proto. Paths are absolute and of the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum BuiltIn {
+    /// Tree to stdout.
+    PackTree {
+        /// Of the tree.
+        path: String,
+        /// Follow a link at the end of the path.
+        follow_link: bool,
+        /// What the top is called in the archive.
+        name: String,
+    },
+    /// Archive from stdin.
+    ExtractArchive {
+        /// Of the destination.
+        path: String,
+        /// Any archive, for an existing directory; else one tree whose top is ".".
+        unpack: bool,
+        /// Last name of the source's path.
+        source_name: String,
+        /// The source was named "dir/.".
+        contents_only: bool,
+        /// Else everything belongs to root.
+        keep_owner: bool,
+    },
+    /// The root to stdout, the container's processes frozen.
+    Export,
+    /// `Change` frames to stdout.
+    ListChanges,
+    /// `ProcessEntry` frames to stdout.
+    ListProcesses,
 }
 
 /// One setrlimit(2).

@@ -45,6 +45,9 @@ pub struct RuntimeStatus {
     pub processes: Vec<u32>,
     /// How the start went.
     pub timeline: Timeline,
+    /// The container's processes are frozen.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// Milestones of a start, in microseconds after the helper received `Start`.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::{Context, Result, bail};
 use bulkhead_guest_protocol::messages as guest;
 use bulkhead_runtime_control::{
-    DnsSettings, Failure, FailureCode, MountSpecification, NetworkAttachment, ProcessSpecification,
+    BuiltIn, DnsSettings, Failure, FailureCode, MountSpecification, NetworkAttachment, ProcessSpecification,
     RuntimeSpecification,
 };
 
@@ -74,7 +74,33 @@ pub(crate) fn process(number: u32, process: &ProcessSpecification) -> guest::Pro
             })
             .collect(),
         no_new_privileges: process.no_new_privileges,
+        built_in: process.built_in.as_ref().map(built_in),
     }
+}
+
+fn built_in(work: &BuiltIn) -> guest::BuiltIn {
+    use guest::built_in::Work;
+    let bytes = |text: &String| text.clone().into_bytes();
+    let work = match work {
+        BuiltIn::PackTree { path, follow_link, name } => Work::PackTree(guest::PackTree {
+            path: bytes(path),
+            follow_link: *follow_link,
+            name: bytes(name),
+        }),
+        BuiltIn::ExtractArchive { path, unpack, source_name, contents_only, keep_owner } => {
+            Work::ExtractArchive(guest::ExtractArchive {
+                path: bytes(path),
+                unpack: *unpack,
+                source_name: bytes(source_name),
+                contents_only: *contents_only,
+                keep_owner: *keep_owner,
+            })
+        }
+        BuiltIn::Export => Work::Export(guest::Export {}),
+        BuiltIn::ListChanges => Work::ListChanges(guest::ListChanges {}),
+        BuiltIn::ListProcesses => Work::ListProcesses(guest::ListProcesses {}),
+    };
+    guest::BuiltIn { work: Some(work) }
 }
 
 /// A refusal of vminitd, its text made fit to be shown.
@@ -86,6 +112,7 @@ pub(crate) fn failure(failure: &guest::Failure) -> Failure {
         Code::UserNotFound => FailureCode::UserNotFound,
         Code::InvalidArgument => FailureCode::InvalidArgument,
         Code::ProcessNotFound => FailureCode::ProcessNotFound,
+        Code::Frozen => FailureCode::InvalidState,
         Code::Setup | Code::Unspecified => FailureCode::Setup,
     };
     Failure { code, message: sanitize(&failure.message) }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
 
 use bulkhead_guest_protocol::messages::ResourceLimits;
+use rustix::event::{Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, open, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
@@ -60,6 +61,28 @@ pub(crate) fn apply(group: &OwnedFd, limits: &ResourceLimits) -> Result<(), Limi
         set("cpu.max", format!("{quota_us} {CPU_PERIOD_US}"))?;
     }
     Ok(())
+}
+
+/// How long the kernel may take to stop every process: one in an uninterruptible sleep holds it up.
+const FREEZE_ROUNDS: usize = 200;
+const FREEZE_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+
+/// Stops all processes of the group or lets them go on; returns once they all stand still. One that
+/// does not is given up, and everything goes on (cgroup-v2.rst, "cgroup.freeze").
+pub(crate) fn set_frozen(group: &OwnedFd, frozen: bool) -> Result<(), Errno> {
+    write_file(group, "cgroup.freeze", if frozen { "1" } else { "0" })?;
+    if !frozen {
+        return Ok(());
+    }
+    for _ in 0..FREEZE_ROUNDS {
+        if value_of(&read_file(group, "cgroup.events")?, "frozen") == Some(1) {
+            return Ok(());
+        }
+        // A pause, in which the processes get to run to where they can stop.
+        let _ = poll(&mut [], Some(&FREEZE_PAUSE));
+    }
+    write_file(group, "cgroup.freeze", "0")?;
+    Err(Errno::TIMEDOUT)
 }
 
 /// Whether the kernel's OOM killer ever struck in the group.

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use bulkhead_guest_protocol::messages::guest_message::Body;
 use bulkhead_guest_protocol::messages::host_message::Request;
 use bulkhead_guest_protocol::messages::{
-    Done, Failure, HostMessage, Process, ProcessExited, ProcessStarted, ResizeTerminal, SignalProcess, Start,
-    failure::Code,
+    BuiltIn, Done, Failure, HostMessage, Process, ProcessExited, ProcessStarted, ResizeTerminal,
+    RootFilesystem, SignalProcess, Start, built_in::Work, failure::Code,
 };
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -23,10 +23,11 @@ use crate::process::container::ContainerPlan;
 use crate::process::spawn::{self, adopt_pid_namespace};
 use crate::process::stdio::{self, ChildStdio};
 use crate::process::{Running, terminal};
+use crate::root_filesystem::{Layers, Root};
 use crate::streams::{Progress, Stream};
 use crate::{
-    capabilities, cgroup, devices_directory, entropy, generated_files, mounts, network, root_filesystem,
-    shutdown, statistics,
+    built_in, capabilities, cgroup, devices_directory, entropy, generated_files, mounts, network,
+    root_filesystem, shutdown, statistics,
 };
 
 const EVENTS: usize = 16;
@@ -51,6 +52,8 @@ pub(crate) struct EventLoop {
     /// Keeps the container's file systems mounted over the end of its last process: the unmount
     /// writes to the disk, and nobody who waits for the exit code should wait for that.
     mount_namespace: Option<OwnedFd>,
+    layers: Option<Layers>,
+    paused: bool,
     /// Capabilities that children may still have.
     bounding_set: u64,
     processes: Vec<Running>,
@@ -70,6 +73,8 @@ impl EventLoop {
             stack: None,
             started: false,
             mount_namespace: None,
+            layers: None,
+            paused: false,
             bounding_set: capabilities::ALL,
             processes: Vec::new(),
             streams: Vec::new(),
@@ -131,6 +136,9 @@ impl EventLoop {
                 Some(Request::ReadStatistics(_)) => {
                     self.machine().map(|machine| Body::Statistics(statistics::read(&machine.cgroup)))
                 }
+                Some(Request::SetPaused(request)) => {
+                    self.set_paused(request.paused).map(|()| Body::Done(Done {}))
+                }
                 Some(Request::Shutdown(_)) => self.shut_down(request_id),
                 None => Err(refusal(Code::InvalidArgument, "unknown request")),
             };
@@ -152,14 +160,17 @@ impl EventLoop {
             return Err(refusal(Code::InvalidArgument, "the first process is number 0"));
         }
         let root = start.root.ok_or_else(|| refusal(Code::InvalidArgument, "no root file system given"))?;
+        if let Some(work) = &process.built_in {
+            return self.start_maintenance(&root, &start.random_seed, &process, work);
+        }
         let setup = |error: &dyn std::error::Error| failure(Code::Setup, error);
         let step =
             |step: &'static str| move |source: Errno| failure(Code::Setup, &SetupError { step, source });
         // Answered by the host while the mounts are made.
         let dialled = stdio::dial(&process).map_err(|error| setup(&error))?;
         entropy::add(&start.random_seed).map_err(step("add entropy"))?;
-        let mount_namespace =
-            root_filesystem::assemble(&root).map_err(|error| setup(&error))?.mount_namespace;
+        let Root { mount_namespace, layers } =
+            root_filesystem::assemble(&root).map_err(|error| setup(&error))?;
         if !start.hostname.is_empty() {
             rustix::system::sethostname(start.hostname.as_bytes()).map_err(step("set the hostname"))?;
         }
@@ -191,12 +202,60 @@ impl EventLoop {
             Err(source) => return Err(step("enter the container's PID namespace")(source)),
         }
         self.mount_namespace = Some(plan.mount_namespace);
-        self.register(process.number, child, child_stdio, streams)
+        self.layers = Some(layers);
+        self.register(process.number, child, child_stdio, streams, false)
+    }
+
+    /// A machine for the files of a container that does not run: nothing of the container is started.
+    fn start_maintenance(
+        &mut self,
+        root: &RootFilesystem,
+        random_seed: &[u8],
+        process: &Process,
+        work: &BuiltIn,
+    ) -> Result<ProcessStarted, Failure> {
+        entropy::add(random_seed)
+            .map_err(|source| failure(Code::Setup, &SetupError { step: "add entropy", source }))?;
+        let root = root_filesystem::assemble(root).map_err(|error| failure(Code::Setup, &error))?;
+        self.mount_namespace = Some(root.mount_namespace);
+        self.layers = Some(root.layers);
+        self.start_built_in(process, work)
+    }
+
+    fn start_built_in(&mut self, process: &Process, work: &BuiltIn) -> Result<ProcessStarted, Failure> {
+        let work = work.work.as_ref().ok_or_else(|| refusal(Code::InvalidArgument, "unknown built-in"))?;
+        let setup = |error: &dyn std::error::Error| failure(Code::Setup, error);
+        let dialled = stdio::dial(process).map_err(|error| setup(&error))?;
+        let (child_stdio, streams) = dialled.connect(process).map_err(|error| setup(&error))?;
+        let (Some(mount_namespace), Some(layers)) = (&self.mount_namespace, &self.layers) else {
+            return Err(refusal(Code::ProcessNotFound, "the container is not running"));
+        };
+        // Number 0 is alone in its machine.
+        let freezes = matches!(work, Work::Export(_)) && process.number != 0;
+        if freezes && !self.is_frozen() {
+            self.set_frozen(true)?;
+        }
+        let plan = built_in::Plan { work, stdio: &child_stdio, mount_namespace, layers };
+        let registered = built_in::spawn(plan)
+            .map_err(|source| failure(Code::Setup, &SetupError { step: "create a process", source }))
+            .and_then(|child| self.register(process.number, child, child_stdio, streams, freezes));
+        if freezes && registered.is_err() {
+            self.set_frozen(self.is_frozen())?;
+        }
+        registered
     }
 
     fn start_process(&mut self, process: &Process) -> Result<ProcessStarted, Failure> {
         if self.processes.iter().any(|running| running.number == process.number) {
             return Err(refusal(Code::InvalidArgument, "the process number is in use"));
+        }
+        if let Some(work) = &process.built_in {
+            return self.start_built_in(process, work);
+        }
+        // It would freeze on the way to its program, and PID 1 with it.
+        if self.is_frozen() {
+            let why = if self.paused { "the container is paused" } else { "the container is being exported" };
+            return Err(refusal(Code::Frozen, why));
         }
         let first = self.processes.iter().find(|running| running.number == 0);
         let Some(first) = first.and_then(|running| running.pidfd.as_ref()) else {
@@ -208,7 +267,7 @@ impl EventLoop {
         let dialled = stdio::dial(process).map_err(|error| setup(&error))?;
         let (child_stdio, streams) = dialled.connect(process).map_err(|error| setup(&error))?;
         let child = self.spawn(Surroundings::Of(first.as_fd()), process, &child_stdio, false)?;
-        self.register(process.number, child, child_stdio, streams)
+        self.register(process.number, child, child_stdio, streams, false)
     }
 
     fn spawn(
@@ -242,6 +301,7 @@ impl EventLoop {
         child: Child,
         child_stdio: ChildStdio,
         streams: Vec<Stream>,
+        freezes: bool,
     ) -> Result<ProcessStarted, Failure> {
         let started = ProcessStarted { number, pid: child.pid, started_ns: boot_time_ns() };
         // The pipes' other ends: without this no stream would ever end.
@@ -249,7 +309,7 @@ impl EventLoop {
         let watch = |source| failure(Code::Setup, &SetupError { step: "watch a process", source });
         let data = EventData::new_u64(PROCESS | u64::from(number));
         epoll::add(&self.epoll, &child.pidfd, data, EventFlags::IN).map_err(watch)?;
-        self.processes.push(Running { number, pidfd: Some(child.pidfd), ended: None });
+        self.processes.push(Running { number, pidfd: Some(child.pidfd), ended: None, freezes });
         for stream in streams {
             self.add_stream(stream).map_err(watch)?;
         }
@@ -311,6 +371,10 @@ impl EventLoop {
         if !running.reap() {
             return;
         }
+        if running.freezes {
+            // Nobody is there who could be told; a pause that was asked for meanwhile stays.
+            let _ = self.set_frozen(self.is_frozen());
+        }
         for slot in 0..self.streams.len() {
             if let Some(Some(stream)) = self.streams.get_mut(slot)
                 && stream.process_number == number
@@ -343,6 +407,28 @@ impl EventLoop {
             self.control.send(0, Body::ProcessExited(event))?;
         }
         Ok(())
+    }
+
+    fn set_paused(&mut self, paused: bool) -> Result<(), Failure> {
+        let before = self.is_frozen();
+        let was_paused = std::mem::replace(&mut self.paused, paused);
+        let wanted = self.is_frozen();
+        let outcome = if wanted == before { Ok(()) } else { self.set_frozen(wanted) };
+        if outcome.is_err() {
+            self.paused = was_paused;
+        }
+        outcome
+    }
+
+    /// Whether the container's processes are to stand still.
+    fn is_frozen(&self) -> bool {
+        self.paused || self.processes.iter().any(|running| running.freezes && running.pidfd.is_some())
+    }
+
+    fn set_frozen(&self, frozen: bool) -> Result<(), Failure> {
+        let step = if frozen { "freeze the container's processes" } else { "thaw the container's processes" };
+        cgroup::set_frozen(&self.machine()?.cgroup, frozen)
+            .map_err(|source| failure(Code::Setup, &SetupError { step, source }))
     }
 
     fn signal(&self, request: SignalProcess) -> Result<(), Failure> {
@@ -379,6 +465,7 @@ impl EventLoop {
 
     fn shut_down(&mut self, request_id: u64) -> ! {
         shutdown::end_processes(self.processes.drain(..).filter_map(|running| running.pidfd).collect());
+        drop(self.layers.take());
         shutdown::unmount(self.mount_namespace.take());
         if self.control.send(request_id, Body::Done(Done {})).is_ok() {
             self.control.drain();

@@ -13,6 +13,7 @@
 #![cfg_attr(not(test), no_main)]
 
 mod boot;
+mod built_in;
 mod capabilities;
 mod cgroup;
 mod control;

@@ -62,6 +62,28 @@ pub(crate) enum RootError {
 pub(crate) struct Root {
     /// Mount namespace whose root is the overlay.
     pub(crate) mount_namespace: OwnedFd,
+    pub(crate) layers: Layers,
+}
+
+/// What the overlay consists of, for whoever wants to see its parts.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    /// O_PATH: the writable directory.
+    pub(crate) upper: OwnedFd,
+    /// Mounts of the image's layers from the highest to the lowest.
+    pub(crate) lowers: Vec<OwnedFd>,
+}
+
+impl Layers {
+    /// The image without what the container made of it.
+    pub(crate) fn mount_image(&self) -> Result<OwnedFd, MountError> {
+        let overlay = FileSystem::open("overlay")?;
+        overlay.set("source", "overlay")?;
+        for layer in &self.lowers {
+            overlay.set_descriptor("lowerdir+", layer.as_fd())?;
+        }
+        overlay.mount(MountAttrFlags::MOUNT_ATTR_RDONLY)
+    }
 }
 
 /// `FSMOUNT_NAMESPACE` of linux/mount.h (Linux 7.0), which rustix does not name yet.
@@ -89,7 +111,7 @@ pub(crate) fn assemble(root: &RootFilesystem) -> Result<Root, RootError> {
     overlay.set_descriptor("workdir", work.as_fd()).map_err(RootError::Overlay)?;
     let flags = FsMountFlags::FSMOUNT_CLOEXEC | FsMountFlags::from_bits_retain(FSMOUNT_NAMESPACE);
     let mount_namespace = overlay.mount_with(flags, MountAttrFlags::empty()).map_err(RootError::Overlay)?;
-    Ok(Root { mount_namespace })
+    Ok(Root { mount_namespace, layers: Layers { upper, lowers } })
 }
 
 fn mount_layer(device: &str) -> Result<OwnedFd, MountError> {

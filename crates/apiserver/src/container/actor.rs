@@ -1,17 +1,19 @@
 //! The task that alone changes a container's state.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_api::container::{ContainerConfiguration, MachineStatus};
 use bulkhead_api::error::ApiError;
-use bulkhead_runtime_control::{Event, EventReceiver, ExitReason, ExitStatus};
+use bulkhead_runtime_control::{BuiltIn, Event, EventReceiver, ExitReason, ExitStatus};
 use bulkhead_state::{Change, ExitRecord, StateRecord};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::delete;
 use super::launch::{self, Launched, Order};
+use super::maintenance::{self, Maintenance};
 use super::running::{Run, lost_exit};
 use super::status::{Phase, Status};
 use crate::date;
@@ -28,9 +30,11 @@ pub(crate) enum Command {
     Start { order: Order, reply: StartReply },
     Stopping,
     Delete { force: bool, reply: oneshot::Sender<Result<(), ApiError>> },
+    Maintain { work: BuiltIn, order: Order, reply: StartReply },
+    EndMaintenance { reply: oneshot::Sender<()> },
 }
 
-type StartReply = oneshot::Sender<Result<Arc<Run>, ApiError>>;
+pub(super) type StartReply = oneshot::Sender<Result<Arc<Run>, ApiError>>;
 
 /// A run and what the actor needs for it.
 #[derive(Debug)]
@@ -66,11 +70,15 @@ pub(super) struct Actor {
     commands: mpsc::UnboundedReceiver<Command>,
     status: watch::Sender<Status>,
     deletions: Vec<oneshot::Sender<Result<(), ApiError>>>,
+    maintenance: Option<Maintenance>,
+    /// Commands that wait for its end.
+    waiting: VecDeque<Command>,
 }
 
 enum Step {
     Command(Command),
     Event(Option<Event>),
+    Maintained,
     Overdue,
 }
 
@@ -96,7 +104,18 @@ impl Actor {
         };
         let run = active.as_ref().map(|active| Arc::clone(&active.run));
         let (status, receiver) = watch::channel(Status { phase, run, record: record.clone() });
-        (Self { service, configuration, record, active, commands, status, deletions: Vec::new() }, receiver)
+        let actor = Self {
+            service,
+            configuration,
+            record,
+            active,
+            commands,
+            status,
+            deletions: Vec::new(),
+            maintenance: None,
+            waiting: VecDeque::new(),
+        };
+        (actor, receiver)
     }
 
     pub(super) async fn run(mut self) {
@@ -104,14 +123,19 @@ impl Actor {
             let deadline =
                 self.active.as_ref().and_then(|active| active.starting.as_ref()).map(|start| start.deadline);
             let step = tokio::select! {
-                command = self.commands.recv() => match command {
-                    Some(command) => Step::Command(command),
-                    None => return,
+                command = next_command(&mut self.waiting, &mut self.commands, self.maintenance.is_some()) => {
+                    match command {
+                        Some(command) => Step::Command(command),
+                        None => return,
+                    }
                 },
+                () = maintenance::ended(self.maintenance.as_mut()) => Step::Maintained,
                 event = next_event(self.active.as_mut()) => Step::Event(event),
                 () = reached(deadline) => Step::Overdue,
             };
             let life = match step {
+                Step::Command(command) if self.maintenance.is_some() => self.defer(command),
+                Step::Maintained => self.maintained(),
                 Step::Command(Command::Start { order, reply }) => self.start(order, reply).await,
                 Step::Command(Command::Stopping) => {
                     if self.active.as_ref().is_some_and(|active| active.starting.is_none()) {
@@ -120,6 +144,13 @@ impl Actor {
                     Life::Goes
                 }
                 Step::Command(Command::Delete { force, reply }) => self.delete(force, reply),
+                Step::Command(Command::Maintain { work, order, reply }) => {
+                    self.maintain(work, order, reply).await
+                }
+                Step::Command(Command::EndMaintenance { reply }) => {
+                    let _ = reply.send(());
+                    Life::Goes
+                }
                 Step::Event(event) => self.event(event).await,
                 Step::Overdue => self.overdue(),
             };
@@ -166,6 +197,42 @@ impl Actor {
                 life
             }
         }
+    }
+
+    /// Boots a machine for the container's files.
+    async fn maintain(&mut self, work: BuiltIn, order: Order, reply: StartReply) -> Life {
+        if self.active.is_some() {
+            let error = invalid_state(format!("container '{}' has just been started", self.configuration.id))
+                .with_hint("Try again.");
+            drop(reply.send(Err(error)));
+            return Life::Goes;
+        }
+        match maintenance::launch(&self.service, &self.configuration, work, order).await {
+            Ok(active) => self.maintenance = Some(Maintenance::new(active, reply)),
+            Err(error) => drop(reply.send(Err(error))),
+        }
+        Life::Goes
+    }
+
+    fn defer(&mut self, command: Command) -> Life {
+        // There is nothing to be shown as stopping.
+        if matches!(command, Command::Stopping) {
+            return Life::Goes;
+        }
+        let ends = matches!(command, Command::Delete { force: true, .. } | Command::EndMaintenance { .. });
+        if let Some(maintenance) = self.maintenance.as_ref().filter(|_| ends) {
+            maintenance.abort();
+        }
+        self.waiting.push_back(command);
+        Life::Goes
+    }
+
+    fn maintained(&mut self) -> Life {
+        if let Some(maintenance) = self.maintenance.take() {
+            maintenance::release(&self.service, &self.configuration.id);
+            maintenance.finish();
+        }
+        Life::Goes
     }
 
     fn delete(&mut self, force: bool, reply: oneshot::Sender<Result<(), ApiError>>) -> Life {
@@ -233,6 +300,12 @@ impl Actor {
             Some(Event::ProcessExited { number, status }) => {
                 if let Some(active) = &self.active {
                     active.run.process_ended(number, Some(status));
+                }
+                Life::Goes
+            }
+            Some(Event::Paused { paused }) => {
+                if let Some(active) = &self.active {
+                    active.run.set_paused(paused);
                 }
                 Life::Goes
             }
@@ -350,6 +423,19 @@ impl Actor {
             run: self.active.as_ref().map(|active| Arc::clone(&active.run)),
             record: self.record.clone(),
         });
+    }
+}
+
+/// What waited for the end of a maintenance comes first.
+async fn next_command(
+    waiting: &mut VecDeque<Command>,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    maintained: bool,
+) -> Option<Command> {
+    let first = if maintained { None } else { waiting.pop_front() };
+    match first {
+        Some(command) => Some(command),
+        None => commands.recv().await,
     }
 }
 

@@ -101,5 +101,6 @@ fn specification(
         capabilities: capabilities::mask(&configuration.cap_add, &configuration.cap_drop)?,
         resource_limits: resource_limits::convert(limits)?,
         no_new_privileges: false,
+        built_in: None,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -132,7 +132,7 @@ async fn try_launch(
             .collect(),
         machine: None,
     };
-    write_run_record(&service.directories, id, &record)
+    write_run_record(&run_record_path(&service.directories, id), &record)
         .map_err(|error| failed(format!("cannot prepare container '{id}'"), &error))?;
     let start = Start { stdin: order.stdin(), terminal_size: order.terminal_size };
     let specification = specification::build(service, configuration, &image, &interfaces, start)?;
@@ -145,7 +145,7 @@ async fn try_launch(
     Ok(Launched { active, record })
 }
 
-async fn send_start(
+pub(super) async fn send_start(
     id: &str,
     helper: Helper,
     specification: bulkhead_runtime_control::RuntimeSpecification,
@@ -189,26 +189,26 @@ pub(super) fn release(service: &Service, id: &str) {
     }
 }
 
-fn run_record_path(directories: &Directories, id: &str) -> PathBuf {
+pub(super) fn run_record_path(directories: &Directories, id: &str) -> PathBuf {
     directories.container(id).durable.join("run.json")
 }
 
 /// Written before `Start`, so that a helper is never unknown. No fsync: it tells of processes, which
 /// a power cut ends too.
-fn write_run_record(directories: &Directories, id: &str, record: &RunRecord) -> io::Result<()> {
-    let path = run_record_path(directories, id);
+pub(super) fn write_run_record(path: &Path, record: &RunRecord) -> io::Result<()> {
     let temporary = path.with_extension("json.tmp");
     std::fs::write(&temporary, serde_json::to_vec(record)?)?;
-    std::fs::rename(&temporary, &path)
+    std::fs::rename(&temporary, path)
 }
 
 /// What [`write_run_record`] left; `None` when there is no run or the file is damaged.
-pub(super) fn read_run_record(directories: &Directories, id: &str) -> Option<RunRecord> {
-    let bytes = std::fs::read(run_record_path(directories, id)).ok()?;
-    serde_json::from_slice(&bytes).inspect_err(|error| tracing::warn!(id, "damaged run.json: {error}")).ok()
+pub(super) fn read_run_record(path: &Path) -> Option<RunRecord> {
+    let bytes = std::fs::read(path).ok()?;
+    let record = serde_json::from_slice(&bytes);
+    record.inspect_err(|error| tracing::warn!("damaged '{}': {error}", path.display())).ok()
 }
 
-fn remove_if_there(path: &std::path::Path) -> io::Result<()> {
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome,

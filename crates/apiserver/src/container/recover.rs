@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::actor::{Active, Starting, exit_record};
 use super::identity::HelperProcess;
 use super::running::{Run, lost_exit};
-use super::{delete, launch};
+use super::{delete, launch, maintenance};
 use crate::service::Service;
 
 /// A live helper answers at once.
@@ -39,8 +39,10 @@ pub(crate) async fn all(service: &Arc<Service>, records: Vec<ContainerRecord>, q
 async fn one(service: &Arc<Service>, record: ContainerRecord) {
     let ContainerRecord { configuration, mut state } = record;
     let id = configuration.id.clone();
-    let run = launch::read_run_record(&service.directories, &id).or_else(|| state.run.clone());
+    let run = launch::read_run_record(&launch::run_record_path(&service.directories, &id))
+        .or_else(|| state.run.clone());
     let mut active = None;
+    maintenance::recover(service, &id).await;
     if let Some(run) = run {
         if let Some(process) = HelperProcess::find(&run.helper) {
             active = adopt(service, &id, process).await;
@@ -115,6 +117,7 @@ async fn adopt(service: &Service, id: &str, process: HelperProcess) -> Option<Ac
     let first_process = status.processes.iter().max().copied().unwrap_or(0).saturating_add(1);
     let (end, ended) = watch::channel(None);
     let run = Arc::new(Run::new(connection, process, ended, first_process));
+    run.set_paused(status.paused);
     let starting = (status.state == RuntimeState::Starting).then(Starting::new);
     Some(Active { run, events, end, starting })
 }
@@ -149,7 +152,8 @@ async fn sweep(service: &Service, name: &str) {
     let path = service.directories.containers().join(name);
     if !name.starts_with(delete::TRASH_PREFIX) {
         tracing::info!(name, "removing a container that was never completely created");
-        let run: Option<RunRecord> = launch::read_run_record(&service.directories, name);
+        let record = launch::run_record_path(&service.directories, name);
+        let run: Option<RunRecord> = launch::read_run_record(&record);
         if let Some(process) = run.and_then(|run| HelperProcess::find(&run.helper)) {
             process.kill();
             process.wait(ADOPTION_LIMIT).await;

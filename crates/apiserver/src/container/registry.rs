@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bulkhead_api::container::ContainerConfiguration;
 use bulkhead_api::error::ApiError;
+use bulkhead_runtime_control::BuiltIn;
 use bulkhead_state::StateRecord;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -91,6 +92,21 @@ impl Container {
         let (reply, receiver) = oneshot::channel();
         self.send(Command::Start { order, reply });
         receiver.await.unwrap_or_else(|_| Err(missing(&self.id)))
+    }
+
+    /// Boots a machine for its files while it is stopped; answers when the work has begun.
+    pub(crate) async fn maintain(&self, work: BuiltIn, order: Order) -> Result<Arc<Run>, ApiError> {
+        let (reply, receiver) = oneshot::channel();
+        self.send(Command::Maintain { work, order, reply });
+        receiver.await.unwrap_or_else(|_| Err(missing(&self.id)))
+    }
+
+    /// Ends what [`Self::maintain`] began, if it goes on.
+    pub(crate) async fn end_maintenance(&self) {
+        let (reply, receiver) = oneshot::channel();
+        self.send(Command::EndMaintenance { reply });
+        // The actor of a removed container has none.
+        drop(receiver.await);
     }
 
     /// Removes it; answers when that is durable.

@@ -17,6 +17,8 @@ use super::signals;
 
 /// A helper answers within milliseconds; one that does not is stopped or stuck (F10).
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
+/// The helper tells of a change before it answers.
+const SHOWN_LIMIT: Duration = Duration::from_secs(1);
 /// From the death of the first process to that of the VM, its disk synced.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(3);
 
@@ -28,6 +30,7 @@ pub(crate) struct Run {
     end: watch::Receiver<Option<ExitRecord>>,
     next_process: AtomicU32,
     waiting: Mutex<HashMap<u32, oneshot::Sender<ExitStatus>>>,
+    paused: watch::Sender<bool>,
 }
 
 impl Run {
@@ -39,7 +42,8 @@ impl Run {
         first_process: u32,
     ) -> Self {
         let next_process = AtomicU32::new(first_process);
-        Self { connection, process, end, next_process, waiting: Mutex::default() }
+        let paused = watch::Sender::new(false);
+        Self { connection, process, end, next_process, waiting: Mutex::default(), paused }
     }
 
     /// Asks the helper; a silent one is a timeout failure.
@@ -97,6 +101,23 @@ impl Run {
         if !self.process.wait(REPLY_LIMIT).await {
             tracing::error!(pid = self.process.identity.pid, "runtime helper does not die");
         }
+    }
+
+    /// Its processes are frozen.
+    pub(crate) fn is_paused(&self) -> bool {
+        *self.paused.borrow()
+    }
+
+    /// Told by the helper, in the order in which it happened.
+    pub(super) fn set_paused(&self, paused: bool) {
+        self.paused.send_replace(paused);
+    }
+
+    /// Waits until what the helper has answered was also told.
+    pub(super) async fn is_shown_as(&self, paused: bool) {
+        let mut receiver = self.paused.subscribe();
+        // Not told within that time, it has changed again.
+        let _ = tokio::time::timeout(SHOWN_LIMIT, receiver.wait_for(|shown| *shown == paused)).await;
     }
 
     /// Number of a further process and its end.

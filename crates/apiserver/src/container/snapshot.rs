@@ -22,6 +22,7 @@ impl Container {
                 oom_killed: exit.as_ref().is_some_and(|exit| exit.oom_killed),
                 restart_count: record.restart_count,
                 reason: exit.and_then(|exit| exit.reason),
+                paused: status.run.is_some_and(|run| run.is_paused()),
                 machine,
             },
         }

@@ -91,6 +91,7 @@ fn process(configuration: &ContainerConfiguration, start: Start) -> Result<Proce
         capabilities: capabilities::mask(&configuration.cap_add, &configuration.cap_drop)?,
         resource_limits: resource_limits::convert(&process.rlimits)?,
         no_new_privileges: false,
+        built_in: None,
     })
 }
 

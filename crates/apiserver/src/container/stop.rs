@@ -36,6 +36,12 @@ impl Container {
     /// As [`Self::stop`], for one run.
     pub(crate) async fn stop_run(&self, run: &Run, signal: u32, timeout: Duration) -> Result<(), ApiError> {
         self.mark_stopping();
+        // Frozen processes would not hear of the signal.
+        if run.is_paused()
+            && let Err(error) = run.ask(Request::SetPaused { paused: false }).await
+        {
+            tracing::debug!(id = self.id, "cannot unpause before a stop: {error}");
+        }
         let signalled = match run.ask(Request::Signal { number: 0, signal }).await {
             Ok(_) => true,
             // It is on its way down already.

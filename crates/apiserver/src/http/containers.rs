@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
 use bulkhead_api::container::{ContainerSnapshot, ContainerState};
+use bulkhead_api::observation::ContainerStatistics;
 use bulkhead_api::request::{CreateRequest, RunRequest, SignalRequest, StartRequest, StopRequest};
 use http::StatusCode;
 use serde::Deserialize;
@@ -98,6 +99,29 @@ pub(super) async fn kill(
 ) -> Result<StatusCode, Problem> {
     service.containers.find(&id)?.kill(&request.signal).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn pause(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    service.containers.find(&id)?.set_paused(true).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn unpause(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    service.containers.find(&id)?.set_paused(false).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn statistics(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Json<ContainerStatistics>, Problem> {
+    Ok(Json(service.containers.find(&id)?.statistics().await?))
 }
 
 pub(super) async fn delete(

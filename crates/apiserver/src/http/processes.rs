@@ -1,9 +1,11 @@
-//! Further processes of a container.
+//! Processes of a container.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
+use bulkhead_api::observation::ProcessEntry;
 use bulkhead_api::request::{ExecRequest, ResizeRequest, SignalRequest};
 use http::StatusCode;
 
@@ -26,6 +28,13 @@ pub(super) async fn exec(
         exec::exec(&container, request, descriptors, &sink).await
     })
     .await
+}
+
+pub(super) async fn list(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<ProcessEntry>>, Problem> {
+    Ok(Json(service.containers.find(&id)?.processes().await?))
 }
 
 pub(super) async fn signal(

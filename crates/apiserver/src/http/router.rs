@@ -9,7 +9,7 @@ use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::route;
 
 use super::problem::Problem;
-use super::{containers, images, logs, processes, system};
+use super::{containers, files, images, logs, processes, system};
 use crate::service::Service;
 
 /// As much as a helper takes in one frame: arguments and environment of a process.
@@ -26,6 +26,14 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
         .route(route::START, post(containers::start))
         .route(route::STOP, post(containers::stop))
         .route(route::KILL, post(containers::kill))
+        .route(route::PAUSE, post(containers::pause))
+        .route(route::UNPAUSE, post(containers::unpause))
+        .route(route::PACK, post(files::pack))
+        .route(route::EXTRACT, post(files::extract))
+        .route(route::EXPORT, post(files::export))
+        .route(route::CHANGES, get(files::changes))
+        .route(route::PROCESSES, get(processes::list))
+        .route(route::STATISTICS, get(containers::statistics))
         .route(route::LOGS, get(logs::logs))
         .route(route::EXEC, post(processes::exec))
         .route(route::SIGNAL, post(processes::signal))

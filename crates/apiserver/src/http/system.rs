@@ -42,6 +42,7 @@ pub(super) async fn shut_down(State(service): State<Arc<Service>>) -> Result<Sta
             if let Err(error) = container.stop(&StopRequest::default()).await {
                 tracing::error!(id = container.id, "cannot stop container: {error}");
             }
+            container.end_maintenance().await;
         });
     }
     while tasks.join_next().await.is_some() {}

@@ -1,15 +1,21 @@
 //! Containers.
 
+pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod diff;
 pub(crate) mod exec;
+pub(crate) mod export;
 pub(crate) mod inspect;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod pause;
 pub(crate) mod run;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
+pub(crate) mod top;
 
 use clap::Subcommand;
 
@@ -18,13 +24,20 @@ use crate::exit_status::OwnFailure;
 /// Commands about containers.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ContainerCommand {
+    /// Copy files between a container and this host
+    #[command(visible_alias = "cp")]
+    Copy(copy::CopyArguments),
     /// Create a new container
     Create(Box<create::CreateArguments>),
     /// Delete one or more containers
     #[command(visible_alias = "rm")]
     Delete(delete::DeleteArguments),
+    /// Show how a container's files differ from its image
+    Diff(diff::DiffArguments),
     /// Run a further command in a running container
     Exec(Box<exec::ExecArguments>),
+    /// Write a container's file system as a tar archive
+    Export(export::ExportArguments),
     /// Display everything about one or more containers
     Inspect(inspect::InspectArguments),
     /// Send a signal to one or more running containers
@@ -34,12 +47,20 @@ pub(crate) enum ContainerCommand {
     List(list::ListArguments),
     /// Fetch the output of a container
     Logs(logs::LogsArguments),
+    /// Freeze the processes of one or more running containers
+    Pause(pause::PauseArguments),
     /// Run a container
     Run(Box<run::RunArguments>),
     /// Start a container
     Start(start::StartArguments),
+    /// Display the use of resources by running containers
+    Stats(stats::StatsArguments),
     /// Stop one or more running containers
     Stop(stop::StopArguments),
+    /// Display the processes of a running container
+    Top(top::TopArguments),
+    /// Let the processes of one or more paused containers go on
+    Unpause(pause::UnpauseArguments),
 }
 
 impl ContainerCommand {

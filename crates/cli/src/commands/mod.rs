@@ -32,22 +32,29 @@ pub(crate) fn run(command: Command) -> Result<ExitStatus, Failure> {
 
 fn run_container(command: ContainerCommand) -> Result<ExitStatus, Failure> {
     match command {
+        ContainerCommand::Copy(arguments) => container::copy::run(&arguments),
         ContainerCommand::Create(arguments) => container::create::run(&arguments),
         ContainerCommand::Delete(arguments) => container::delete::run(&arguments),
+        ContainerCommand::Diff(arguments) => container::diff::run(&arguments),
         ContainerCommand::Exec(arguments) => container::exec::run(&arguments),
+        ContainerCommand::Export(arguments) => container::export::run(&arguments),
         ContainerCommand::Inspect(arguments) => container::inspect::run(&arguments),
         ContainerCommand::Kill(arguments) => container::kill::run(&arguments),
         ContainerCommand::List(arguments) => container::list::run(&arguments),
         ContainerCommand::Logs(arguments) => container::logs::run(&arguments),
+        ContainerCommand::Pause(arguments) => container::pause::pause(&arguments),
         ContainerCommand::Run(arguments) => container::run::run(&arguments),
         ContainerCommand::Start(arguments) => container::start::run(&arguments),
+        ContainerCommand::Stats(arguments) => container::stats::run(&arguments),
         ContainerCommand::Stop(arguments) => container::stop::run(&arguments),
+        ContainerCommand::Top(arguments) => container::top::run(&arguments),
+        ContainerCommand::Unpause(arguments) => container::pause::unpause(&arguments),
     }
 }
 
 /// Runs the asynchronous part of a command on this thread.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(|error| {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::caused_by(ErrorCode::InternalError, "cannot start the event loop", &error)
     })?;
     runtime.block_on(work)

@@ -98,7 +98,10 @@ fn groups(command: &Command) -> Vec<(String, Vec<String>)> {
     [
         (
             "CONTAINER SUBCOMMANDS",
-            &["create", "delete", "exec", "inspect", "kill", "list", "logs", "run", "start", "stop"][..],
+            &[
+                "copy", "create", "delete", "diff", "exec", "export", "inspect", "kill", "list", "logs",
+                "pause", "run", "start", "stats", "stop", "top", "unpause",
+            ][..],
         ),
         ("IMAGE SUBCOMMANDS", &["image"]),
         ("OTHER SUBCOMMANDS", &["network", "system", "help"]),

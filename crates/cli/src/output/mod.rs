@@ -14,10 +14,12 @@ pub(crate) mod message;
 pub(crate) mod networks;
 pub(crate) mod progress;
 pub(crate) mod render;
+pub(crate) mod statistics;
 pub(crate) mod system;
 mod table;
 mod toml_text;
 pub(crate) mod version;
+pub(crate) mod whole_file;
 mod yaml;
 
 use std::io::Write;

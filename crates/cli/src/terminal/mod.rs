@@ -1,5 +1,6 @@
 //! The caller's terminal and the signals that it and others send.
 
+pub(crate) mod alternate_screen;
 pub(crate) mod raw_mode;
 pub(crate) mod signals;
 pub(crate) mod streams;

@@ -4,6 +4,7 @@ pub(crate) mod capability;
 pub(crate) mod container_name;
 pub(crate) mod environment_file;
 pub(crate) mod key_value;
+pub(crate) mod location;
 pub(crate) mod memory_size;
 pub(crate) mod mount;
 pub(crate) mod network;

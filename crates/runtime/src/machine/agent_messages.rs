@@ -130,6 +130,11 @@ impl Machine {
                 Ok(Reply::Done)
             }
             (Question::Order, Body::Done(_)) => Ok(Reply::Done),
+            (Question::SetPaused { paused }, Body::Done(_)) => {
+                self.paused = paused;
+                self.connections.announce(&Event::Paused { paused });
+                Ok(Reply::Done)
+            }
             (Question::Statistics, Body::Statistics(statistics)) => {
                 Ok(Reply::Statistics(translate(&statistics)))
             }

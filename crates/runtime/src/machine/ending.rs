@@ -51,7 +51,11 @@ impl Machine {
         self.cause.get_or_insert((ExitReason::Killed, "the host shuts down".to_owned()));
         let order = guest::SignalProcess { number: 0, signal: libc::SIGTERM.cast_unsigned() };
         let agent = self.agent.as_mut().filter(|_| self.phase == Phase::Running);
-        let sent = agent.is_some_and(|agent| agent.send(Request::SignalProcess(order)).is_ok());
+        let thaw = Request::SetPaused(guest::SetPaused { paused: false });
+        let sent = agent.is_some_and(|agent| {
+            // Frozen processes would not hear of it.
+            (!self.paused || agent.send(thaw).is_ok()) && agent.send(Request::SignalProcess(order)).is_ok()
+        });
         if sent {
             self.phase_deadline = Some(Instant::now() + TERMINATION_TIMEOUT);
         } else {

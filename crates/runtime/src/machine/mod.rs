@@ -88,6 +88,8 @@ struct Machine {
     streams: Arc<Streams>,
     processes: ProcessTable,
     pending: Pending,
+    /// The container's processes are frozen.
+    paused: bool,
     /// Why this helper ended the VMM; the first reason counts.
     cause: Option<(ExitReason, String)>,
     start_failure: Option<Failure>,

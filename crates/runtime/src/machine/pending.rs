@@ -14,6 +14,7 @@ pub(super) enum Question {
     StartProcess { number: u32 },
     Order,
     Statistics,
+    SetPaused { paused: bool },
 }
 
 /// Who waits for what.

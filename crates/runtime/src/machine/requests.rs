@@ -55,6 +55,7 @@ impl Machine {
                 let request = host_message::Request::ReadStatistics(guest::ReadStatistics {});
                 self.ask(Waiting { connection, id, question: Question::Statistics }, request)
             }
+            Request::SetPaused { paused } => self.set_paused(connection, id, paused),
             Request::Kill => {
                 // Nobody is to wait for a client either.
                 self.streams.detach_all();
@@ -77,6 +78,7 @@ impl Machine {
             exit_status: self.exit.clone(),
             processes: self.processes.numbers().into_iter().filter(|number| *number != 0).collect(),
             timeline: self.timeline,
+            paused: self.paused,
         }
     }
 
@@ -93,6 +95,10 @@ impl Machine {
         }
         if number == 0 || self.processes.contains(number) {
             return refused(FailureCode::InvalidArgument, format!("process number {number} is in use"));
+        }
+        if self.paused && process.built_in.is_none() {
+            let why = format!("container '{}' is paused", self.specification.container_id);
+            return refused(FailureCode::InvalidState, why);
         }
         let shape = Shape { terminal: process.terminal, stdin: process.stdin };
         if let Err(error) = self.streams.expect(number, shape, clients, None) {
@@ -115,6 +121,16 @@ impl Machine {
             return refused(FailureCode::ProcessNotFound, format!("process {number} is not running"));
         }
         self.ask(Waiting { connection, id, question: Question::Order }, request)
+    }
+
+    fn set_paused(&mut self, connection: ConnectionId, id: u64, paused: bool) -> Answer {
+        if self.paused == paused {
+            let container = &self.specification.container_id;
+            let how = if paused { "already" } else { "not" };
+            return refused(FailureCode::InvalidState, format!("container '{container}' is {how} paused"));
+        }
+        let request = host_message::Request::SetPaused(guest::SetPaused { paused });
+        self.ask(Waiting { connection, id, question: Question::SetPaused { paused } }, request)
     }
 
     fn attach(&mut self, number: u32, clients: ClientDescriptors) -> Answer {

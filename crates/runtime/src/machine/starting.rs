@@ -89,6 +89,7 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         streams,
         processes,
         pending: Pending::default(),
+        paused: false,
         cause: None,
         start_failure: None,
         exit: None,
@@ -105,13 +106,19 @@ fn expect_streams(
     clients: ClientDescriptors,
     sender: &SyncSender<Input>,
 ) -> Result<Arc<Streams>> {
-    let path = directories.log();
-    let log = LogWriter::open(&path, specification.log_limits)
-        .with_context(|| format!("cannot open log '{}'", path.display()))?;
-    let streams = Streams::new(sender.clone());
     let process = &specification.process;
+    let path = directories.log();
+    // What vminitd does itself is no output of the container.
+    let log = match process.built_in {
+        Some(_) => None,
+        None => Some(Arc::new(
+            LogWriter::open(&path, specification.log_limits)
+                .with_context(|| format!("cannot open log '{}'", path.display()))?,
+        )),
+    };
+    let streams = Streams::new(sender.clone());
     let shape = Shape { terminal: process.terminal, stdin: process.stdin };
-    streams.expect(0, shape, clients, Some(&Arc::new(log))).context("cannot prepare the streams")?;
+    streams.expect(0, shape, clients, log.as_ref()).context("cannot prepare the streams")?;
     Ok(streams)
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Running {
     pub(crate) pidfd: Option<OwnedFd>,
     /// Set with the reaping; the streams may still be busy.
     pub(crate) ended: Option<Ended>,
+    /// The container's processes stand still as long as it lives.
+    pub(crate) freezes: bool,
 }
 
 /// How a process ended.

@@ -1,4 +1,4 @@
-//! Reads tar streams from strangers: ustar, GNU and PAX, sparse files included.
+//! Reads tar streams from strangers: ustar, GNU and PAX, sparse files included; writes PAX.
 //!
 //! The reader only describes what is in the stream; paths are not interpreted and nothing is created. Semantics
 //! follow Go's `archive/tar`, which the tools that make images use. Format: POSIX.1-2017 `pax`, "Interchange
@@ -10,7 +10,10 @@ mod header;
 mod number;
 mod reader;
 mod sparse;
+mod writer;
 
 pub use error::TarError;
 pub use header::{Entry, Kind};
 pub use reader::{Piece, Reader};
+pub use sparse::{MAXIMUM_SEGMENTS, Segment};
+pub use writer::Writer;

@@ -9,13 +9,15 @@ use super::number::{parse_decimal, parse_field};
 use super::reader::Input;
 
 /// More pieces than any file system fragments a file into; each takes 16 bytes of memory here.
-const MAX_SEGMENTS: usize = 1 << 18;
+pub const MAXIMUM_SEGMENTS: usize = 1 << 18;
 
 /// A piece of a file that has data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
-    pub(super) offset_bytes: u64,
-    pub(super) length_bytes: u64,
+pub struct Segment {
+    /// Where in the file.
+    pub offset_bytes: u64,
+    /// How long.
+    pub length_bytes: u64,
 }
 
 /// A sparse file's map, checked against its size and its data.
@@ -51,7 +53,7 @@ impl Map {
 /// Pushes a field's number; the number of segments is bounded.
 fn push(numbers: &mut Vec<u64>, number: Option<u64>) -> Option<()> {
     numbers.push(number?);
-    (numbers.len() <= 2 * MAX_SEGMENTS).then_some(())
+    (numbers.len() <= 2 * MAXIMUM_SEGMENTS).then_some(())
 }
 
 /// Pairs of 12-byte fields up to the first empty one.
@@ -157,7 +159,7 @@ fn read_map_blocks<R: BufRead>(
             line.clear();
             match wanted {
                 None => {
-                    let count = usize::try_from(number).ok().filter(|count| *count <= MAX_SEGMENTS);
+                    let count = usize::try_from(number).ok().filter(|count| *count <= MAXIMUM_SEGMENTS);
                     wanted = Some(2 * count.ok_or_else(error)?);
                 }
                 Some(_) => numbers.push(number),

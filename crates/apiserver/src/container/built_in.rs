@@ -1,0 +1,196 @@
+//! What vminitd does with a container's files and processes, whether the container runs or not.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_api::error::{ApiError, ErrorCode};
+use bulkhead_api::event::StreamEvent;
+use bulkhead_api::files::{ExtractRequest, PackRequest, Placement};
+use bulkhead_guest_protocol::built_in::{FAILED, NOT_FOUND, REFUSED, SUCCESS};
+use bulkhead_runtime_control::{BuiltIn, DescriptorPurpose, ExitStatus, ProcessSpecification, Request};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::launch::Order;
+use super::registry::Container;
+use super::running::Run;
+use super::{paths, signals};
+use crate::error::{failed, from_control, invalid, printable};
+use crate::events::EventSink;
+
+/// The guest forks; under load this takes a while.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// The most that is kept of what a built-in says on stderr.
+const MAXIMUM_NOTES_BYTES: usize = 64 * 1024;
+
+/// `POST /v1/containers/{id}/files/pack`
+pub(crate) async fn pack(
+    container: &Arc<Container>,
+    request: PackRequest,
+    descriptors: Vec<OwnedFd>,
+    sink: &EventSink,
+) -> Result<(), ApiError> {
+    paths::absolute(&request.path)?;
+    let PackRequest { path, follow_link, name } = request;
+    let work = BuiltIn::PackTree { path, follow_link, name };
+    follow(container, work, (DescriptorPurpose::Stdout, descriptors), sink).await
+}
+
+/// `POST /v1/containers/{id}/files/extract`
+pub(crate) async fn extract(
+    container: &Arc<Container>,
+    request: ExtractRequest,
+    descriptors: Vec<OwnedFd>,
+    sink: &EventSink,
+) -> Result<(), ApiError> {
+    paths::absolute(&request.path)?;
+    let ExtractRequest { path, placement, keep_owner } = request;
+    let (unpack, source_name, contents_only) = match placement {
+        Placement::Unpack => (true, String::new(), false),
+        Placement::Copy { source_name, contents_only } => (false, source_name, contents_only),
+    };
+    let work = BuiltIn::ExtractArchive { path, unpack, source_name, contents_only, keep_owner };
+    follow(container, work, (DescriptorPurpose::Stdin, descriptors), sink).await
+}
+
+/// `POST /v1/containers/{id}/export`
+pub(crate) async fn export(
+    container: &Arc<Container>,
+    descriptors: Vec<OwnedFd>,
+    sink: &EventSink,
+) -> Result<(), ApiError> {
+    follow(container, BuiltIn::Export, (DescriptorPurpose::Stdout, descriptors), sink).await
+}
+
+/// Runs a work on the client's descriptor, and ends it with the client.
+async fn follow(
+    container: &Arc<Container>,
+    work: BuiltIn,
+    (purpose, descriptors): (DescriptorPurpose, Vec<OwnedFd>),
+    sink: &EventSink,
+) -> Result<(), ApiError> {
+    let count = descriptors.len();
+    let Ok([descriptor]) = <[OwnedFd; 1]>::try_from(descriptors) else {
+        return Err(invalid(format!("the request needs one descriptor and brings {count}")));
+    };
+    let mut running = start(container, work, (purpose, descriptor)).await?;
+    let finished = tokio::select! {
+        finished = running.finished() => finished,
+        () = sink.closed() => {
+            running.cancel().await;
+            return Ok(());
+        }
+    };
+    for note in finished? {
+        sink.notice(note).await;
+    }
+    sink.send(StreamEvent::Exited { exit_code: 0, message: None }).await;
+    Ok(())
+}
+
+/// A work under way.
+#[derive(Debug)]
+pub(super) struct Running {
+    id: String,
+    run: Arc<Run>,
+    /// In a running container; else the whole machine is for it.
+    process: Option<(u32, oneshot::Receiver<ExitStatus>)>,
+    notes: JoinHandle<Vec<u8>>,
+}
+
+/// Starts a work with its input or output; boots a machine for it if the container is stopped.
+pub(super) async fn start(
+    container: &Arc<Container>,
+    work: BuiltIn,
+    stream: (DescriptorPurpose, OwnedFd),
+) -> Result<Running, ApiError> {
+    let id = container.id.clone();
+    let (reader, writer) = pipe(&id)?;
+    let notes = tokio::spawn(read_notes(reader));
+    let order = Order { descriptors: vec![stream, (DescriptorPurpose::Stderr, writer)], ..Order::default() };
+    let Some(run) = container.settled_run().await else {
+        let run = container.maintain(work, order).await?;
+        return Ok(Running { id, run, process: None, notes });
+    };
+    let (number, ended) = run.expect_process();
+    let process = ProcessSpecification::of_built_in(work);
+    let outcome =
+        run.request(Request::StartProcess { number, process }, &order.borrowed(), START_LIMIT).await;
+    if let Err(error) = outcome {
+        run.process_ended(number, None);
+        return Err(from_control(&id, error));
+    }
+    // The helper has its own copies; ours would keep the pipes open.
+    drop(order);
+    Ok(Running { id, run, process: Some((number, ended)), notes })
+}
+
+impl Running {
+    /// Waits for the end; returns what was said on the way.
+    pub(super) async fn finished(&mut self) -> Result<Vec<String>, ApiError> {
+        let code = match &mut self.process {
+            Some((_, ended)) => ended.await.ok().map(|status| status.exit_code),
+            None => {
+                let exit = self.run.ended().await;
+                // A machine that was lost has a reason.
+                exit.reason.is_none().then_some(exit.exit_code)
+            }
+        };
+        let notes = (&mut self.notes).await.unwrap_or_default();
+        let mut lines: Vec<String> = String::from_utf8_lossy(&notes).lines().map(printable).collect();
+        let code = code.and_then(|code| u8::try_from(code).ok());
+        let kind = match code {
+            Some(SUCCESS) => return Ok(lines),
+            Some(NOT_FOUND) => ErrorCode::NotFound,
+            Some(REFUSED) => ErrorCode::InvalidArgument,
+            _ => ErrorCode::InternalError,
+        };
+        let reason = match code {
+            Some(FAILED | NOT_FOUND | REFUSED) => lines.pop(),
+            _ => None,
+        };
+        let id = &self.id;
+        Err(match reason {
+            Some(reason) => ApiError::new(kind, format!("container '{id}': {reason}")),
+            None => ApiError::new(kind, format!("container '{id}' ended before the work was done")),
+        })
+    }
+
+    /// Ends it at once.
+    pub(super) async fn cancel(self) {
+        let Some((number, _)) = self.process else {
+            self.run.end(true).await;
+            return;
+        };
+        for request in [Request::Detach { number }, Request::Signal { number, signal: signals::KILL }] {
+            if let Err(error) = self.run.ask(request).await {
+                tracing::debug!(id = self.id, number, "cannot end a work: {error}");
+            }
+        }
+    }
+}
+
+/// A pipe whose reading end does not block.
+pub(super) fn pipe(id: &str) -> Result<(pipe::Receiver, OwnedFd), ApiError> {
+    let made = || -> std::io::Result<_> {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        Ok((pipe::Receiver::from_owned_fd(reader)?, writer))
+    };
+    made().map_err(|error| failed(format!("cannot make a pipe for container '{id}'"), &error))
+}
+
+/// Keeps the end of it, which says most.
+async fn read_notes(mut reader: pipe::Receiver) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut buffer = vec![0; 4096];
+    while let Ok(count @ 1..) = reader.read(&mut buffer).await {
+        kept.extend_from_slice(&buffer[..count]);
+        if kept.len() > 2 * MAXIMUM_NOTES_BYTES {
+            kept.drain(..kept.len() - MAXIMUM_NOTES_BYTES);
+        }
+    }
+    kept
+}

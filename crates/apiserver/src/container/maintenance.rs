@@ -1,0 +1,206 @@
+//! A machine for the files of a stopped container: its disks, no network, and of the container's own
+//! nothing that runs. The work is the first process of such a run and ends it.
+//!
+//! The helper locks the disk as for any run, so that there are never two machines on it. Logs and exit
+//! status go to a directory of their own, which is removed afterwards.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_api::container::ContainerConfiguration;
+use bulkhead_api::error::ApiError;
+use bulkhead_paths::Directories;
+use bulkhead_runtime_control::{BuiltIn, Event, ProcessSpecification};
+use bulkhead_state::{ExitRecord, RunRecord};
+use tokio::time::Instant;
+
+use super::actor::{Active, StartReply, exit_record};
+use super::identity::HelperProcess;
+use super::launch::{self, Order};
+use super::running::lost_exit;
+use super::specification::{self, Start};
+use crate::error::{failed, from_failure, timed_out};
+use crate::service::Service;
+
+/// As for any start.
+const START_LIMIT: Duration = Duration::from_secs(90);
+/// From SIGKILL to the end of a helper.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// A maintenance under way.
+#[derive(Debug)]
+pub(super) struct Maintenance {
+    active: Active,
+    reply: Option<StartReply>,
+    failure: Option<ApiError>,
+    deadline: Option<Instant>,
+    exit: Option<ExitRecord>,
+}
+
+impl Maintenance {
+    /// `reply` is answered when the work has begun.
+    pub(super) fn new(active: Active, reply: StartReply) -> Self {
+        let deadline = Some(Instant::now() + START_LIMIT);
+        Self { active, reply: Some(reply), failure: None, deadline, exit: None }
+    }
+
+    /// Ends it, whatever it was about to do.
+    pub(super) fn abort(&self) {
+        let run = Arc::clone(&self.active.run);
+        tokio::spawn(async move { run.end(true).await });
+    }
+
+    /// Everything is released: tells those who wait for it.
+    pub(super) fn finish(self) {
+        if let Some(reply) = self.reply {
+            let failure = self.failure.unwrap_or_else(|| failed_start(self.exit.as_ref()));
+            drop(reply.send(Err(failure)));
+        }
+        let exit = self.exit.unwrap_or_else(|| lost_exit("runtime helper lost"));
+        self.active.end.send_replace(Some(exit));
+    }
+
+    async fn event(&mut self) -> Option<Event> {
+        loop {
+            let Some(deadline) = self.deadline else { return self.active.events.recv().await };
+            if let Ok(event) = tokio::time::timeout_at(deadline, self.active.events.recv()).await {
+                return event;
+            }
+            self.deadline = None;
+            self.failure.get_or_insert_with(|| {
+                timed_out(format!("the machine did not start within {} s", START_LIMIT.as_secs()))
+            });
+            let run = Arc::clone(&self.active.run);
+            tokio::spawn(async move { run.end(false).await });
+        }
+    }
+}
+
+/// Follows a maintenance; ready when its machine is gone.
+pub(super) async fn ended(maintenance: Option<&mut Maintenance>) {
+    let Some(maintenance) = maintenance else { return std::future::pending().await };
+    loop {
+        match maintenance.event().await {
+            Some(Event::Started { .. }) => {
+                maintenance.deadline = None;
+                if let Some(reply) = maintenance.reply.take() {
+                    drop(reply.send(Ok(Arc::clone(&maintenance.active.run))));
+                }
+            }
+            Some(Event::StartFailed(failure)) => {
+                maintenance.failure.get_or_insert(from_failure(failure));
+            }
+            Some(Event::ProcessExited { .. } | Event::Paused { .. }) => {}
+            Some(Event::Stopped { status }) => {
+                maintenance.exit = Some(exit_record(status));
+                return;
+            }
+            None => {
+                maintenance.active.run.reap_helper().await;
+                return;
+            }
+        }
+    }
+}
+
+/// Boots the machine; on failure everything is released.
+pub(super) async fn launch(
+    service: &Service,
+    configuration: &ContainerConfiguration,
+    work: BuiltIn,
+    order: Order,
+) -> Result<Active, ApiError> {
+    let outcome = try_launch(service, configuration, work, &order).await;
+    if outcome.is_err() {
+        release(service, &configuration.id);
+    }
+    outcome
+}
+
+async fn try_launch(
+    service: &Service,
+    configuration: &ContainerConfiguration,
+    work: BuiltIn,
+    order: &Order,
+) -> Result<Active, ApiError> {
+    service.machines.check()?;
+    let id = &configuration.id;
+    let unprepared = |error: &(dyn std::error::Error + 'static)| {
+        failed(format!("cannot reach the files of container '{id}'"), error)
+    };
+    let directories = service.directories.container(id);
+    let scratch = directories.maintenance();
+    let image = service.images.of_container(configuration)?;
+    directories.create().and_then(|()| scratch.create()).map_err(|error| unprepared(&error))?;
+    let helper = service.helpers.take().map_err(|error| unprepared(&error))?;
+    let is_new = service
+        .disks
+        .ensure(&directories.writable_disk())
+        .await
+        .map_err(|error| failed(format!("cannot create the disk of container '{id}'"), &error))?;
+    let record = RunRecord { helper: helper.process.identity.clone(), networks: Vec::new(), machine: None };
+    launch::write_run_record(&record_path(&service.directories, id), &record)
+        .map_err(|error| unprepared(&error))?;
+    let start = Start { stdin: false, terminal_size: None };
+    let mut specification = specification::build(service, configuration, &image, &[], start)?;
+    specification.durable_directory = scratch.durable;
+    specification.process = ProcessSpecification::of_built_in(work);
+    specification.mounts.clear();
+    specification.dns = None;
+    specification.discard_disk = false;
+    let active = launch::send_start(id, helper, specification, order, &[]).await?;
+    if is_new {
+        crate::disk::sync_later(directories.writable_disk());
+    }
+    Ok(active)
+}
+
+/// Removes every trace of a maintenance whose machine is gone.
+pub(super) fn release(service: &Service, id: &str) {
+    let directories = service.directories.container(id).maintenance();
+    for outcome in [
+        remove_directory(&directories.durable),
+        remove_directory(&directories.runtime),
+        launch::remove_if_there(&record_path(&service.directories, id)),
+    ] {
+        if let Err(error) = outcome {
+            tracing::warn!(id, "cannot clean up after maintenance: {error}");
+        }
+    }
+}
+
+/// Ends a maintenance of an earlier apiserver: whoever asked for it went with that.
+pub(super) async fn recover(service: &Service, id: &str) {
+    let path = record_path(&service.directories, id);
+    if !path.exists() {
+        return;
+    }
+    let record = launch::read_run_record(&path);
+    if let Some(process) = record.and_then(|record| HelperProcess::find(&record.helper)) {
+        tracing::info!(id, pid = process.identity.pid, "ending an orphaned maintenance");
+        process.kill();
+        process.wait(KILL_LIMIT).await;
+    }
+    release(service, id);
+}
+
+fn record_path(directories: &Directories, id: &str) -> PathBuf {
+    directories.container(id).durable.join("maintenance.json")
+}
+
+fn remove_directory(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn failed_start(exit: Option<&ExitRecord>) -> ApiError {
+    let reason = exit.and_then(|exit| exit.reason.as_deref()).unwrap_or("its machine ended");
+    ApiError::new(
+        bulkhead_api::error::ErrorCode::InternalError,
+        format!("the machine for the container's files did not start: {reason}"),
+    )
+}

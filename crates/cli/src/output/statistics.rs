@@ -1,0 +1,140 @@
+//! Use of resources and processes in tables.
+
+use std::time::Duration;
+
+use bulkhead_api::observation::{ContainerStatistics, ProcessEntry};
+
+use super::render::Listed;
+
+/// Two readings of one container.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sample {
+    /// 100 is one whole processor.
+    cpu_percent: Option<f64>,
+    latest: ContainerStatistics,
+}
+
+impl Sample {
+    /// Titles of the columns.
+    pub(crate) const HEADER: [&'static str; 6] =
+        ["Container ID", "Cpu %", "Memory Usage", "Net Rx/Tx", "Block I/O", "Pids"];
+
+    pub(crate) fn new(before: &ContainerStatistics, latest: ContainerStatistics, elapsed: Duration) -> Self {
+        let used = latest.cpu_usage_usec.zip(before.cpu_usage_usec);
+        let cpu_percent = used.map(|(latest, before)| {
+            let used = Duration::from_micros(latest.saturating_sub(before));
+            used.as_secs_f64() / elapsed.as_secs_f64().max(f64::EPSILON) * 100.0
+        });
+        Self { cpu_percent, latest }
+    }
+
+    pub(crate) fn row(&self) -> Vec<String> {
+        let latest = &self.latest;
+        let pair = |one, other| format!("{} / {}", size(one), size(other));
+        vec![
+            latest.id.clone(),
+            self.cpu_percent.map_or_else(absent, |percent| format!("{percent:.2}%")),
+            pair(latest.memory_usage_bytes, latest.memory_limit_bytes),
+            pair(latest.network_rx_bytes, latest.network_tx_bytes),
+            pair(latest.block_read_bytes, latest.block_write_bytes),
+            latest.num_processes.map_or_else(absent, |count| count.to_string()),
+        ]
+    }
+}
+
+fn absent() -> String {
+    "--".to_owned()
+}
+
+/// As the compatible command shows sizes: two digits, KiB at least.
+fn size(bytes: Option<u64>) -> String {
+    const KIB: f64 = 1024.0;
+    let Some(bytes) = bytes else { return absent() };
+    #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+    let value = bytes as f64;
+    if value >= KIB * KIB * KIB {
+        format!("{:.2} GiB", value / (KIB * KIB * KIB))
+    } else if value >= KIB * KIB {
+        format!("{:.2} MiB", value / (KIB * KIB))
+    } else {
+        format!("{:.2} KiB", value / KIB)
+    }
+}
+
+impl Listed for ProcessEntry {
+    const HEADER: &'static [&'static str] = &["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.uid.to_string(),
+            self.pid.to_string(),
+            self.parent_pid.to_string(),
+            (self.cpu_time_ms.saturating_mul(100) / self.age_ms.max(1)).to_string(),
+            start(&self.started_date, self.age_ms).to_owned(),
+            self.terminal.clone().unwrap_or_else(|| "?".to_owned()),
+            clock(self.cpu_time_ms / 1000),
+            self.command.clone(),
+        ]
+    }
+
+    fn id(&self) -> &str {
+        &self.command
+    }
+}
+
+/// The time of a start within the last day, UTC, else its date.
+fn start(date: &str, age_ms: u64) -> &str {
+    const DAY_MS: u64 = 24 * 3600 * 1000;
+    let (day, time) = date.split_once('T').unwrap_or((date, ""));
+    if age_ms < DAY_MS { time.get(..5).unwrap_or(time) } else { day }
+}
+
+fn clock(seconds: u64) -> String {
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(cpu_usage_usec: Option<u64>) -> ContainerStatistics {
+        ContainerStatistics {
+            id: "web".to_owned(),
+            memory_usage_bytes: Some(3 << 20),
+            memory_limit_bytes: Some(1 << 30),
+            cpu_usage_usec,
+            network_rx_bytes: Some(512),
+            network_tx_bytes: Some(0),
+            block_read_bytes: Some(u64::MAX),
+            block_write_bytes: None,
+            num_processes: Some(2),
+        }
+    }
+
+    #[test]
+    fn rows_are_those_of_the_compatible_command() {
+        let sample = Sample::new(&reading(Some(1_000_000)), reading(Some(1_500_000)), Duration::from_secs(2));
+        let expected =
+            ["web", "25.00%", "3.00 MiB / 1.00 GiB", "0.50 KiB / 0.00 KiB", "17179869184.00 GiB / --", "2"];
+        assert_eq!(sample.row(), expected);
+        let reset = Sample::new(&reading(Some(9)), reading(Some(3)), Duration::ZERO);
+        assert_eq!(reset.row()[1], "0.00%");
+        assert_eq!(Sample::new(&reading(None), reading(Some(3)), Duration::ZERO).row()[1], "--");
+    }
+
+    #[test]
+    fn processes_are_shown_as_ps_does() {
+        let process = ProcessEntry {
+            pid: 1,
+            parent_pid: 0,
+            uid: 1000,
+            cpu_time_ms: 3_725_000,
+            started_date: "2026-01-02T03:04:05Z".to_owned(),
+            age_ms: 7_450_000,
+            terminal: None,
+            command: "sleep 60".to_owned(),
+        };
+        assert_eq!(process.row(), ["1000", "1", "0", "50", "03:04", "?", "01:02:05", "sleep 60"]);
+        assert_eq!(start("2026-01-02T03:04:05Z", u64::MAX), "2026-01-02");
+    }
+}
