@@ -36,16 +36,23 @@ pub(crate) enum UserError {
 pub(crate) struct Identity {
     pub(crate) user_id: u32,
     pub(crate) group_id: u32,
-    /// From the group file; without those the host adds.
+    /// From the group file; without those that the host adds by number.
     pub(crate) supplementary_group_ids: Vec<u32>,
     pub(crate) home: Vec<u8>,
 }
 
-/// Resolves against the files of the container, whose root must be the caller's.
-pub(crate) fn resolve(specification: &str) -> Result<Identity, UserError> {
+/// Resolves against the files of the container, whose root must be the caller's. `further_groups` are
+/// names.
+pub(crate) fn resolve(specification: &str, further_groups: &[String]) -> Result<Identity, UserError> {
     let passwd = read("/etc/passwd")?;
     let group = read("/etc/group")?;
-    resolve_in(specification, &passwd, &group)
+    let mut identity = resolve_in(specification, &passwd, &group)?;
+    for name in further_groups {
+        let entry = group_entries(&group).find(|entry| entry.name == name.as_bytes());
+        let entry = entry.ok_or_else(|| UserError::NoGroup { name: name.clone() })?;
+        identity.supplementary_group_ids.push(entry.group_id);
+    }
+    Ok(identity)
 }
 
 /// Pure part of [`resolve`].

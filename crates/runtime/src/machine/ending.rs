@@ -66,8 +66,9 @@ impl Machine {
         tracing::info!(?vmm_end, "the machine has ended");
         self.settle_exit(vmm_end);
         for waiting in self.pending.take_all() {
-            self.fail(waiting, FailureCode::VmFailed, "the machine has ended");
+            self.fail(&waiting, FailureCode::VmFailed, "the machine has ended");
         }
+        self.published.remove();
         self.drain_streams(inputs);
         let status = self.exit.take().unwrap_or_else(|| unexplained(vmm_end));
         self.exit = Some(status.clone());

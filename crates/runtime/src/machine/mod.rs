@@ -33,6 +33,7 @@ use bulkhead_vmm::VmmProcess;
 
 use crate::agent::Agent;
 use crate::console::Console;
+use crate::forwards::{Forwards, PublishedSockets};
 use crate::input::Input;
 use crate::server::Connections;
 use crate::streams::Streams;
@@ -86,6 +87,8 @@ struct Machine {
     agent: Option<Agent>,
     console: Console,
     streams: Arc<Streams>,
+    forwards: Arc<Forwards>,
+    published: PublishedSockets,
     processes: ProcessTable,
     pending: Pending,
     /// Why this helper ended the VMM; the first reason counts.
@@ -124,6 +127,7 @@ impl Machine {
             Input::AgentConnected(socket, instant) => self.agent_connected(socket, instant),
             Input::AgentMessage(message) => self.agent_message(*message),
             Input::AgentLost(reason) => self.agent_lost(reason),
+            Input::SocketOpened(path, client) => self.socket_opened(path, client),
             Input::StreamEnded(number) => self.stream_ended(number),
             Input::DeviceEnded(reason) => {
                 self.kill(ExitReason::VmmLost, format!("a device failed: {reason}"))
@@ -138,7 +142,7 @@ impl Machine {
     fn check_deadlines(&mut self) {
         let now = Instant::now();
         for waiting in self.pending.take_expired(now) {
-            self.fail(waiting, FailureCode::Timeout, "the guest does not answer");
+            self.fail(&waiting, FailureCode::Timeout, "the guest does not answer");
         }
         for number in self.processes.take_expired(now) {
             self.streams.abandon_unconnected(number);
