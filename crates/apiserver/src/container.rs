@@ -33,6 +33,8 @@ pub(crate) mod exec;
 pub(crate) mod hosts;
 pub(crate) mod identifier;
 pub(crate) mod identity;
+mod init_image;
+pub(crate) mod kernel_arguments;
 pub(crate) mod launch;
 pub(crate) mod paths;
 pub(crate) mod recover;

@@ -34,6 +34,11 @@ pub(crate) fn of_failed_start(failure: &Failure) -> ExitStatus {
     status(exit_code, None, false, ExitReason::StartFailed, Some(failure.message.clone()))
 }
 
+/// The machine went before its process did, because memory ran out in it or below it.
+pub(crate) fn of_machine_out_of_memory(message: String) -> ExitStatus {
+    ExitStatus { out_of_memory: true, ..of_lost_machine(ExitReason::VmmLost, message) }
+}
+
 /// The machine went before its process did.
 pub(crate) fn of_lost_machine(reason: ExitReason, message: String) -> ExitStatus {
     let signal = Some(libc::SIGKILL.cast_unsigned());

@@ -9,7 +9,10 @@ use bulkhead_api::process::ProcessConfiguration;
 use bulkhead_api::request::CreateRequest;
 use bulkhead_network_control::DEFAULT_NETWORK;
 
-use super::{capabilities, environment, hosts, identifier, paths, resource_limits, signals, sockets, user};
+use super::{
+    capabilities, environment, hosts, identifier, kernel_arguments, paths, resource_limits, signals, sockets,
+    user,
+};
 use crate::date;
 use crate::error::{invalid, not_found, unsupported};
 use crate::settings::Settings;
@@ -51,6 +54,7 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
     }
     hosts::validate_extra(&request.extra_hosts)?;
     user::groups(&request.groups)?;
+    kernel_arguments::validate(&request.kernel_arguments)?;
     if request.pids_limit == Some(0) {
         return Err(invalid("a container needs at least one process"));
     }
@@ -78,6 +82,7 @@ pub(crate) fn merge(
     request: CreateRequest,
     id: String,
     image: ImageDescription,
+    init_image: Option<ImageDescription>,
     defaults: &bulkhead_oci::ContainerConfiguration,
     platform: Platform,
     settings: &Settings,
@@ -161,7 +166,7 @@ pub(crate) fn merge(
         auto_remove: request.auto_remove,
         kernel_arguments: request.kernel_arguments,
         kernel: request.kernel,
-        init_image: None,
+        init_image,
         hostname: request.hostname,
         extra_hosts: request.extra_hosts,
         privileged: request.privileged,
@@ -230,7 +235,7 @@ mod tests {
         validate(&request)?;
         let defaults = serde_json::from_value(defaults).unwrap();
         let platform = Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
-        merge(request, "web.test".to_owned(), image(), &defaults, platform, &Settings::default())
+        merge(request, "web.test".to_owned(), image(), None, &defaults, platform, &Settings::default())
     }
 
     fn words(request: serde_json::Value) -> Result<Vec<String>, ApiError> {

@@ -15,6 +15,7 @@ use bulkhead_state::RunRecord;
 use tokio::sync::watch;
 
 use super::actor::Active;
+use super::init_image;
 use super::running::Run;
 use super::sockets;
 use super::specification::{self, Start};
@@ -116,6 +117,7 @@ async fn try_launch(
     let image = service.images.of_container(configuration)?;
     prepare(&directories).map_err(|error| failed(format!("cannot prepare container '{id}'"), &error))?;
     let disk = directories.writable_disk();
+    let durable_directory = directories.durable;
     let (helper, (interfaces, disk_outcome)) = (
         service.helpers.take().map_err(|error| failed(format!("cannot start container '{id}'"), &error))?,
         tokio::join!(service.networks.lease(id, &configuration.networks), service.disks.ensure(&disk)),
@@ -138,7 +140,11 @@ async fn try_launch(
     };
     write_run_record(&service.directories, id, &record)
         .map_err(|error| failed(format!("cannot prepare container '{id}'"), &error))?;
+    // Blocks for some milliseconds, and only those who ask for it.
+    let initial_ramdisk =
+        tokio::task::block_in_place(|| init_image::write(service, configuration, &durable_directory))?;
     let start = Start {
+        initial_ramdisk: initial_ramdisk.as_deref(),
         stdin: order.stdin(),
         terminal_size: order.terminal_size,
         ssh_agent_socket: order.ssh_agent_socket.as_deref(),

@@ -1,5 +1,7 @@
 //! What the runtime helper is told.
 
+use std::path::Path;
+
 use bulkhead_api::container::{ContainerConfiguration, Mount, MountKind, NetworkStatus};
 use bulkhead_api::error::ApiError;
 use bulkhead_image_store::ResolvedImage;
@@ -9,7 +11,7 @@ use bulkhead_runtime_control::{
     RuntimeSpecification, VmmSpecification,
 };
 
-use super::{capabilities, hosts, identifier, paths, resource_limits, sockets};
+use super::{capabilities, hosts, identifier, kernel_arguments, paths, resource_limits, sockets};
 use crate::machine::Machines;
 use crate::network::Interface;
 use crate::service::Service;
@@ -20,6 +22,8 @@ pub(super) struct Start<'a> {
     pub(super) stdin: bool,
     pub(super) terminal_size: Option<(u16, u16)>,
     pub(super) ssh_agent_socket: Option<&'a str>,
+    /// In place of that of this version.
+    pub(super) initial_ramdisk: Option<&'a Path>,
 }
 
 pub(super) fn build(
@@ -36,7 +40,7 @@ pub(super) fn build(
         writable_disk: directories.writable_disk(),
         durable_directory: directories.durable,
         runtime_directory: directories.runtime,
-        vmm: machine(service, configuration),
+        vmm: machine(service, configuration, start.initial_ramdisk),
         layers: image
             .layers
             .iter()
@@ -65,16 +69,20 @@ pub(super) fn build(
     })
 }
 
-fn machine(service: &Service, configuration: &ContainerConfiguration) -> VmmSpecification {
+fn machine(
+    service: &Service,
+    configuration: &ContainerConfiguration,
+    initial_ramdisk: Option<&Path>,
+) -> VmmSpecification {
     let machines = &service.machines;
     let resources = &configuration.resources;
     VmmSpecification {
         kind: machines.kind,
         kernel: configuration.kernel.as_ref().map_or_else(|| machines.kernel.clone(), Into::into),
-        initial_ramdisk: machines.initial_ramdisk.clone(),
+        initial_ramdisk: initial_ramdisk.unwrap_or(&machines.initial_ramdisk).to_owned(),
         memory_bytes: Machines::memory_bytes(resources.memory_in_bytes),
         cpus: machines.cpus(resources.cpus.saturating_add(resources.cpu_overhead)),
-        kernel_arguments: configuration.kernel_arguments.clone(),
+        kernel_arguments: kernel_arguments::merge(&configuration.kernel_arguments),
     }
 }
 

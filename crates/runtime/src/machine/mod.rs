@@ -84,6 +84,8 @@ struct Machine {
     phase_deadline: Option<Instant>,
     connections: Connections,
     vmm: VmmProcess,
+    /// Of the whole host, when the machine was started.
+    out_of_memory_kills: Option<u64>,
     agent: Option<Agent>,
     console: Console,
     streams: Arc<Streams>,

@@ -99,6 +99,7 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         phase_deadline: Some(received + BOOT_TIMEOUT),
         connections,
         vmm,
+        out_of_memory_kills: bulkhead_vmm::out_of_memory_kills(),
         agent: None,
         console,
         streams,
