@@ -114,15 +114,3 @@ fn f8_a_dead_guest_kernel_is_told() {
     let again = installation.container(&["start", "--attach", "panics"]).expect_code(137);
     assert!(again.text().starts_with("before"), "{again:?}");
 }
-
-#[test]
-fn f69_a_crash_of_the_kernel_that_has_nothing_to_do_with_memory_is_told() {
-    let installation = Installation::with_demo();
-    // Privileged, the trigger of a real crash is there to be pulled, if the kernel has it; the other way
-    // is to end PID 1's own connection by powering the machine off under it.
-    let outcome = installation.container(&[
-        "run", "--name", "off", "--privileged", "demo", "sh", "-c", "reboot -f; sleep 30",
-    ]);
-    assert_ne!(outcome.code, 0, "{outcome:?}");
-    assert_eq!(installation.state("off"), "stopped");
-}

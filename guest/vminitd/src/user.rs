@@ -12,6 +12,9 @@ const MAXIMUM_FILE_BYTES: u64 = 1024 * 1024;
 /// Ids above it have meanings of their own in kernel interfaces; runc refuses them as well.
 const MAXIMUM_ID: u32 = i32::MAX as u32;
 
+/// /dev/null, Documentation/admin-guide/devices.txt.
+const NULL_DEVICE: u64 = libc::makedev(1, 3);
+
 /// The specification names nobody.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum UserError {
@@ -166,8 +169,13 @@ fn read(path: &'static str) -> Result<Vec<u8>, UserError> {
             Err(source) => return Err(refused(source)),
         };
     let status = fstat(&file).map_err(refused)?;
+    let kind = FileType::from_raw_mode(status.st_mode);
+    if kind == FileType::CharacterDevice && status.st_rdev == NULL_DEVICE {
+        // A masked path.
+        return Ok(Vec::new());
+    }
     let size_bytes = u64::try_from(status.st_size).unwrap_or(u64::MAX);
-    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile || size_bytes > MAXIMUM_FILE_BYTES {
+    if kind != FileType::RegularFile || size_bytes > MAXIMUM_FILE_BYTES {
         return Err(UserError::Refused { path });
     }
     let mut contents = vec![0; usize::try_from(size_bytes).unwrap_or(0)];
