@@ -114,3 +114,27 @@ fn f8_a_dead_guest_kernel_is_told() {
     let again = installation.container(&["start", "--attach", "panics"]).expect_code(137);
     assert!(again.text().starts_with("before"), "{again:?}");
 }
+
+#[test]
+fn f69_a_guest_that_hangs_is_told_and_may_come_back() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "hangs", "demo", "sleep", "600"]);
+    let status = || installation.snapshot("hangs")["status"].clone();
+    let pid = i32::try_from(status()["machine"]["pid"].as_i64().unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    wait_until("silence is noticed", Duration::from_secs(60), || status()["unresponsiveSince"].is_string());
+    // A new daemon learns of it from the helper.
+    for apiserver in installation.pids("container-apiserver") {
+        installation.kill(apiserver);
+    }
+    assert!(status()["unresponsiveSince"].is_string());
+    assert_eq!(status()["state"], "running");
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    wait_until("it is back", Duration::from_secs(20), || status()["unresponsiveSince"].is_null());
+    assert_eq!(installation.run_ok(&["exec", "hangs", "echo", "alive"]), "alive");
+    // F10: what is stopped can still be removed.
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    installation.run_ok(&["delete", "--force", "hangs"]);
+    assert!(installation.container_leftovers().is_empty());
+}

@@ -300,6 +300,9 @@ pub struct ContainerStatus {
     /// Why it ended when its process did not simply exit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Since when its guest does not answer; RFC 3339. Absent as long as it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unresponsive_since: Option<String>,
     /// The machine that runs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineStatus>,

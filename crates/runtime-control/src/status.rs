@@ -45,6 +45,9 @@ pub struct RuntimeStatus {
     pub processes: Vec<u32>,
     /// How the start went.
     pub timeline: Timeline,
+    /// RFC 3339, UTC: since when the guest does not answer. Absent as long as it does.
+    #[serde(default)]
+    pub unresponsive_since: Option<String>,
 }
 
 /// Milestones of a start, in microseconds after the helper received `Start`.

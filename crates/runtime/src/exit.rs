@@ -52,9 +52,12 @@ fn status(
     reason: ExitReason,
     message: Option<String>,
 ) -> ExitStatus {
-    // Whole seconds, as every date of the compatible JSON.
-    let finished_date = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    ExitStatus { exit_code, signal, out_of_memory, reason, message, finished_date }
+    ExitStatus { exit_code, signal, out_of_memory, reason, message, finished_date: now() }
+}
+
+/// In whole seconds, as every date of the compatible JSON.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Writes `exit.json`. The record of a container that is removed when it stops need not survive a

@@ -137,6 +137,7 @@ async fn try_launch(
             })
             .collect(),
         machine: None,
+        unresponsive_since: None,
     };
     write_run_record(&service.directories, id, &record)
         .map_err(|error| failed(format!("cannot prepare container '{id}'"), &error))?;

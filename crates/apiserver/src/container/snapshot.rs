@@ -8,6 +8,7 @@ impl Container {
     pub(crate) fn snapshot(&self) -> ContainerSnapshot {
         let status = self.status();
         let record = status.record;
+        let unresponsive_since = record.run.as_ref().and_then(|run| run.unresponsive_since.clone());
         let (networks, machine) = record.run.map_or_else(Default::default, |run| (run.networks, run.machine));
         let exit = record.exit;
         ContainerSnapshot {
@@ -22,6 +23,7 @@ impl Container {
                 oom_killed: exit.as_ref().is_some_and(|exit| exit.oom_killed),
                 restart_count: record.restart_count,
                 reason: exit.and_then(|exit| exit.reason),
+                unresponsive_since,
                 machine,
             },
         }

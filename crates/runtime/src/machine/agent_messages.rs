@@ -68,6 +68,7 @@ impl Machine {
                 self.phase = Phase::Running;
                 self.phase_deadline = None;
                 self.processes.set(0, ProcessState::Running);
+                self.heartbeat.start();
                 self.timeline.process_started_us = microseconds(self.received.elapsed());
                 self.connections.announce(&Event::Started {
                     timeline: self.timeline,
@@ -117,6 +118,9 @@ impl Machine {
         if self.shutdown_request_id == Some(request_id) {
             // Everything is on disk; how long the guest takes to power off is of no interest.
             self.kill_vmm();
+            return true;
+        }
+        if self.heartbeat_answered(request_id) {
             return true;
         }
         // Too late for whoever asked.

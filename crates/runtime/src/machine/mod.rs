@@ -14,6 +14,7 @@
 
 mod agent_messages;
 mod ending;
+mod heartbeat;
 mod launch;
 mod pending;
 mod process_table;
@@ -37,6 +38,7 @@ use crate::forwards::{Forwards, PublishedSockets};
 use crate::input::Input;
 use crate::server::Connections;
 use crate::streams::Streams;
+use heartbeat::Heartbeat;
 use pending::Pending;
 use process_table::ProcessTable;
 
@@ -93,6 +95,7 @@ struct Machine {
     published: PublishedSockets,
     processes: ProcessTable,
     pending: Pending,
+    heartbeat: Heartbeat,
     /// Why this helper ended the VMM; the first reason counts.
     cause: Option<(ExitReason, String)>,
     start_failure: Option<Failure>,
@@ -114,7 +117,12 @@ impl Machine {
 
     /// `None` when a deadline has passed.
     fn next_input(&self, inputs: &Receiver<Input>) -> Option<Input> {
-        let deadlines = [self.phase_deadline, self.pending.next_deadline(), self.processes.next_deadline()];
+        let deadlines = [
+            self.phase_deadline,
+            self.pending.next_deadline(),
+            self.processes.next_deadline(),
+            self.heartbeat.deadline(),
+        ];
         match deadlines.into_iter().flatten().min() {
             None => inputs.recv().ok(),
             Some(deadline) => inputs.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok(),
@@ -143,6 +151,7 @@ impl Machine {
 
     fn check_deadlines(&mut self) {
         let now = Instant::now();
+        self.check_heartbeat(now);
         for waiting in self.pending.take_expired(now) {
             self.fail(&waiting, FailureCode::Timeout, "the guest does not answer");
         }

@@ -81,6 +81,7 @@ impl Machine {
             exit_status: self.exit.clone(),
             processes: self.processes.numbers().into_iter().filter(|number| *number != 0).collect(),
             timeline: self.timeline,
+            unresponsive_since: self.heartbeat.unresponsive_since().map(str::to_owned),
         }
     }
 

@@ -10,6 +10,7 @@ use bulkhead_guest_protocol::messages::host_message;
 use bulkhead_paths::ContainerDirectories;
 use bulkhead_runtime_control::{Event, FailureCode, Reply, Request, RuntimeSpecification, Timeline};
 
+use super::heartbeat::Heartbeat;
 use super::launch::{Launched, launch};
 use super::pending::Pending;
 use super::process_table::{ProcessState, ProcessTable};
@@ -107,6 +108,7 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         published,
         processes,
         pending: Pending::default(),
+        heartbeat: Heartbeat::default(),
         cause: None,
         start_failure: None,
         exit: None,
