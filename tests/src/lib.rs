@@ -14,14 +14,20 @@
     reason = "fixtures fail tests by panicking"
 )]
 
+mod image;
 mod installation;
 mod outcome;
 mod outside;
 mod processes;
+mod program;
 mod registry;
+mod terminal;
 
+pub use image::write_image;
 pub use installation::Installation;
 pub use outcome::{Outcome, run_with_deadline};
 pub use outside::Outside;
 pub use processes::{processes_of, wait_until};
+pub use program::put_program;
 pub use registry::Registry;
+pub use terminal::Terminal;

@@ -93,19 +93,48 @@ fn f13_a_second_apiserver_is_refused() {
 #[test]
 fn f8_a_dead_guest_kernel_is_told() {
     let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "bystander", "demo", "sleep", "600"]);
+    // With the value 2 the kernel panics even when only a control group has no memory left.
     let outcome = installation.container(&[
-        "run",
-        "--name",
-        "panics",
-        "--memory",
-        "256m",
-        "--kernel-arg",
-        "panic=-1",
-        "demo",
-        "sh",
-        "-c",
-        "echo c > /proc/sysrq-trigger 2>/dev/null; exit 3",
+        "run", "--name", "panics", "--memory", "200m", "--sysctl", "vm.panic_on_oom=2", "demo", "sh", "-c",
+        "echo before; exec awk 'BEGIN { s = \"x\"; while (1) s = s s }'",
     ]);
-    // The trigger is read-only inside the container: the guest lives and the process exits.
-    assert_eq!(outcome.code, 3, "{outcome:?}");
+    let outcome = outcome.expect_code(137);
+    assert_eq!(outcome.text(), "before\n");
+    assert!(outcome.stderr.contains("guest kernel panic"), "{outcome:?}");
+    let status = &installation.snapshot("panics")["status"];
+    assert_eq!(status["state"], "stopped");
+    assert_eq!(status["exitCode"], 137);
+    assert_eq!(status["oomKilled"], true);
+    let reason = status["reason"].as_str().unwrap();
+    assert!(reason.starts_with("guest kernel panic: Out of memory"), "{reason}");
+    assert!(installation.run_ok(&["logs", "--boot", "panics"]).contains("Kernel panic"));
+    assert_eq!(installation.run_ok(&["exec", "bystander", "echo", "alive"]), "alive");
+    // Its disk is whole and free: it starts again.
+    let again = installation.container(&["start", "--attach", "panics"]).expect_code(137);
+    assert!(again.text().starts_with("before"), "{again:?}");
+}
+
+#[test]
+fn f69_a_guest_that_hangs_is_told_and_may_come_back() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "hangs", "demo", "sleep", "600"]);
+    let status = || installation.snapshot("hangs")["status"].clone();
+    let pid = i32::try_from(status()["machine"]["pid"].as_i64().unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    wait_until("silence is noticed", Duration::from_secs(60), || status()["unresponsiveSince"].is_string());
+    // A new daemon learns of it from the helper.
+    for apiserver in installation.pids("container-apiserver") {
+        installation.kill(apiserver);
+    }
+    assert!(status()["unresponsiveSince"].is_string());
+    assert_eq!(status()["state"], "running");
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    wait_until("it is back", Duration::from_secs(20), || status()["unresponsiveSince"].is_null());
+    assert_eq!(installation.run_ok(&["exec", "hangs", "echo", "alive"]), "alive");
+    // F10: what is stopped can still be removed.
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    installation.run_ok(&["delete", "--force", "hangs"]);
+    assert!(installation.container_leftovers().is_empty());
 }

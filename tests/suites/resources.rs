@@ -2,8 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use bulkhead_tests::{Installation, Outcome, run_with_deadline};
+use bulkhead_tests::{Installation, Outcome, run_with_deadline, wait_until};
 
 #[test]
 fn twenty_at_once_all_run() {
@@ -95,4 +96,98 @@ fn in_mount_namespace(installation: &Installation, script: &str, variables: &[(&
         shell.env(name, value.unwrap_or_default());
     }
     run_with_deadline(&mut shell, b"")
+}
+
+#[test]
+fn f62_a_fork_bomb_stays_in_its_machine() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "bystander", "--memory", "200m", "demo", "sleep", "600"]);
+    let before = all_processes();
+    installation.run_ok(&["run", "-d", "--name", "limited", "--pids-limit", "50", "demo", "sh", "-c", BOMB]);
+    installation.run_ok(&["run", "-d", "--name", "bomb", "--memory", "1g", "demo", "sh", "-c", BOMB]);
+    wait_until("explosion", Duration::from_secs(60), || {
+        installation.run_ok(&["logs", "-n", "50", "bomb"]).contains("can't fork")
+    });
+    // Guest processes are host processes: the jail's RLIMIT_NPROC bounds them, and the host still works.
+    assert!(all_processes() < before + 8192 + 500, "{before} before, {} now", all_processes());
+    assert!(installation.run_ok(&["list", "--quiet"]).contains("bomb"));
+    assert_eq!(installation.run_ok(&["exec", "bystander", "echo", "alive"]), "alive");
+    assert!(installation.run_ok(&["logs", "-n", "50", "limited"]).contains("can't fork"));
+    installation.run_ok(&["delete", "--force", "bomb", "limited"]);
+    wait_until("the processes are gone", Duration::from_secs(20), || all_processes() < before + 100);
+}
+
+const BOMB: &str = "exec 2>&1; b() { b | b & }; b; sleep 600";
+
+fn all_processes() -> usize {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok())
+        .count()
+}
+
+#[test]
+fn f64_a_container_that_burns_its_processor_holds_up_nobody() {
+    let installation = Installation::with_demo();
+    for number in 0..3 {
+        let name = format!("burner{number}");
+        installation.run_ok(&["run", "-d", "--name", &name, "--memory", "200m", "demo", "sh", "-c", "while :; do :; done"]);
+    }
+    // An answer within the command's deadline; how fast is the benchmark's matter.
+    assert_eq!(installation.run_ok(&["list", "--quiet"]).lines().count(), 3);
+    assert_eq!(installation.run_ok(&["exec", "burner1", "echo", "alive"]), "alive");
+    assert_eq!(installation.run_ok(&["run", "--rm", "--memory", "200m", "demo", "echo", "new"]), "new");
+    installation.run_ok(&["stop", "--time", "1", "burner0"]);
+    assert_eq!(installation.state("burner0"), "stopped");
+}
+
+#[test]
+fn f67_a_machine_with_more_memory_than_the_host_runs() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["image", "tag", "demo", "big"]);
+    let outcome = installation.container(&["run", "--rm", "--cpus", "8", "--memory", "32g", "big", "grep", "MemTotal", "/proc/meminfo"]);
+    let outcome = outcome.expect_code(0);
+    let total: u64 = outcome.text().split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(total > 31 << 20, "{outcome:?}");
+    let information = rustix::system::sysinfo();
+    let host = (information.totalram + information.totalswap) * u64::from(information.mem_unit);
+    assert_eq!(outcome.stderr.contains("this host"), host < (32 << 30) + (128 << 20), "{outcome:?}");
+    let refused = installation.container(&["run", "--rm", "--memory", "1p", "big", "true"]).expect_code(125);
+    assert!(refused.stderr.contains("cannot boot"), "{refused:?}");
+    assert!(installation.ids().is_empty());
+}
+
+#[test]
+fn f67_a_tmpfs_ends_where_its_size_does() {
+    let installation = Installation::with_demo();
+    let script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=20; dd if=/dev/zero of=/t/x bs=1M count=20; du -sm /dev/shm /t";
+    let outcome = installation
+        .container(&["run", "--rm", "--shm-size", "8m", "--tmpfs", "/t:size=4m", "demo", "sh", "-c", script])
+        .expect_code(0);
+    assert_eq!(outcome.text(), "8\t/dev/shm\n4\t/t\n", "{outcome:?}");
+    assert_eq!(outcome.stderr.matches("No space left").count(), 2, "{outcome:?}");
+}
+
+#[test]
+fn f22_a_full_host_disk_is_an_error_in_the_guest_alone() {
+    let installation = Installation::new();
+    let command = installation.command(&[]);
+    let script = format!(
+        "set -e; mkdir -p {0}/app; mount -t tmpfs -o size=200m,mode=700 tmpfs {0}/app; \
+         $C image load -i $D >/dev/null; $C run -d --name bystander demo sleep 600 >/dev/null; \
+         $C run --name full demo sh -c 'dd if=/dev/zero of=/big bs=1M count=400 conv=fsync 2>/dev/null; echo dd $?'; \
+         $C exec bystander echo alive; $C delete full; \
+         i=0; until $C run --rm --network none demo echo recovered 2>/dev/null; do i=$((i+1)); [ $i -lt 50 ]; sleep 0.2; done; \
+         $C delete --force bystander; $C system stop",
+        installation.folder().display()
+    );
+    let program = command.get_program().to_string_lossy().into_owned();
+    let tree = std::path::Path::new(&program).ancestors().nth(2).unwrap();
+    let mut shell = Command::new("unshare");
+    shell.args(["--mount", "sh", "-c", &script]).env("C", &program).env("D", tree.join("share/bulkhead/demo.tar"));
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    let outcome = run_with_deadline(&mut shell, b"").expect_code(0);
+    assert_eq!(outcome.text(), "dd 1\nalive\nfull\nrecovered\nbystander\n", "{outcome:?}");
 }

@@ -1,9 +1,11 @@
 //! Bytes in and out.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
-use bulkhead_tests::Installation;
+use bulkhead_tests::{Installation, Terminal, wait_until};
 use sha2::{Digest, Sha256};
 
 #[test]
@@ -102,4 +104,170 @@ fn a_terminal_is_a_terminal() {
     let outcome = bulkhead_tests::run_with_deadline(&mut script, b"").expect_code(5);
     assert!(outcome.text().contains("/dev/pts/0"), "{outcome:?}");
     assert!(outcome.text().contains("33 77"), "{outcome:?}");
+}
+
+#[test]
+fn f55_stdin_from_a_device_that_never_ends_and_from_a_directory() {
+    let installation = Installation::with_demo();
+    let run = |stdin: &str, script: &str| {
+        let stdin = File::open(stdin).unwrap();
+        let mut command = installation.command(&["run", "--rm", "-i", "demo", "sh", "-c", script]);
+        let output = command.stdin(stdin).stderr(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(run("/dev/full", "head -c 1000000 | tr -d '\\0' | wc -c; head -c 5 | wc -c").trim(), "0\n5");
+    assert_eq!(run("/", "cat; echo end"), "end\n");
+}
+
+#[test]
+fn f53_a_stuck_reader_costs_no_memory_and_nobody_else() {
+    let installation = Installation::with_demo();
+    let mut child = installation
+        .command(&["run", "--name", "flood", "demo", "yes"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until("flood", Duration::from_secs(20), || installation.ids() == ["flood"] && installation.state("flood") == "running");
+    let vmm = installation.snapshot("flood")["status"]["machine"]["pid"].as_i64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{vmm}/status")).unwrap();
+    let helper = field(&status, "PPid:");
+    // What pipes and buffers hold is full by now, and the log has stopped growing.
+    let log = installation.container_directory("flood").join("stdio.log");
+    let length = || std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
+    let mut before = u64::MAX;
+    wait_until("back-pressure", Duration::from_secs(20), || {
+        std::thread::sleep(Duration::from_millis(200));
+        std::mem::replace(&mut before, length()) == length()
+    });
+    let memory = || field(&std::fs::read_to_string(format!("/proc/{helper}/status")).unwrap(), "RssAnon:");
+    let (log_before, memory_before) = (length(), memory());
+    assert_eq!(installation.run_ok(&["run", "--rm", "--memory", "200m", "demo", "echo", "unhindered"]), "unhindered");
+    assert_eq!(installation.run_ok(&["exec", "flood", "echo", "alive"]), "alive");
+    assert_eq!(length(), log_before);
+    assert!(memory() <= memory_before + 512, "{memory_before} kB before, {} kB now", memory());
+    assert!(memory_before < 16 * 1024, "{memory_before} kB");
+    // A reader that comes to life gets everything in order.
+    let mut some = vec![0; 1 << 20];
+    child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    assert!(some.chunks(2).all(|pair| pair == b"y\n"));
+    installation.run_ok(&["delete", "--force", "flood"]);
+    assert_eq!(child.wait().unwrap().code(), Some(137));
+}
+
+fn field(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn f57_every_exit_code_comes_back() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "host", "demo", "sleep", "600"]);
+    for code in 0..=255 {
+        let script = format!("exit {code}");
+        let outcome = installation.container(&["exec", "host", "sh", "-c", &script]);
+        assert_eq!(outcome.code, code, "{outcome:?}");
+    }
+    for signal in [1, 2, 6, 9, 11, 13, 15, 34, 64] {
+        let script = format!("kill -{signal} $$; sleep 5");
+        let outcome = installation.container(&["exec", "host", "sh", "-c", &script]);
+        assert_eq!(outcome.code, 128 + signal, "{outcome:?}");
+    }
+    for (words, code) in [
+        (&["exec", "host", "no-such-command"][..], 127),
+        (&["exec", "host", "/etc/passwd"], 126),
+        (&["exec", "host", "/"], 126),
+        (&["exec", "-w", "/etc/passwd", "host", "true"], 125),
+        (&["exec", "nobody", "true"], 125),
+        (&["run", "--rm", "no such image", "true"], 125),
+        (&["run", "--rm", "-w", "relative", "demo", "true"], 125),
+        (&["run", "--rm", "--no-such-flag", "demo", "true"], 64),
+    ] {
+        let outcome = installation.container(words);
+        assert_eq!(outcome.code, code, "{words:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn f19_signals_reach_the_process() {
+    let installation = Installation::with_demo();
+    let script = "trap 'echo usr1' USR1; trap 'echo term; exit 7' TERM; echo ready; while :; do sleep 0.1; done";
+    let mut child = installation
+        .command(&["run", "--rm", "demo", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut expect = |wanted: &str| {
+        let mut line = vec![0; wanted.len()];
+        stdout.read_exact(&mut line).unwrap();
+        assert_eq!(String::from_utf8(line).unwrap(), wanted);
+    };
+    let pid = rustix::process::Pid::from_child(&child);
+    expect("ready\n");
+    rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+    expect("usr1\n");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    expect("term\n");
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+}
+
+#[test]
+fn f56_a_storm_of_resizes_ends_with_the_last_size() {
+    let installation = Installation::with_demo();
+    let script = "echo ready; while read -r line; do stty size; done; exit 6";
+    let mut terminal =
+        Terminal::spawn(installation.command(&["run", "--rm", "--name", "window", "-it", "demo", "sh", "-c", script]));
+    terminal.expect("ready");
+    for number in 0..3000_u16 {
+        terminal.resize(number % 200, number % 300);
+    }
+    for (rows, columns) in [(0, 0), (u16::MAX, u16::MAX), (41, 111)] {
+        terminal.resize(rows, columns);
+    }
+    wait_until("the last size", Duration::from_secs(20), || {
+        installation.run_ok(&["exec", "window", "sh", "-c", "stty size < /dev/pts/0"]) == "41 111"
+    });
+    terminal.type_in("x\n");
+    terminal.expect("41 111");
+    terminal.type_in("\u{4}");
+    assert_eq!(terminal.wait(), 6);
+    assert!(terminal.is_cooked());
+}
+
+#[test]
+fn f56_the_terminal_is_restored_however_it_ends() {
+    let installation = Installation::with_demo();
+    let start = |name: &str| {
+        let mut terminal = Terminal::spawn(
+            installation.command(&["run", "--name", name, "-it", "demo", "sh", "-c", "echo ready; sleep 600"]),
+        );
+        terminal.expect("ready");
+        assert!(!terminal.is_cooked());
+        terminal
+    };
+    let mut terminal = start("told");
+    let pid = rustix::process::Pid::from_child(&terminal.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(terminal.wait(), 128 + 15);
+    assert!(terminal.is_cooked(), "after SIGTERM");
+
+    let mut terminal = start("machine");
+    let vmm = installation.snapshot("machine")["status"]["machine"]["pid"].as_i64().unwrap();
+    installation.kill(i32::try_from(vmm).unwrap());
+    assert_eq!(terminal.wait(), 137);
+    assert!(terminal.is_cooked(), "after the death of the machine");
+
+    let mut terminal = start("server");
+    for pid in installation.pids("container-apiserver") {
+        installation.kill(pid);
+    }
+    assert_eq!(terminal.wait(), 125);
+    assert!(terminal.is_cooked(), "after the death of the server");
+    terminal.expect("Error: interrupted");
+    // The containers of the first and the last go on, as those of any client that went away.
+    for name in ["told", "server"] {
+        assert_eq!(installation.state(name), "running", "{name}");
+    }
 }

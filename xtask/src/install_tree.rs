@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::{demo_image, initramfs, process, repository};
+use crate::{demo_image, process, repository};
 
 const DAEMONS: [&str; 3] = ["container-apiserver", "container-network", "container-runtime-linux"];
 
@@ -41,7 +41,9 @@ pub(crate) fn assemble() -> Result<()> {
     process::guest_cargo(&["build", "--release", "--target", "x86_64-unknown-linux-gnu"])?;
     let vminitd = root.join("guest/target/x86_64-unknown-linux-gnu/release/vminitd");
     let fresh = tree.join("share/bulkhead/initramfs.cpio.new");
-    initramfs::build(&vminitd, &fresh)?;
+    let program = fs::read(&vminitd).with_context(|| format!("cannot read {}", vminitd.display()))?;
+    fs::write(&fresh, bulkhead_initramfs::archive(&program)?)
+        .with_context(|| format!("cannot write {}", fresh.display()))?;
     rename(&fresh, &tree.join("share/bulkhead/initramfs.cpio"))?;
 
     let fresh = tree.join("share/bulkhead/demo.tar.new");

@@ -4,7 +4,6 @@
 mod architecture;
 mod debian_image;
 mod demo_image;
-mod initramfs;
 mod install_tree;
 mod oci_archive;
 mod process;

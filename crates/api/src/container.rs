@@ -86,7 +86,38 @@ pub struct ContainerConfiguration {
     /// Own kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// Image whose vminitd is the guest's init.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_image: Option<ImageDescription>,
+    /// Absent: the first label of the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Further lines of /etc/hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<ExtraHost>,
+    /// Every capability and device of the guest.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Processes gain no rights by executing a program.
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// Most processes and threads at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_limit: Option<u64>,
 }
+
+/// A line of /etc/hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtraHost {
+    /// Name.
+    pub name: String,
+    /// Address, or [`HOST_GATEWAY`].
+    pub address: String,
+}
+
+/// Stands for the address of the host in the container's first network.
+pub const HOST_GATEWAY: &str = "host-gateway";
 
 /// Reference and descriptor of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -272,6 +303,9 @@ pub struct ContainerStatus {
     /// Its processes are frozen.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Since when its guest does not answer; RFC 3339. Absent as long as it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unresponsive_since: Option<String>,
     /// The machine that runs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineStatus>,

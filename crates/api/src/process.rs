@@ -20,6 +20,9 @@ pub struct ProcessConfiguration {
     pub user: User,
     /// Beyond those of the image's /etc/group.
     pub supplemental_groups: Vec<u32>,
+    /// The same by name, looked up in the image's /etc/group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub supplemental_group_names: Vec<String>,
     /// Resource limits.
     pub rlimits: Vec<ResourceLimit>,
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::container::{DnsConfiguration, Mount, NetworkConfiguration, PublishedPort, PublishedSocket};
+use crate::container::{
+    DnsConfiguration, ExtraHost, Mount, NetworkConfiguration, PublishedPort, PublishedSocket,
+};
 use crate::process::{ResourceLimit, User};
 
 /// Creates a container: the flags of `run` and `create`, before the image's defaults are merged in.
@@ -25,6 +27,8 @@ pub struct CreateRequest {
     pub working_directory: Option<String>,
     /// Replaces the image's.
     pub user: Option<User>,
+    /// Names or ids of groups beyond those of the image's /etc/group.
+    pub groups: Vec<String>,
     /// Give the process a terminal.
     pub terminal: bool,
     /// Keep stdin open.
@@ -41,6 +45,10 @@ pub struct CreateRequest {
     pub dns: Option<DnsConfiguration>,
     /// Leave resolv.conf as the image has it.
     pub no_dns: bool,
+    /// Host name; the first label of the id when absent.
+    pub hostname: Option<String>,
+    /// Further lines of /etc/hosts.
+    pub extra_hosts: Vec<ExtraHost>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Mounts.
@@ -53,6 +61,12 @@ pub struct CreateRequest {
     pub cap_add: Vec<String>,
     /// Capabilities.
     pub cap_drop: Vec<String>,
+    /// Every capability and device of the guest, no path hidden or read-only.
+    pub privileged: bool,
+    /// Processes gain no rights by executing a program.
+    pub no_new_privileges: bool,
+    /// Most processes and threads at once; unlimited when absent.
+    pub pids_limit: Option<u64>,
     /// Read-only root.
     pub read_only: bool,
     /// Remove when it stops.
@@ -73,8 +87,10 @@ pub struct CreateRequest {
     pub maximum_concurrent_downloads: Option<usize>,
     /// Guest kernel.
     pub kernel: Option<String>,
-    /// Appended to the guest kernel's command line.
+    /// Appended to the guest kernel's command line; each replaces the guest's own of that name.
     pub kernel_arguments: Vec<String>,
+    /// Image whose vminitd is the guest's init.
+    pub init_image: Option<String>,
     /// Guest sysctls.
     pub sysctls: BTreeMap<String, String>,
     /// Signal of `stop`.
@@ -102,6 +118,8 @@ pub struct StartRequest {
     pub descriptors: Vec<StreamKind>,
     /// Window of the terminal: rows, columns.
     pub terminal_size: Option<(u16, u16)>,
+    /// The user's SSH agent, for a container that was created with `ssh`.
+    pub ssh_agent_socket: Option<String>,
 }
 
 /// What a passed descriptor is.
@@ -130,6 +148,10 @@ pub struct ExecRequest {
     pub working_directory: Option<String>,
     /// The container's when absent.
     pub user: Option<User>,
+    /// Names or ids of groups beyond those of the image's /etc/group.
+    pub groups: Vec<String>,
+    /// Every capability, whatever the container has.
+    pub privileged: bool,
     /// Give it a terminal.
     pub terminal: bool,
     /// Keep stdin open.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
-use bulkhead_api::container::{ContainerConfiguration, Descriptor};
+use bulkhead_api::container::{ContainerConfiguration, Descriptor, ImageDescription};
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_image_store::{Lease, Limits, ResolvedImage, Store, StoreError};
 use bulkhead_oci::{Digest, Platform, Reference};
@@ -106,15 +106,49 @@ impl Images {
         &self,
         configuration: &ContainerConfiguration,
     ) -> Result<Arc<ResolvedImage>, ApiError> {
-        let image = &configuration.image;
-        let digest = digest_of(&image.descriptor)?;
         let platform = Platform {
             os: configuration.platform.os.clone(),
             architecture: configuration.platform.architecture.clone(),
             variant: configuration.platform.variant.clone(),
             os_version: None,
         };
-        self.store.image(&digest, &platform).map_err(|error| from_store(&image.reference, &error))
+        self.resolve(&configuration.image, &platform)
+    }
+
+    /// An image that this host itself uses.
+    pub(crate) fn resolved(&self, image: &ImageDescription) -> Result<Arc<ResolvedImage>, ApiError> {
+        self.resolve(image, &Platform::host())
+    }
+
+    fn resolve(&self, image: &ImageDescription, platform: &Platform) -> Result<Arc<ResolvedImage>, ApiError> {
+        let digest = digest_of(&image.descriptor)?;
+        self.store.image(&digest, platform).map_err(|error| from_store(&image.reference, &error))
+    }
+
+    /// A regular file of an image. Blocks.
+    pub(crate) fn file_content(
+        &self,
+        reference: &str,
+        image: &ResolvedImage,
+        path: &str,
+        maximum_bytes: u64,
+    ) -> Result<Option<Vec<u8>>, ApiError> {
+        self.store
+            .file_content(image, path.as_bytes(), maximum_bytes)
+            .map_err(|error| from_store(reference, &error))
+    }
+
+    /// Why an image that is here by name is not here for this platform.
+    pub(crate) fn missing_platform(&self, text: &str, platform: Option<&str>) -> Option<ApiError> {
+        let reference = self.parse(text).ok()?;
+        let record = self.record(&reference)?;
+        let digest = digest_of(&record.descriptor).ok()?;
+        match self.store.image(&digest, &parse_platform(platform).ok()?) {
+            Err(error @ StoreError::NoMatchingPlatform { .. }) => {
+                Some(from_store(&reference.to_string(), &error))
+            }
+            _ => None,
+        }
     }
 
     /// The entry of a name; a digest also finds an image that has it under a tag.

@@ -13,6 +13,7 @@ mod exit_status;
 mod failure;
 mod output;
 mod services;
+mod ssh_agent;
 mod terminal;
 mod transfer;
 mod values;

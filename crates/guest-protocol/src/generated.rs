@@ -4,7 +4,7 @@ pub struct HostMessage {
     /// Chosen by the host, unique per connection, never 0. The guest repeats it in its answer.
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
-    #[prost(oneof = "host_message::Request", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "host_message::Request", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub request: ::core::option::Option<host_message::Request>,
 }
 /// Nested message and enum types in `HostMessage`.
@@ -24,6 +24,10 @@ pub mod host_message {
         #[prost(message, tag = "7")]
         ReadStatistics(super::ReadStatistics),
         #[prost(message, tag = "8")]
+        ConnectSocket(super::ConnectSocket),
+        #[prost(message, tag = "9")]
+        Ping(super::Ping),
+        #[prost(message, tag = "10")]
         SetPaused(super::SetPaused),
     }
 }
@@ -110,6 +114,10 @@ pub struct Start {
     /// docker run --privileged. Capabilities, masked and read-only paths are given separately.
     #[prost(bool, tag = "14")]
     pub privileged: bool,
+    /// Absolute path in the container at which vminitd listens on a Unix socket for the host; each of
+    /// its connections becomes a stream of kind "agent". Empty for none.
+    #[prost(string, tag = "15")]
+    pub agent_socket: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RootFilesystem {
@@ -219,8 +227,8 @@ pub struct Process {
     #[prost(bool, tag = "9")]
     pub stdin: bool,
     /// Bit n is capability n of linux/capability.h: the bounding, effective and permitted sets. The
-    /// inheritable and ambient sets are empty. Never more than process 0 has: later processes that ask
-    /// for more get what both have.
+    /// inheritable and ambient sets are empty. The bounding set is never more than that of process 0;
+    /// root of a later process that asks for more gets the rest by an inheritable set.
     #[prost(uint64, tag = "10")]
     pub capabilities: u64,
     #[prost(message, repeated, tag = "11")]
@@ -374,6 +382,8 @@ pub struct User {
     pub specification: ::prost::alloc::string::String,
     #[prost(uint32, repeated, tag = "2")]
     pub supplementary_group_ids: ::prost::alloc::vec::Vec<u32>,
+    #[prost(string, repeated, tag = "3")]
+    pub supplementary_group_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ResourceLimit {
@@ -423,6 +433,20 @@ pub struct ResizeTerminal {
 /// Ends all processes, unmounts, syncs and powers off. Answered by Done before the power goes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Shutdown {
+}
+/// Connects to a Unix socket in the container, and dials the host with a stream of kind "forward" that
+/// carries this number. Answered by Done or Failure.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConnectSocket {
+    #[prost(uint32, tag = "1")]
+    pub number: u32,
+    /// Absolute; links are followed inside the container's root.
+    #[prost(bytes = "vec", tag = "2")]
+    pub path: ::prost::alloc::vec::Vec<u8>,
+}
+/// Answered by Done: vminitd and its kernel still run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ping {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadStatistics {

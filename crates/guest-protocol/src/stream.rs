@@ -1,9 +1,9 @@
-//! The eight bytes that open every stdio connection.
+//! The eight bytes that open every stream connection.
 //!
 //! ```text
 //! 0      4        5         8
 //! +------+--------+---------+
-//! |number| stream | zero    |   number: u32 little-endian, Process.number
+//! |number| stream | zero    |   number: u32 little-endian, Process.number or ConnectSocket.number
 //! +------+--------+---------+
 //! ```
 
@@ -23,12 +23,16 @@ pub enum StreamKind {
     Stderr,
     /// Both directions; the only stream of a process with a terminal.
     Terminal,
+    /// Both directions: the answer to `ConnectSocket`.
+    Forward,
+    /// Both directions: somebody in the container talks to the user's SSH agent.
+    Agent,
 }
 
 /// Names the process and stream of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamHeader {
-    /// `Process.number`
+    /// `Process.number`; of a forwarded socket `ConnectSocket.number`; 0 of the agent.
     pub process_number: u32,
     /// The stream carried.
     pub kind: StreamKind,
@@ -51,6 +55,8 @@ impl StreamHeader {
             StreamKind::Stdout => 1,
             StreamKind::Stderr => 2,
             StreamKind::Terminal => 3,
+            StreamKind::Forward => 4,
+            StreamKind::Agent => 5,
         };
         [a, b, c, d, kind, 0, 0, 0]
     }
@@ -66,6 +72,8 @@ impl StreamHeader {
             1 => StreamKind::Stdout,
             2 => StreamKind::Stderr,
             3 => StreamKind::Terminal,
+            4 => StreamKind::Forward,
+            5 => StreamKind::Agent,
             stream => return Err(ParseStreamHeaderError { stream }),
         };
         Ok(Self { process_number: u32::from_le_bytes([a, b, c, d]), kind })
@@ -78,7 +86,8 @@ mod tests {
 
     #[test]
     fn every_kind_survives_the_wire() {
-        for kind in [StreamKind::Stdin, StreamKind::Stdout, StreamKind::Stderr, StreamKind::Terminal] {
+        use StreamKind::{Agent, Forward, Stderr, Stdin, Stdout, Terminal};
+        for kind in [Stdin, Stdout, Stderr, Terminal, Forward, Agent] {
             let header = StreamHeader { process_number: 0x0102_0304, kind };
             assert_eq!(StreamHeader::from_bytes(header.to_bytes()), Ok(header));
         }
@@ -86,6 +95,6 @@ mod tests {
 
     #[test]
     fn unknown_stream_is_refused() {
-        assert!(StreamHeader::from_bytes([0, 0, 0, 0, 4, 0, 0, 0]).is_err());
+        assert!(StreamHeader::from_bytes([0, 0, 0, 0, 6, 0, 0, 0]).is_err());
     }
 }

@@ -47,6 +47,7 @@ mod ingest;
 pub mod layer;
 mod lease;
 mod parents;
+mod program;
 mod progress;
 mod pull;
 mod resolve;

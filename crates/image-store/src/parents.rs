@@ -139,7 +139,8 @@ fn effective(stack: &[Layer], path: &[u8]) -> Result<Option<Metadata>, usize> {
     Ok(made_up)
 }
 
-enum Look {
+/// What a layer has at a path.
+pub(crate) enum Look {
     /// No directory here; files, whiteouts and opaque parents hide those of lower layers.
     Nothing {
         hides_lower: bool,
@@ -150,7 +151,8 @@ enum Look {
     },
 }
 
-fn look(image: &Image, path: &[u8]) -> Result<Look, bulkhead_erofs::ReadError> {
+/// Looks for a directory.
+pub(crate) fn look(image: &Image, path: &[u8]) -> Result<Look, bulkhead_erofs::ReadError> {
     let mut hides_lower = false;
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
     for end in ends.chain([path.len()]) {

@@ -250,6 +250,12 @@ impl ContainerDirectories {
         self.durable.join("exit.json")
     }
 
+    /// Which sockets its helper has made elsewhere on the host.
+    #[must_use]
+    pub fn published_sockets(&self) -> PathBuf {
+        self.durable.join("sockets.json")
+    }
+
     /// Control socket of the runtime helper.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {

@@ -16,18 +16,20 @@
 //! way, replies and (after `Start` or `Subscribe`) events the other way. The helper serves only
 //! peers of its own uid.
 
+mod bound_sockets;
 mod client;
 mod message;
 mod specification;
 mod status;
 
+pub use bound_sockets::BoundSockets;
 pub use client::{Connection, ControlError, EventReceiver};
 pub use message::{
     DescriptorPurpose, Event, Failure, FailureCode, Message, Reply, Request, RequestFrame, Statistics,
 };
 pub use specification::{
-    BuiltIn, DnsSettings, ImageLayer, LogLimits, MountSpecification, NetworkAttachment, ProcessSpecification,
-    ResourceLimit, RuntimeSpecification, VmmKind, VmmSpecification,
+    AgentForwarding, BuiltIn, DnsSettings, ImageLayer, LogLimits, MountSpecification, NetworkAttachment,
+    ProcessSpecification, ResourceLimit, RuntimeSpecification, SocketPublication, VmmKind, VmmSpecification,
 };
 pub use status::{ExitReason, ExitStatus, RuntimeState, RuntimeStatus, Timeline};
 

@@ -201,6 +201,11 @@ pub enum Event {
         /// Frozen.
         paused: bool,
     },
+    /// The guest has stopped to answer, or answers again.
+    Responsiveness {
+        /// RFC 3339, UTC; absent when it answers.
+        unresponsive_since: Option<String>,
+    },
     /// The VM is gone and the exit status durable. Last event; the helper ends.
     Stopped {
         /// Of the container.

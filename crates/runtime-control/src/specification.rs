@@ -49,12 +49,40 @@ pub struct RuntimeSpecification {
     pub shm_size_bytes: u64,
     /// Put a reaping init in front of the process.
     pub init: bool,
+    /// Show the container every device of the guest and a writable /sys.
+    pub privileged: bool,
+    /// Sockets of the container that the helper offers on the host.
+    pub published_sockets: Vec<SocketPublication>,
+    /// The user's SSH agent on the host and where it appears in the container.
+    pub ssh_agent: Option<AgentForwarding>,
     /// The container's first process.
     pub process: ProcessSpecification,
     /// Bounds of the log files.
     pub log_limits: LogLimits,
     /// Skip the orderly power-off: the writable disk is deleted afterwards.
     pub discard_disk: bool,
+}
+
+/// A Unix socket of the container on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SocketPublication {
+    /// Where the helper listens; absolute, nothing is there yet.
+    pub host_path: PathBuf,
+    /// Absolute path in the container.
+    pub container_path: String,
+    /// Mode bits of the host's socket.
+    pub permissions: u32,
+}
+
+/// An SSH agent of the host, offered to the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentForwarding {
+    /// Absolute path in the container.
+    pub container_path: String,
+    /// Where the agent listens; absent when the user has none: connections are then closed.
+    pub host_path: Option<PathBuf>,
 }
 
 /// Which backend runs the machine.
@@ -156,6 +184,8 @@ pub struct ProcessSpecification {
     pub user: String,
     /// Beyond those of the image's /etc/group.
     pub supplementary_group_ids: Vec<u32>,
+    /// The same by name.
+    pub supplementary_group_names: Vec<String>,
     /// Give it a terminal.
     pub terminal: bool,
     /// Initial window: rows, columns.
@@ -184,6 +214,7 @@ impl ProcessSpecification {
             working_directory: "/".to_owned(),
             user: String::new(),
             supplementary_group_ids: Vec::new(),
+            supplementary_group_names: Vec::new(),
             terminal: false,
             terminal_size: None,
             stdin: matches!(work, BuiltIn::ExtractArchive { .. }),

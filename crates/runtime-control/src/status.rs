@@ -48,6 +48,9 @@ pub struct RuntimeStatus {
     /// The container's processes are frozen.
     #[serde(default)]
     pub paused: bool,
+    /// RFC 3339, UTC: since when the guest does not answer. Absent as long as it does.
+    #[serde(default)]
+    pub unresponsive_since: Option<String>,
 }
 
 /// Milestones of a start, in microseconds after the helper received `Start`.

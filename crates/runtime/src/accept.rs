@@ -1,4 +1,4 @@
-//! Sorts the guest's vsock connections: the first control connection, stdio streams, nonsense.
+//! Sorts the guest's vsock connections: the first control connection, streams, nonsense.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bulkhead_devices::GuestConnection;
-use bulkhead_guest_protocol::stream::{HEADER_LENGTH_BYTES, StreamHeader};
+use bulkhead_guest_protocol::stream::{HEADER_LENGTH_BYTES, StreamHeader, StreamKind};
 use bulkhead_guest_protocol::{CONTROL_PORT, STREAM_PORT};
 
 use crate::agent;
+use crate::forwards::Forwards;
 use crate::input::Input;
 use crate::streams::Streams;
 
@@ -24,6 +25,7 @@ pub(crate) fn spawn(
     connections: Receiver<GuestConnection>,
     start: Vec<u8>,
     streams: Arc<Streams>,
+    forwards: Arc<Forwards>,
     inputs: SyncSender<Input>,
 ) -> io::Result<()> {
     thread::Builder::new().name("accept".to_owned()).stack_size(STACK_BYTES).spawn(move || {
@@ -38,7 +40,7 @@ pub(crate) fn spawn(
                     }
                 }
                 STREAM_PORT => {
-                    if let Err(error) = join_stream(connection, &streams) {
+                    if let Err(error) = join_stream(connection, &streams, &forwards) {
                         tracing::warn!("refused a stream of the guest: {error}");
                     }
                 }
@@ -60,12 +62,15 @@ fn greet(connection: GuestConnection, start: &[u8], inputs: &SyncSender<Input>) 
     Ok(())
 }
 
-fn join_stream(connection: GuestConnection, streams: &Arc<Streams>) -> io::Result<()> {
+fn join_stream(connection: GuestConnection, streams: &Streams, forwards: &Forwards) -> io::Result<()> {
     let mut socket = connection.stream;
     let mut header = [0; HEADER_LENGTH_BYTES];
     socket.set_read_timeout(Some(HEADER_TIMEOUT))?;
     socket.read_exact(&mut header)?;
     socket.set_read_timeout(None)?;
     let header = StreamHeader::from_bytes(header).map_err(io::Error::other)?;
-    streams.connect(header, socket)
+    match header.kind {
+        StreamKind::Forward | StreamKind::Agent => forwards.connect(header, socket),
+        _ => streams.connect(header, socket),
+    }
 }

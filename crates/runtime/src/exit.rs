@@ -34,6 +34,11 @@ pub(crate) fn of_failed_start(failure: &Failure) -> ExitStatus {
     status(exit_code, None, false, ExitReason::StartFailed, Some(failure.message.clone()))
 }
 
+/// The machine went before its process did, because memory ran out in it or below it.
+pub(crate) fn of_machine_out_of_memory(message: String) -> ExitStatus {
+    ExitStatus { out_of_memory: true, ..of_lost_machine(ExitReason::VmmLost, message) }
+}
+
 /// The machine went before its process did.
 pub(crate) fn of_lost_machine(reason: ExitReason, message: String) -> ExitStatus {
     let signal = Some(libc::SIGKILL.cast_unsigned());
@@ -47,9 +52,12 @@ fn status(
     reason: ExitReason,
     message: Option<String>,
 ) -> ExitStatus {
-    // Whole seconds, as every date of the compatible JSON.
-    let finished_date = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    ExitStatus { exit_code, signal, out_of_memory, reason, message, finished_date }
+    ExitStatus { exit_code, signal, out_of_memory, reason, message, finished_date: now() }
+}
+
+/// In whole seconds, as every date of the compatible JSON.
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Writes `exit.json`. The record of a container that is removed when it stops need not survive a

@@ -25,6 +25,8 @@ pub(crate) enum Input {
     AgentMessage(Box<GuestMessage>),
     /// Its connection has ended or makes no sense any more.
     AgentLost(String),
+    /// A client has connected to the published socket of this path in the container.
+    SocketOpened(String, UnixStream),
     /// A stream of this process has delivered its last byte.
     StreamEnded(u32),
     /// The VMM process has ended.

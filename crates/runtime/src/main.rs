@@ -6,6 +6,8 @@
 //!  accept            reads what the guest's new vsock connections are for
 //!  agent             reads what vminitd says
 //!  stream n          moves one stdio stream between guest, client and log
+//!  published         accepts clients of one published socket
+//!  forward           moves the bytes of one of them, or of a connection to the SSH agent
 //!  console           keeps the end of what the guest kernel prints
 //!  watch             sees the VMM, a device or the user's patience end
 //!  device n          serves a virtio device (bulkhead-devices)
@@ -18,6 +20,7 @@ mod accept;
 mod agent;
 mod console;
 mod exit;
+mod forwards;
 mod input;
 mod log_writer;
 mod machine;

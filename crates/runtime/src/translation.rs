@@ -42,7 +42,11 @@ pub(crate) fn start(
         random_seed: random_seed()?,
         shm_size_bytes: specification.shm_size_bytes,
         init: specification.init,
-        privileged: false,
+        privileged: specification.privileged,
+        agent_socket: specification
+            .ssh_agent
+            .as_ref()
+            .map_or_else(String::new, |agent| agent.container_path.clone()),
     })
 }
 
@@ -58,6 +62,7 @@ pub(crate) fn process(number: u32, process: &ProcessSpecification) -> guest::Pro
         user: Some(guest::User {
             specification: process.user.clone(),
             supplementary_group_ids: process.supplementary_group_ids.clone(),
+            supplementary_group_names: process.supplementary_group_names.clone(),
         }),
         terminal: process.terminal,
         rows: rows.into(),

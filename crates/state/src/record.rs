@@ -36,6 +36,9 @@ pub struct RunRecord {
     pub networks: Vec<NetworkStatus>,
     /// Its machine, known once it booted.
     pub machine: Option<MachineStatus>,
+    /// RFC 3339: since when its guest does not answer.
+    #[serde(default)]
+    pub unresponsive_since: Option<String>,
 }
 
 /// Names one process for all time: process ids are reused, these three together are not.

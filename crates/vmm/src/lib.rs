@@ -25,7 +25,7 @@ use thiserror::Error;
 
 pub use configuration::{MachineConfiguration, NetworkDevice};
 pub use jail::JailError;
-pub use memory::{MemoryError, check_memory};
+pub use memory::{MemoryError, check_memory, memory_shortage, out_of_memory_kills};
 pub use process::{VmmEnd, VmmProcess};
 pub use uml::Uml;
 
@@ -66,8 +66,8 @@ pub enum StartError {
         /// The argument.
         text: String,
     },
-    /// The host has less memory than the machine is to have.
-    #[error("the machine does not fit into the memory of this host")]
+    /// The host has less memory than the machine's kernel needs to describe what it is to have.
+    #[error("the machine cannot boot on this host")]
     Memory(#[source] MemoryError),
     /// The jail could not be built.
     #[error("cannot start the machine monitor")]

@@ -1,27 +1,36 @@
-//! Whether the host can back a machine's memory at all.
+//! Whether the host can back a machine's memory.
 //!
-//! A machine's memory is a sparse file in a tmpfs of its own, so nothing but the host's memory and
-//! the control group of this process limits it. A guest that reached that limit would make the monitor
-//! die of SIGBUS in the middle of its work; a machine that can never fit is therefore refused here.
+//! A machine's memory is a sparse file in a tmpfs of its own: what the guest never touches costs
+//! nothing, and a machine may be given more than the host has. Nothing but the host's memory and the
+//! control group of this process limits it; a guest that reaches that limit is ended by the host. Its
+//! kernel however describes every page at its boot: a machine whose page descriptions do not fit is
+//! refused.
 
 use std::fs;
 
 use thiserror::Error;
 
-/// The machine does not fit.
+/// A page of 4 KiB has a `struct page` of 64 bytes; as much again for page tables and the rest.
+const DESCRIPTION_DIVISOR: u64 = 32;
+
+/// The host has less memory than the machine.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemoryError {
-    /// Larger than all memory.
-    #[error("{wanted_bytes} bytes are wanted and {limit_bytes} exist")]
+    /// Less than all memory.
+    #[error("the machine has {} MiB of memory and this host {} MiB", wanted_bytes >> 20, limit_bytes >> 20)]
     Host {
         /// Asked for.
         wanted_bytes: u64,
         /// RAM and swap of the host.
         limit_bytes: u64,
     },
-    /// Larger than the control group of this process allows.
-    #[error("{wanted_bytes} bytes are wanted and the control group of this process may use {limit_bytes}")]
+    /// Less than the control group of this process allows.
+    #[error(
+        "the machine has {} MiB of memory and the control group of this process may use {} MiB",
+        wanted_bytes >> 20,
+        limit_bytes >> 20
+    )]
     ControlGroup {
         /// Asked for.
         wanted_bytes: u64,
@@ -30,23 +39,39 @@ pub enum MemoryError {
     },
 }
 
-/// Refuses what can never fit; promises nothing about what may.
+/// Refuses what can never boot; promises nothing about what may.
 ///
 /// # Errors
 /// See [`MemoryError`].
 pub fn check_memory(wanted_bytes: u64) -> Result<(), MemoryError> {
+    match compare(wanted_bytes, wanted_bytes / DESCRIPTION_DIVISOR) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// How far a machine that may boot exceeds what the host can back.
+#[must_use]
+pub fn memory_shortage(wanted_bytes: u64) -> Option<MemoryError> {
+    compare(wanted_bytes, wanted_bytes)
+}
+
+/// How often the host has killed a process because memory ran out, proc_vmstat(5).
+#[must_use]
+pub fn out_of_memory_kills() -> Option<u64> {
+    let statistics = fs::read_to_string("/proc/vmstat").ok()?;
+    statistics.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+fn compare(wanted_bytes: u64, needed_bytes: u64) -> Option<MemoryError> {
     let information = rustix::system::sysinfo();
     let unit = u64::from(information.mem_unit);
     let limit_bytes = information.totalram.saturating_add(information.totalswap).saturating_mul(unit);
-    if wanted_bytes > limit_bytes {
-        return Err(MemoryError::Host { wanted_bytes, limit_bytes });
+    if needed_bytes > limit_bytes {
+        return Some(MemoryError::Host { wanted_bytes, limit_bytes });
     }
-    match control_group_limit() {
-        Some(limit_bytes) if wanted_bytes > limit_bytes => {
-            Err(MemoryError::ControlGroup { wanted_bytes, limit_bytes })
-        }
-        _ => Ok(()),
-    }
+    let limit_bytes = control_group_limit().filter(|limit_bytes| needed_bytes > *limit_bytes)?;
+    Some(MemoryError::ControlGroup { wanted_bytes, limit_bytes })
 }
 
 /// The memory limit of the own control group, in either hierarchy.
@@ -72,8 +97,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f67_a_machine_larger_than_the_host_is_refused() {
+    fn f67_a_machine_that_cannot_boot_is_refused() {
         assert!(matches!(check_memory(u64::MAX), Err(MemoryError::Host { .. })));
         assert_eq!(check_memory(64 << 20), Ok(()));
+    }
+
+    #[test]
+    fn f67_a_machine_may_have_more_memory_than_the_host() {
+        let information = rustix::system::sysinfo();
+        let host_bytes = information.totalram * u64::from(information.mem_unit);
+        assert_eq!(check_memory(2 * host_bytes), Ok(()));
+        assert!(memory_shortage(2 * host_bytes + information.totalswap).is_some());
+        assert_eq!(memory_shortage(64 << 20), None);
+        assert!(out_of_memory_kills().is_some());
     }
 }

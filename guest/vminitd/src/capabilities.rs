@@ -33,9 +33,21 @@ pub(crate) fn keep() -> Result<(), Errno> {
     set_keep_capabilities(true)
 }
 
+/// Makes every capability inheritable. PID 1 does it before it limits its bounding set: what the
+/// bounding set lacks can no longer be made inheritable (capset(2)), and [`set`] may be asked for it.
+pub(crate) fn keep_inheritable() -> Result<(), Errno> {
+    let all = CapabilitySet::from_bits_retain(ALL);
+    set_capabilities(None, CapabilitySets { effective: all, permitted: all, inheritable: all })
+}
+
 /// Sets effective and permitted; inheritable stays empty (CVE-2022-24769), and with it ambient.
-pub(crate) fn set(mask: u64) -> Result<(), Errno> {
+///
+/// A mask beyond the bounding set is that of a privileged process in a container without such rights.
+/// It gets it as inheritable too, by which root's programs come to it past the bounding set
+/// (capabilities(7), "Transformation of capabilities during execve").
+pub(crate) fn set(mask: u64, bounding_set: u64) -> Result<(), Errno> {
     let set = CapabilitySet::from_bits_retain(mask & ALL);
-    let sets = CapabilitySets { effective: set, permitted: set, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets)
+    let beyond = mask & ALL & !bounding_set != 0;
+    let inheritable = if beyond { set } else { CapabilitySet::empty() };
+    set_capabilities(None, CapabilitySets { effective: set, permitted: set, inheritable })
 }

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use bulkhead_guest_protocol::messages::guest_message::Body;
 use bulkhead_guest_protocol::messages::host_message::Request;
 use bulkhead_guest_protocol::messages::{
-    BuiltIn, Done, Failure, HostMessage, Process, ProcessExited, ProcessStarted, ResizeTerminal,
-    RootFilesystem, SignalProcess, Start, built_in::Work, failure::Code,
+    BuiltIn, ConnectSocket, Done, Failure, HostMessage, Process, ProcessExited, ProcessStarted,
+    ResizeTerminal, RootFilesystem, SignalProcess, Start, built_in::Work, failure::Code,
 };
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use crate::boot::{Machine, boot_time_ns};
 use crate::control::{Control, ControlError};
 use crate::failure::{SetupError, failure};
+use crate::forwards::Forwards;
 use crate::process::child::Surroundings;
 use crate::process::clone::{Child, Stack};
 use crate::process::container::ContainerPlan;
@@ -40,6 +41,8 @@ const CONTROL: u64 = 0;
 const PROCESS: u64 = 1 << 32;
 /// The lower half is twice a stream's slot, plus one for its local side.
 const STREAM: u64 = 2 << 32;
+const FORWARD: u64 = 3 << 32;
+const AGENT_LISTENER: u64 = 4 << 32;
 
 /// All state of PID 1.
 #[derive(Debug)]
@@ -60,6 +63,7 @@ pub(crate) struct EventLoop {
     streams: Vec<Option<Stream>>,
     /// Slots of streams that have more to move than one turn allowed.
     busy: Vec<usize>,
+    forwards: Forwards,
 }
 
 impl EventLoop {
@@ -79,6 +83,7 @@ impl EventLoop {
             processes: Vec::new(),
             streams: Vec::new(),
             busy: Vec::new(),
+            forwards: Forwards::new(FORWARD),
         })
     }
 
@@ -87,7 +92,8 @@ impl EventLoop {
         loop {
             let mut buffer = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
             let lingering = self.streams.iter().flatten().any(Stream::is_lingering);
-            let timeout = match (self.busy.is_empty(), lingering) {
+            let idle = self.busy.is_empty() && !self.forwards.is_busy();
+            let timeout = match (idle, lingering) {
                 (false, _) => Some(&NOW),
                 (true, true) => Some(&LINGER),
                 (true, false) => None,
@@ -97,9 +103,10 @@ impl EventLoop {
                 Err(Errno::INTR) => continue,
                 Err(_) => return,
             };
-            if events.is_empty() && self.busy.is_empty() {
+            if events.is_empty() && idle {
                 self.drop_lingering();
             }
+            self.forwards.go_on();
             for slot in std::mem::take(&mut self.busy) {
                 self.pump(slot);
             }
@@ -109,6 +116,8 @@ impl EventLoop {
                 match data & !u64::from(u32::MAX) {
                     PROCESS => self.reap(number),
                     STREAM => self.stream_event(number, event.flags),
+                    FORWARD => self.forwards.event(number, event.flags),
+                    AGENT_LISTENER => self.forwards.accept(&self.epoll),
                     _ => {
                         if self.read_control().is_err() {
                             return;
@@ -139,6 +148,10 @@ impl EventLoop {
                 Some(Request::SetPaused(request)) => {
                     self.set_paused(request.paused).map(|()| Body::Done(Done {}))
                 }
+                Some(Request::ConnectSocket(request)) => {
+                    self.connect_socket(&request).map(|()| Body::Done(Done {}))
+                }
+                Some(Request::Ping(_)) => Ok(Body::Done(Done {})),
                 Some(Request::Shutdown(_)) => self.shut_down(request_id),
                 None => Err(refusal(Code::InvalidArgument, "unknown request")),
             };
@@ -180,11 +193,16 @@ impl EventLoop {
         }
         let devices = devices_directory::finish(start.privileged, process.terminal, start.shm_size_bytes)
             .map_err(step("complete /dev"))?;
+        let mut files = generated_files::prepare(&start.files).map_err(|error| setup(&error))?;
+        if !start.agent_socket.is_empty() {
+            let socket = self.forwards.listen(&self.epoll, AGENT_LISTENER, &start.agent_socket);
+            files.push(socket.map_err(step("listen for the agent of the host"))?);
+        }
         let plan = ContainerPlan {
             mount_namespace,
             devices,
             mounts: mounts::prepare(&start.mounts).map_err(|error| setup(&error))?,
-            files: generated_files::prepare(&start.files).map_err(|error| setup(&error))?,
+            files,
             sysctls: start.sysctls,
             masked_paths: start.masked_paths,
             readonly_paths: start.readonly_paths,
@@ -192,7 +210,8 @@ impl EventLoop {
             read_only_root: root.read_only,
         };
         let (child_stdio, streams) = dialled.connect(&process).map_err(|error| setup(&error))?;
-        capabilities::limit_bounding_set(self.bounding_set, process.capabilities)
+        capabilities::keep_inheritable()
+            .and_then(|()| capabilities::limit_bounding_set(self.bounding_set, process.capabilities))
             .map_err(step("drop capabilities"))?;
         self.bounding_set &= process.capabilities;
         let child = self.spawn(Surroundings::New(&plan), &process, &child_stdio, start.init)?;
@@ -284,14 +303,17 @@ impl EventLoop {
         if with_initializer {
             return spawn::spawn_with_initializer(request).map_err(Failure::from);
         }
-        let mut stack = match self.stack.take() {
-            Some(stack) => stack,
-            None => Stack::new()
-                .map_err(|source| failure(Code::Setup, &SetupError { step: "map a stack", source }))?,
+        spawn::spawn(stack(&mut self.stack)?, request).map_err(Failure::from)
+    }
+
+    fn connect_socket(&mut self, request: &ConnectSocket) -> Result<(), Failure> {
+        let Some(namespace) = &self.mount_namespace else {
+            return Err(refusal(Code::ProcessNotFound, "the container is not running"));
         };
-        let result = spawn::spawn(&mut stack, request);
-        self.stack = Some(stack);
-        result.map_err(Failure::from)
+        let stack = stack(&mut self.stack)?;
+        self.forwards
+            .connect(&self.epoll, stack, namespace.as_fd(), request.number, &request.path)
+            .map_err(|source| failure(Code::Setup, &SetupError { step: "connect to the socket", source }))
     }
 
     /// Watches a new process and its streams.
@@ -477,6 +499,19 @@ impl EventLoop {
 fn lower_half(data: u64) -> u32 {
     let [a, b, c, d, ..] = data.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
+}
+
+/// The stack of children, mapped by the first that needs it.
+fn stack(slot: &mut Option<Stack>) -> Result<&mut Stack, Failure> {
+    match slot {
+        Some(stack) => Ok(stack),
+        none => {
+            let mapped = Stack::new();
+            let mapped =
+                mapped.map_err(|source| failure(Code::Setup, &SetupError { step: "map a stack", source }))?;
+            Ok(none.insert(mapped))
+        }
+    }
 }
 
 fn refusal(code: Code, message: &str) -> Failure {

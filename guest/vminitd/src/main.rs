@@ -21,6 +21,7 @@ mod devices_directory;
 mod entropy;
 mod event_loop;
 mod failure;
+mod forwards;
 mod generated_files;
 mod mount_options;
 mod mount_points;

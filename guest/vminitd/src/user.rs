@@ -12,6 +12,9 @@ const MAXIMUM_FILE_BYTES: u64 = 1024 * 1024;
 /// Ids above it have meanings of their own in kernel interfaces; runc refuses them as well.
 const MAXIMUM_ID: u32 = i32::MAX as u32;
 
+/// /dev/null, Documentation/admin-guide/devices.txt.
+const NULL_DEVICE: u64 = libc::makedev(1, 3);
+
 /// The specification names nobody.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum UserError {
@@ -36,16 +39,23 @@ pub(crate) enum UserError {
 pub(crate) struct Identity {
     pub(crate) user_id: u32,
     pub(crate) group_id: u32,
-    /// From the group file; without those the host adds.
+    /// From the group file; without those that the host adds by number.
     pub(crate) supplementary_group_ids: Vec<u32>,
     pub(crate) home: Vec<u8>,
 }
 
-/// Resolves against the files of the container, whose root must be the caller's.
-pub(crate) fn resolve(specification: &str) -> Result<Identity, UserError> {
+/// Resolves against the files of the container, whose root must be the caller's. `further_groups` are
+/// names.
+pub(crate) fn resolve(specification: &str, further_groups: &[String]) -> Result<Identity, UserError> {
     let passwd = read("/etc/passwd")?;
     let group = read("/etc/group")?;
-    resolve_in(specification, &passwd, &group)
+    let mut identity = resolve_in(specification, &passwd, &group)?;
+    for name in further_groups {
+        let entry = group_entries(&group).find(|entry| entry.name == name.as_bytes());
+        let entry = entry.ok_or_else(|| UserError::NoGroup { name: name.clone() })?;
+        identity.supplementary_group_ids.push(entry.group_id);
+    }
+    Ok(identity)
 }
 
 /// Pure part of [`resolve`].
@@ -159,8 +169,13 @@ fn read(path: &'static str) -> Result<Vec<u8>, UserError> {
             Err(source) => return Err(refused(source)),
         };
     let status = fstat(&file).map_err(refused)?;
+    let kind = FileType::from_raw_mode(status.st_mode);
+    if kind == FileType::CharacterDevice && status.st_rdev == NULL_DEVICE {
+        // A masked path.
+        return Ok(Vec::new());
+    }
     let size_bytes = u64::try_from(status.st_size).unwrap_or(u64::MAX);
-    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile || size_bytes > MAXIMUM_FILE_BYTES {
+    if kind != FileType::RegularFile || size_bytes > MAXIMUM_FILE_BYTES {
         return Err(UserError::Refused { path });
     }
     let mut contents = vec![0; usize::try_from(size_bytes).unwrap_or(0)];

@@ -309,6 +309,14 @@ impl Actor {
                 }
                 Life::Goes
             }
+            Some(Event::Responsiveness { unresponsive_since }) => {
+                if let Some(run) = &mut self.record.run {
+                    run.unresponsive_since = unresponsive_since.as_deref().map(printable);
+                }
+                let phase = self.status.borrow().phase;
+                self.publish(phase);
+                Life::Goes
+            }
             Some(Event::Stopped { status }) => {
                 tracing::debug!(id = self.configuration.id, "machine ended");
                 self.finish(exit_record(status))

@@ -1,5 +1,6 @@
 //! Capabilities of a container's processes, as bits by the numbers of linux/capability.h.
 
+use bulkhead_api::container::ContainerConfiguration;
 use bulkhead_api::error::ApiError;
 
 use crate::error::invalid;
@@ -65,7 +66,13 @@ const DEFAULT: [&str; 14] = [
     "KILL",
     "AUDIT_WRITE",
 ];
-const ALL: u64 = (1 << NAMES.len()) - 1;
+/// Every capability.
+pub(crate) const ALL: u64 = (1 << NAMES.len()) - 1;
+
+/// What the processes of a container have.
+pub(crate) fn of_container(configuration: &ContainerConfiguration) -> Result<u64, ApiError> {
+    if configuration.privileged { Ok(ALL) } else { mask(&configuration.cap_add, &configuration.cap_drop) }
+}
 
 /// The set after `--cap-add` and `--cap-drop`, by Docker's rules: `ALL` is taken first on both sides.
 pub(crate) fn mask(add: &[String], drop: &[String]) -> Result<u64, ApiError> {

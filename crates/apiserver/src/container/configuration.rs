@@ -5,11 +5,14 @@ use bulkhead_api::container::{
     Platform, Resources,
 };
 use bulkhead_api::error::ApiError;
-use bulkhead_api::process::{ProcessConfiguration, User};
+use bulkhead_api::process::ProcessConfiguration;
 use bulkhead_api::request::CreateRequest;
 use bulkhead_network_control::DEFAULT_NETWORK;
 
-use super::{capabilities, environment, identifier, paths, resource_limits, signals};
+use super::{
+    capabilities, environment, hosts, identifier, kernel_arguments, paths, resource_limits, signals, sockets,
+    user,
+};
 use crate::date;
 use crate::error::{invalid, not_found, unsupported};
 use crate::settings::Settings;
@@ -17,8 +20,6 @@ use crate::settings::Settings;
 const MINIMUM_MEMORY_BYTES: u64 = 200 << 20;
 /// Virtual CPUs beyond the container's, for the guest's own work.
 const CPU_OVERHEAD: u32 = 1;
-/// Greater ids wrap to negative numbers in some programs (GO-2025-3528).
-const MAXIMUM_USER_ID: u32 = i32::MAX.unsigned_abs();
 
 /// Checks everything about a request that can be checked without its image.
 pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
@@ -47,11 +48,15 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
     if !request.published_ports.is_empty() {
         return Err(unsupported("publishing ports is not available yet"));
     }
-    if !request.published_sockets.is_empty() {
-        return Err(unsupported("publishing sockets is not available yet"));
+    sockets::validate(&request.published_sockets)?;
+    if let Some(hostname) = &request.hostname {
+        hosts::validate_hostname(hostname)?;
     }
-    if request.ssh {
-        return Err(unsupported("forwarding the SSH agent is not available yet"));
+    hosts::validate_extra(&request.extra_hosts)?;
+    user::groups(&request.groups)?;
+    kernel_arguments::validate(&request.kernel_arguments)?;
+    if request.pids_limit == Some(0) {
+        return Err(invalid("a container needs at least one process"));
     }
     if let Some(kernel) = &request.kernel
         && !std::path::Path::new(kernel).is_file()
@@ -77,12 +82,18 @@ pub(crate) fn merge(
     request: CreateRequest,
     id: String,
     image: ImageDescription,
+    init_image: Option<ImageDescription>,
     defaults: &bulkhead_oci::ContainerConfiguration,
     platform: Platform,
     settings: &Settings,
 ) -> Result<ContainerConfiguration, ApiError> {
-    let hostname = identifier::hostname(&id).to_owned();
-    let environment = environment::merge(&hostname, request.terminal, &defaults.env, &request.environment)?;
+    let hostname = request.hostname.as_deref().unwrap_or_else(|| identifier::hostname(&id));
+    let mut environment =
+        environment::merge(hostname, request.terminal, &defaults.env, &request.environment)?;
+    if request.ssh {
+        sockets::announce_agent(&mut environment);
+    }
+    let groups = user::groups(&request.groups)?;
     let mut words = command(request.entrypoint.as_deref(), request.arguments, defaults)?.into_iter();
     let init_process = ProcessConfiguration {
         executable: words.next().unwrap_or_default(),
@@ -90,9 +101,16 @@ pub(crate) fn merge(
         environment,
         working_directory: working_directory(request.working_directory.as_deref(), &defaults.working_dir)?,
         terminal: request.terminal,
-        user: user(request.user, &defaults.user)?,
-        supplemental_groups: Vec::new(),
+        user: user::resolve(request.user, &defaults.user)?,
+        supplemental_groups: groups.ids,
+        supplemental_group_names: groups.names,
         rlimits: request.rlimits,
+    };
+    // A privileged container hides nothing, unless it is asked to hide something in particular.
+    let (masked, read_only) = if request.privileged {
+        (Vec::new(), Vec::new())
+    } else {
+        (paths::default_masked(), paths::default_read_only())
     };
     let mut labels = defaults.labels.clone();
     labels.extend(request.labels);
@@ -142,12 +160,18 @@ pub(crate) fn merge(
         cap_drop: capabilities::canonical(&request.cap_drop)?,
         shm_size: request.shm_size,
         stop_signal: request.stop_signal.or_else(|| defaults.stop_signal.clone()),
-        masked_paths: paths::extend(paths::default_masked(), &request.masked_paths)?,
-        readonly_paths: paths::extend(paths::default_read_only(), &request.readonly_paths)?,
+        masked_paths: paths::extend(masked, &request.masked_paths, request.privileged)?,
+        readonly_paths: paths::extend(read_only, &request.readonly_paths, request.privileged)?,
         creation_date: date::now(),
         auto_remove: request.auto_remove,
         kernel_arguments: request.kernel_arguments,
         kernel: request.kernel,
+        init_image,
+        hostname: request.hostname,
+        extra_hosts: request.extra_hosts,
+        privileged: request.privileged,
+        no_new_privileges: request.no_new_privileges,
+        pids_limit: request.pids_limit,
         id,
     })
 }
@@ -189,29 +213,10 @@ fn working_directory(wanted: Option<&str>, image: &str) -> Result<String, ApiErr
     }
 }
 
-fn user(wanted: Option<User>, image: &str) -> Result<User, ApiError> {
-    let user = match wanted {
-        Some(user) => user,
-        None if image.is_empty() => User::Id { uid: 0, gid: 0 },
-        None => User::Raw { user_string: image.to_owned() },
-    };
-    let too_great = |number: u32| number > MAXIMUM_USER_ID;
-    let refused = match &user {
-        User::Id { uid, gid } => too_great(*uid) || too_great(*gid),
-        User::Raw { user_string } => user_string.split(':').any(|part| {
-            let numeric = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-            part.contains('\0') || numeric && !part.parse().is_ok_and(|number| !too_great(number))
-        }),
-    };
-    if refused {
-        let shown: String = user.specification().chars().take(80).flat_map(char::escape_default).collect();
-        return Err(invalid(format!("'{shown}' is not a user: ids go up to {MAXIMUM_USER_ID}")));
-    }
-    Ok(user)
-}
-
 #[cfg(test)]
 mod tests {
+    use bulkhead_api::process::User;
+
     use super::*;
 
     fn image() -> ImageDescription {
@@ -230,7 +235,7 @@ mod tests {
         validate(&request)?;
         let defaults = serde_json::from_value(defaults).unwrap();
         let platform = Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
-        merge(request, "web.test".to_owned(), image(), &defaults, platform, &Settings::default())
+        merge(request, "web.test".to_owned(), image(), None, &defaults, platform, &Settings::default())
     }
 
     fn words(request: serde_json::Value) -> Result<Vec<String>, ApiError> {
@@ -285,6 +290,16 @@ mod tests {
     }
 
     #[test]
+    fn a_privileged_container_hides_only_what_it_is_asked_to() {
+        let defaults = serde_json::json!({"Cmd": ["sh"]});
+        let configuration = merged(serde_json::json!({"privileged": true}), defaults.clone()).unwrap();
+        assert_eq!(configuration.masked_paths.as_deref(), Some(&[][..]));
+        assert_eq!(configuration.readonly_paths.as_deref(), Some(&[][..]));
+        let request = serde_json::json!({"privileged": true, "maskedPaths": ["/proc/keys"]});
+        assert_eq!(merged(request, defaults).unwrap().masked_paths.unwrap(), ["/proc/keys"]);
+    }
+
+    #[test]
     fn f48_what_no_container_can_have_is_refused() {
         use serde_json::json;
         for request in [
@@ -298,6 +313,11 @@ mod tests {
             json!({"stopSignal": "NONSENSE"}),
             json!({"mounts": [{"type": {"tmpfs": {}}, "source": "", "destination": "/", "options": []}]}),
             json!({"maskedPaths": ["relative"]}),
+            json!({"hostname": "a b"}),
+            json!({"extraHosts": [{"name": "db", "address": "nowhere"}]}),
+            json!({"groups": ["4294967296"]}),
+            json!({"pidsLimit": 0}),
+            json!({"publishedSockets": [{"hostPath": "relative", "containerPath": "/run/x"}]}),
         ] {
             assert!(merged(request.clone(), json!({"Cmd": ["sh"]})).is_err(), "{request}");
         }

@@ -9,10 +9,11 @@ use bulkhead_api::request::{CreateRequest, PullRequest};
 use bulkhead_state::{Change, ContainerRecord, StateRecord};
 
 use super::registry::Container;
-use super::{configuration, identifier};
-use crate::error::exists;
+use super::{configuration, identifier, init_image};
+use crate::error::{exists, failed};
 use crate::events::EventSink;
 use crate::image::Found;
+use crate::machine::Machines;
 use crate::records::Committed;
 use crate::service::Service;
 
@@ -53,12 +54,19 @@ pub(crate) async fn reserve(
     }
     // Keeps the image from being collected until the container protects it.
     let found = find_image(service, &request, sink).await?;
+    let init_image = find_init_image(service, &request, sink).await?;
     let defaults = found.image.configuration.config.clone().unwrap_or_default();
     let platform = found.image.configuration.platform();
     let platform =
         Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant };
     let image = ImageDescription { reference: found.reference.clone(), descriptor: found.descriptor.clone() };
-    let configuration = configuration::merge(request, id, image, &defaults, platform, &service.settings)?;
+    let (init_image, _lease) = init_image.unzip();
+    let settings = &service.settings;
+    let configuration = configuration::merge(request, id, image, init_image, &defaults, platform, settings)?;
+    let machine_bytes = Machines::memory_bytes(configuration.resources.memory_in_bytes);
+    if let Some(shortage) = bulkhead_vmm::memory_shortage(machine_bytes) {
+        sink.notice(format!("{shortage}: a container that uses more than that is ended")).await;
+    }
     let record = ContainerRecord { configuration: configuration.clone(), state: StateRecord::default() };
     let container = service.containers.insert(service, configuration, StateRecord::default(), None)?;
     // Submitted before anyone else learns of the container, so that it precedes all its changes.
@@ -67,20 +75,49 @@ pub(crate) async fn reserve(
 }
 
 async fn find_image(service: &Service, request: &CreateRequest, sink: &EventSink) -> Result<Found, ApiError> {
-    let platform = request.platform.as_deref();
-    if let Some(found) = service.images.find(&request.image, platform)? {
-        return Ok(found);
-    }
     let pull = PullRequest {
         reference: request.image.clone(),
         platform: request.platform.clone(),
         scheme: request.scheme.clone(),
         maximum_concurrent_downloads: request.maximum_concurrent_downloads,
     };
-    let reference = service.images.parse(&request.image)?;
+    find_or_pull(service, &pull, sink).await
+}
+
+/// The image of the guest's init, which is of this host's platform whatever the container's is.
+async fn find_init_image(
+    service: &Arc<Service>,
+    request: &CreateRequest,
+    sink: &EventSink,
+) -> Result<Option<(ImageDescription, Found)>, ApiError> {
+    let Some(reference) = &request.init_image else { return Ok(None) };
+    let pull = PullRequest {
+        reference: reference.clone(),
+        scheme: request.scheme.clone(),
+        maximum_concurrent_downloads: request.maximum_concurrent_downloads,
+        ..PullRequest::default()
+    };
+    let found = find_or_pull(service, &pull, sink).await?;
+    let description =
+        ImageDescription { reference: found.reference.clone(), descriptor: found.descriptor.clone() };
+    let (service, image, checked) = (Arc::clone(service), Arc::clone(&found.image), description.clone());
+    let outcome = tokio::task::spawn_blocking(move || init_image::check(&service, &checked, &image)).await;
+    outcome.map_err(|error| failed("cannot examine the init image", &error))??;
+    Ok(Some((description, found)))
+}
+
+async fn find_or_pull(service: &Service, pull: &PullRequest, sink: &EventSink) -> Result<Found, ApiError> {
+    let platform = pull.platform.as_deref();
+    if let Some(found) = service.images.find(&pull.reference, platform)? {
+        return Ok(found);
+    }
+    let reference = service.images.parse(&pull.reference)?;
     sink.notice(format!("Pulling {reference}")).await;
-    service.images.pull(&pull, sink).await?;
-    service.images.find(&request.image, platform)?.ok_or_else(|| {
+    if let Err(error) = service.images.pull(pull, sink).await {
+        // An image of that name is here: what is wrong with it says more than that there is no other.
+        return Err(service.images.missing_platform(&pull.reference, platform).unwrap_or(error));
+    }
+    service.images.find(&pull.reference, platform)?.ok_or_else(|| {
         crate::error::not_found(format!("image '{reference}' has gone right after it was pulled"))
     })
 }

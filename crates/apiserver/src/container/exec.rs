@@ -15,7 +15,7 @@ use bulkhead_runtime_control::{ProcessSpecification, Request};
 
 use super::launch::Order;
 use super::registry::Container;
-use super::{capabilities, environment, paths, resource_limits, signals};
+use super::{capabilities, environment, paths, resource_limits, signals, user};
 use crate::error::{from_control, invalid};
 use crate::events::EventSink;
 
@@ -88,19 +88,31 @@ fn specification(
         Some(path) => paths::absolute(path).map(|()| path.clone())?,
         None => first.working_directory.clone(),
     };
+    let user = request.user.as_ref().unwrap_or(&first.user);
+    user::validate(user)?;
+    let mut groups = user::groups(&request.groups)?;
+    if request.user.is_none() {
+        groups.ids.extend(&first.supplemental_groups);
+        groups.names.extend(first.supplemental_group_names.iter().cloned());
+    }
     let limits = if request.rlimits.is_empty() { &first.rlimits } else { &request.rlimits };
     Ok(ProcessSpecification {
         arguments: request.arguments.clone(),
         environment: variables,
         working_directory,
-        user: request.user.as_ref().unwrap_or(&first.user).specification(),
-        supplementary_group_ids: Vec::new(),
+        user: user.specification(),
+        supplementary_group_ids: groups.ids,
+        supplementary_group_names: groups.names,
         terminal: request.terminal,
         terminal_size: order.terminal_size,
         stdin: order.stdin(),
-        capabilities: capabilities::mask(&configuration.cap_add, &configuration.cap_drop)?,
+        capabilities: if request.privileged {
+            capabilities::ALL
+        } else {
+            capabilities::of_container(configuration)?
+        },
         resource_limits: resource_limits::convert(limits)?,
-        no_new_privileges: false,
         built_in: None,
+        no_new_privileges: configuration.no_new_privileges,
     })
 }

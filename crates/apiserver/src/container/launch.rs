@@ -10,12 +10,14 @@ use bulkhead_api::container::ContainerConfiguration;
 use bulkhead_api::error::ApiError;
 use bulkhead_api::request::{StartRequest, StreamKind};
 use bulkhead_paths::{ContainerDirectories, Directories};
-use bulkhead_runtime_control::{DescriptorPurpose, Request};
+use bulkhead_runtime_control::{BoundSockets, DescriptorPurpose, Request};
 use bulkhead_state::RunRecord;
 use tokio::sync::watch;
 
 use super::actor::Active;
+use super::init_image;
 use super::running::Run;
+use super::sockets;
 use super::specification::{self, Start};
 use crate::error::{failed, from_control, invalid};
 use crate::helper_pool::Helper;
@@ -32,6 +34,7 @@ pub(crate) struct Order {
     pub(crate) terminal_size: Option<(u16, u16)>,
     /// Keep stdin open although nobody is attached to it.
     pub(crate) interactive: bool,
+    pub(crate) ssh_agent_socket: Option<String>,
 }
 
 /// A start under way.
@@ -61,6 +64,7 @@ impl Order {
                 return Err(invalid("the descriptors do not fit the process: a terminal, or its streams"));
             }
         }
+        sockets::validate_agent(request.ssh_agent_socket.as_deref())?;
         let purposes = request.descriptors.iter().map(|kind| match kind {
             StreamKind::Stdin => DescriptorPurpose::Stdin,
             StreamKind::Stdout => DescriptorPurpose::Stdout,
@@ -71,6 +75,7 @@ impl Order {
             descriptors: purposes.zip(descriptors).collect(),
             terminal_size: request.terminal_size,
             interactive,
+            ssh_agent_socket: request.ssh_agent_socket.clone(),
         })
     }
 
@@ -112,6 +117,7 @@ async fn try_launch(
     let image = service.images.of_container(configuration)?;
     prepare(&directories).map_err(|error| failed(format!("cannot prepare container '{id}'"), &error))?;
     let disk = directories.writable_disk();
+    let durable_directory = directories.durable;
     let (helper, (interfaces, disk_outcome)) = (
         service.helpers.take().map_err(|error| failed(format!("cannot start container '{id}'"), &error))?,
         tokio::join!(service.networks.lease(id, &configuration.networks), service.disks.ensure(&disk)),
@@ -131,10 +137,19 @@ async fn try_launch(
             })
             .collect(),
         machine: None,
+        unresponsive_since: None,
     };
     write_run_record(&run_record_path(&service.directories, id), &record)
         .map_err(|error| failed(format!("cannot prepare container '{id}'"), &error))?;
-    let start = Start { stdin: order.stdin(), terminal_size: order.terminal_size };
+    // Blocks for some milliseconds, and only those who ask for it.
+    let initial_ramdisk =
+        tokio::task::block_in_place(|| init_image::write(service, configuration, &durable_directory))?;
+    let start = Start {
+        initial_ramdisk: initial_ramdisk.as_deref(),
+        stdin: order.stdin(),
+        terminal_size: order.terminal_size,
+        ssh_agent_socket: order.ssh_agent_socket.as_deref(),
+    };
     let specification = specification::build(service, configuration, &image, &interfaces, start)?;
     let described = began.elapsed();
     let active = send_start(id, helper, specification, order, &interfaces).await?;
@@ -177,6 +192,7 @@ pub(super) fn release(service: &Service, id: &str) {
     let directories = service.directories.container(id);
     service.networks.release(id);
     for outcome in [
+        BoundSockets::remove_recorded(&directories.published_sockets()),
         remove_if_there(&run_record_path(&service.directories, id)),
         match std::fs::remove_dir_all(&directories.runtime) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -224,7 +240,7 @@ mod tests {
     }
 
     fn request(kinds: &[StreamKind]) -> StartRequest {
-        StartRequest { descriptors: kinds.to_vec(), terminal_size: None }
+        StartRequest { descriptors: kinds.to_vec(), ..StartRequest::default() }
     }
 
     #[test]

@@ -28,10 +28,14 @@ pub(crate) fn default_read_only() -> Vec<String> {
     READ_ONLY.map(str::to_owned).into()
 }
 
-/// What a configuration records: nothing when the default is in force, else the whole list.
-pub(crate) fn extend(default: Vec<String>, further: &[String]) -> Result<Option<Vec<String>>, ApiError> {
+/// What a configuration records: nothing when the usual default is in force, else the whole list.
+pub(crate) fn extend(
+    default: Vec<String>,
+    further: &[String],
+    is_special: bool,
+) -> Result<Option<Vec<String>>, ApiError> {
     if further.is_empty() {
-        return Ok(None);
+        return Ok(is_special.then_some(default));
     }
     let mut paths = if further.iter().any(|path| path == "NONE") { Vec::new() } else { default };
     for path in further.iter().filter(|path| *path != "NONE") {
@@ -61,7 +65,7 @@ mod tests {
     fn none_empties_one_list() {
         let further = |paths: &[&str]| {
             let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
-            extend(default_masked(), &paths)
+            extend(default_masked(), &paths, false)
         };
         assert_eq!(further(&[]).unwrap(), None);
         assert_eq!(further(&["NONE"]).unwrap().unwrap(), [""; 0]);

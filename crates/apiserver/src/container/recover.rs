@@ -13,6 +13,7 @@ use super::actor::{Active, Starting, exit_record};
 use super::identity::HelperProcess;
 use super::running::{Run, lost_exit};
 use super::{delete, launch, maintenance};
+use crate::error::printable;
 use crate::service::Service;
 
 /// A live helper answers at once.
@@ -47,11 +48,14 @@ async fn one(service: &Arc<Service>, record: ContainerRecord) {
         if let Some(process) = HelperProcess::find(&run.helper) {
             active = adopt(service, &id, process).await;
         }
-        if active.is_some() {
+        if let Some((_, unresponsive_since)) = &active {
             tracing::info!(id, "took over a running container");
             // The record in the database knows more than run.json, if it is of the same run.
             if state.run.as_ref().is_none_or(|known| known.helper != run.helper) {
                 state.run = Some(run);
+            }
+            if let Some(run) = &mut state.run {
+                run.unresponsive_since.clone_from(unresponsive_since);
             }
         } else {
             let exit = exit_of_lost_run(service, &id);
@@ -70,14 +74,15 @@ async fn one(service: &Arc<Service>, record: ContainerRecord) {
             drop(service.records.submit(change));
         }
     }
+    let active = active.map(|(active, _)| active);
     if let Err(error) = service.containers.insert(service, configuration, state, active) {
         tracing::error!(id, "cannot load container: {error}");
     }
 }
 
-/// Connects to a live helper. One that does not answer is ended: two helpers of one container must
-/// never be.
-async fn adopt(service: &Service, id: &str, process: HelperProcess) -> Option<Active> {
+/// Connects to a live helper; also returns since when its guest does not answer. One that does not
+/// answer itself is ended: two helpers of one container must never be.
+async fn adopt(service: &Service, id: &str, process: HelperProcess) -> Option<(Active, Option<String>)> {
     let path = service.directories.container(id).control_socket();
     let subscribed = tokio::time::timeout(ADOPTION_LIMIT, async {
         let (connection, events) = Connection::connect(&path).await?;
@@ -119,7 +124,8 @@ async fn adopt(service: &Service, id: &str, process: HelperProcess) -> Option<Ac
     let run = Arc::new(Run::new(connection, process, ended, first_process));
     run.set_paused(status.paused);
     let starting = (status.state == RuntimeState::Starting).then(Starting::new);
-    Some(Active { run, events, end, starting })
+    let unresponsive_since = status.unresponsive_since.as_deref().map(printable);
+    Some((Active { run, events, end, starting }, unresponsive_since))
 }
 
 fn exit_of_lost_run(service: &Service, id: &str) -> ExitRecord {

@@ -8,6 +8,7 @@ impl Container {
     pub(crate) fn snapshot(&self) -> ContainerSnapshot {
         let status = self.status();
         let record = status.record;
+        let unresponsive_since = record.run.as_ref().and_then(|run| run.unresponsive_since.clone());
         let (networks, machine) = record.run.map_or_else(Default::default, |run| (run.networks, run.machine));
         let exit = record.exit;
         ContainerSnapshot {
@@ -23,6 +24,7 @@ impl Container {
                 restart_count: record.restart_count,
                 reason: exit.and_then(|exit| exit.reason),
                 paused: status.run.is_some_and(|run| run.is_paused()),
+                unresponsive_since,
                 machine,
             },
         }

@@ -1,5 +1,7 @@
 //! What the runtime helper is told.
 
+use std::path::Path;
+
 use bulkhead_api::container::{ContainerConfiguration, Mount, MountKind, NetworkStatus};
 use bulkhead_api::error::ApiError;
 use bulkhead_image_store::ResolvedImage;
@@ -9,16 +11,19 @@ use bulkhead_runtime_control::{
     RuntimeSpecification, VmmSpecification,
 };
 
-use super::{capabilities, identifier, paths, resource_limits};
+use super::{capabilities, hosts, identifier, kernel_arguments, paths, resource_limits, sockets};
 use crate::machine::Machines;
 use crate::network::Interface;
 use crate::service::Service;
 
 /// Everything about one start beyond the configuration.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Start {
+pub(super) struct Start<'a> {
     pub(super) stdin: bool,
     pub(super) terminal_size: Option<(u16, u16)>,
+    pub(super) ssh_agent_socket: Option<&'a str>,
+    /// In place of that of this version.
+    pub(super) initial_ramdisk: Option<&'a Path>,
 }
 
 pub(super) fn build(
@@ -26,7 +31,7 @@ pub(super) fn build(
     configuration: &ContainerConfiguration,
     image: &ResolvedImage,
     interfaces: &[Interface],
-    start: Start,
+    start: Start<'_>,
 ) -> Result<RuntimeSpecification, ApiError> {
     let directories = service.directories.container(&configuration.id);
     let resources = &configuration.resources;
@@ -35,46 +40,60 @@ pub(super) fn build(
         writable_disk: directories.writable_disk(),
         durable_directory: directories.durable,
         runtime_directory: directories.runtime,
-        vmm: machine(service, configuration),
+        vmm: machine(service, configuration, start.initial_ramdisk),
         layers: image
             .layers
             .iter()
             .map(|layer| ImageLayer { path: layer.path.clone(), length_bytes: layer.length_bytes })
             .collect(),
         read_only: configuration.read_only,
-        hostname: identifier::hostname(&configuration.id).to_owned(),
+        hostname: hostname(configuration).to_owned(),
         networks: interfaces.iter().enumerate().map(|(index, one)| attachment(index, &one.lease)).collect(),
         dns: dns(configuration, interfaces),
-        extra_hosts: Vec::new(),
+        extra_hosts: hosts::resolve(&configuration.extra_hosts, interfaces)?,
         mounts: configuration.mounts.iter().map(mount).collect(),
         masked_paths: configuration.masked_paths.clone().unwrap_or_else(paths::default_masked),
         readonly_paths: configuration.readonly_paths.clone().unwrap_or_else(paths::default_read_only),
         sysctls: configuration.sysctls.clone(),
         container_memory_bytes: resources.memory_in_bytes,
         container_cpu_percent: u64::from(resources.cpus) * 100,
-        container_pids: 0,
+        container_pids: configuration.pids_limit.unwrap_or(0),
         shm_size_bytes: configuration.shm_size.unwrap_or(0),
         init: configuration.use_init,
+        privileged: configuration.privileged,
+        published_sockets: sockets::publications(configuration),
+        ssh_agent: sockets::agent(configuration, start.ssh_agent_socket),
         process: process(configuration, start)?,
         log_limits: LogLimits::default(),
         discard_disk: configuration.auto_remove,
     })
 }
 
-fn machine(service: &Service, configuration: &ContainerConfiguration) -> VmmSpecification {
+fn machine(
+    service: &Service,
+    configuration: &ContainerConfiguration,
+    initial_ramdisk: Option<&Path>,
+) -> VmmSpecification {
     let machines = &service.machines;
     let resources = &configuration.resources;
     VmmSpecification {
         kind: machines.kind,
         kernel: configuration.kernel.as_ref().map_or_else(|| machines.kernel.clone(), Into::into),
-        initial_ramdisk: machines.initial_ramdisk.clone(),
+        initial_ramdisk: initial_ramdisk.unwrap_or(&machines.initial_ramdisk).to_owned(),
         memory_bytes: Machines::memory_bytes(resources.memory_in_bytes),
         cpus: machines.cpus(resources.cpus.saturating_add(resources.cpu_overhead)),
-        kernel_arguments: configuration.kernel_arguments.clone(),
+        kernel_arguments: kernel_arguments::merge(&configuration.kernel_arguments),
     }
 }
 
-fn process(configuration: &ContainerConfiguration, start: Start) -> Result<ProcessSpecification, ApiError> {
+fn hostname(configuration: &ContainerConfiguration) -> &str {
+    configuration.hostname.as_deref().unwrap_or_else(|| identifier::hostname(&configuration.id))
+}
+
+fn process(
+    configuration: &ContainerConfiguration,
+    start: Start<'_>,
+) -> Result<ProcessSpecification, ApiError> {
     let process = &configuration.init_process;
     let mut arguments = Vec::with_capacity(1 + process.arguments.len());
     arguments.push(process.executable.clone());
@@ -85,13 +104,14 @@ fn process(configuration: &ContainerConfiguration, start: Start) -> Result<Proce
         working_directory: process.working_directory.clone(),
         user: process.user.specification(),
         supplementary_group_ids: process.supplemental_groups.clone(),
+        supplementary_group_names: process.supplemental_group_names.clone(),
         terminal: process.terminal,
         terminal_size: start.terminal_size,
         stdin: start.stdin,
-        capabilities: capabilities::mask(&configuration.cap_add, &configuration.cap_drop)?,
+        capabilities: capabilities::of_container(configuration)?,
         resource_limits: resource_limits::convert(&process.rlimits)?,
-        no_new_privileges: false,
         built_in: None,
+        no_new_privileges: configuration.no_new_privileges,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use bulkhead_api::container::{Mount, NetworkConfiguration};
+use bulkhead_api::container::{Mount, NetworkConfiguration, PublishedSocket};
 use bulkhead_api::error::ErrorCode;
 use bulkhead_api::request::CreateRequest;
 use clap::Args;
@@ -12,6 +12,7 @@ use super::management::DEFAULT_RUNTIME;
 use super::{FetchFlags, ManagementFlags, ProcessFlags, RegistryFlags, ResourceFlags};
 use crate::failure::Failure;
 use crate::values::platform::{self, PlatformFlags, Precedence};
+use crate::values::published_socket::PublishSocket;
 use crate::values::{InvalidValue, invalid, network, port};
 
 /// What `run` and `create` have in common.
@@ -56,7 +57,8 @@ impl CreateFlags {
             entrypoint: management.entrypoint.clone(),
             environment: self.process.environment().map_err(usage)?,
             working_directory: self.process.workdir.clone(),
-            user: self.process.user()?,
+            user: self.process.user(),
+            groups: self.process.group().into_iter().chain(management.group_add.iter().cloned()).collect(),
             terminal: self.process.tty,
             interactive: self.process.interactive,
             rlimits: self.process.limits().map_err(usage)?,
@@ -65,12 +67,17 @@ impl CreateFlags {
             networks: self.networks().map_err(usage)?,
             dns: management.dns.configuration(),
             no_dns: management.dns.no_dns,
+            hostname: management.hostname.clone().map(|hostname| hostname.into_string()),
+            extra_hosts: management.add_host.iter().cloned().map(|host| host.into_extra_host()).collect(),
             labels: self.labels(),
             mounts: self.mounts(),
             published_ports: Vec::new(),
-            published_sockets: Vec::new(),
+            published_sockets: self.published_sockets()?,
             cap_add: management.cap_add.iter().cloned().map(|name| name.into_name()).collect(),
             cap_drop: management.cap_drop.iter().cloned().map(|name| name.into_name()).collect(),
+            privileged: management.privileged,
+            no_new_privileges: management.no_new_privileges(),
+            pids_limit: management.pids_limit.and_then(|limit| limit.count()),
             read_only: management.read_only,
             auto_remove: management.remove,
             init: management.init,
@@ -93,7 +100,8 @@ impl CreateFlags {
                 .map(|sysctl| (sysctl.key.clone(), sysctl.value.clone()))
                 .collect(),
             stop_signal: management.stop_signal.clone(),
-            ssh: false,
+            init_image: management.init_image.clone(),
+            ssh: management.ssh,
         })
     }
 
@@ -103,13 +111,10 @@ impl CreateFlags {
         let folders = management.mount.iter().any(|mount| mount.clone().into_tmpfs().is_none());
         let unserved = [
             (!management.publish.is_empty(), "--publish"),
-            (!management.publish_socket.is_empty(), "--publish-socket"),
             (!management.volume.is_empty(), "--volume"),
             (folders, "--mount of another type than tmpfs"),
-            (management.init_image.is_some(), "--init-image"),
             (management.rosetta, "--rosetta"),
             (management.runtime != DEFAULT_RUNTIME, "another --runtime than container-runtime-linux"),
-            (management.ssh, "--ssh"),
             (management.virtualization, "--virtualization"),
         ];
         match unserved.into_iter().find(|(given, _)| *given) {
@@ -147,6 +152,17 @@ impl CreateFlags {
         let networks: Vec<_> =
             wanted.iter().cloned().map(|network| network.into_configuration(label)).collect();
         Ok((!networks.is_empty()).then_some(networks))
+    }
+
+    fn published_sockets(&self) -> Result<Vec<PublishedSocket>, Failure> {
+        let publish = |socket: &PublishSocket| {
+            Ok(PublishedSocket {
+                container_path: socket.container.clone(),
+                host_path: absolute(Path::new(&socket.host))?,
+                permissions: socket.permissions,
+            })
+        };
+        self.management.publish_socket.iter().map(publish).collect()
     }
 
     fn labels(&self) -> BTreeMap<String, String> {

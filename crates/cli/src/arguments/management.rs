@@ -8,13 +8,16 @@ use clap::Args;
 
 use crate::values::capability::Capability;
 use crate::values::container_name::ContainerName;
+use crate::values::hosts::{AddHost, Hostname};
 use crate::values::key_value::{Label, Sysctl};
 use crate::values::memory_size::MemorySize;
 use crate::values::mount::MountSpecification;
 use crate::values::network::NetworkAttachment;
 use crate::values::paths::PathOrNone;
+use crate::values::pids_limit::PidsLimit;
 use crate::values::port::PublishPort;
 use crate::values::published_socket::PublishSocket;
+use crate::values::security_option::SecurityOption;
 use crate::values::tmpfs::TmpfsMount;
 use crate::values::volume::VolumeMount;
 
@@ -22,6 +25,10 @@ use crate::values::volume::VolumeMount;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "MANAGEMENT OPTIONS")]
 pub(crate) struct ManagementFlags {
+    /// Add a name to /etc/hosts; host-gateway stands for the host's address
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub(crate) add_host: Vec<AddHost>,
+
     /// Architecture of the image [default: this host's]
     #[arg(short, long, value_name = "ARCHITECTURE")]
     pub(crate) arch: Option<String>,
@@ -49,11 +56,19 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) entrypoint: Option<String>,
 
+    /// Add a group to those of the user
+    #[arg(long, value_name = "NAME|GID")]
+    pub(crate) group_add: Vec<String>,
+
+    /// Host name of the container [default: the first part of its name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Option<Hostname>,
+
     /// Run a small init process that forwards signals and reaps processes
     #[arg(long)]
     pub(crate) init: bool,
 
-    /// Use another image for the guest's init
+    /// Take the guest's init, /sbin/vminitd, from another image
     #[arg(long, value_name = "IMAGE")]
     pub(crate) init_image: Option<String>,
 
@@ -61,7 +76,7 @@ pub(crate) struct ManagementFlags {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
 
-    /// Add to the guest kernel's command line
+    /// Add to the guest kernel's command line, in place of its own argument of that name
     #[arg(long, value_name = "ARGUMENT")]
     pub(crate) kernel_arg: Vec<String>,
 
@@ -89,6 +104,14 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "OS")]
     pub(crate) os: Option<String>,
 
+    /// Limit the number of processes and threads; -1 does not
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) pids_limit: Option<PidsLimit>,
+
+    /// Give the container every capability and every device of its machine
+    #[arg(long)]
+    pub(crate) privileged: bool,
+
     /// Publish a port: [host-ip:]host-port:container-port[/tcp|udp]
     #[arg(short, long, value_name = "PORTS")]
     pub(crate) publish: Vec<PublishPort>,
@@ -97,8 +120,8 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     pub(crate) platform: Option<String>,
 
-    /// Publish a socket of the container on the host
-    #[arg(long, value_name = "HOST:CONTAINER")]
+    /// Publish a socket of the container on the host, with mode 600 unless told otherwise
+    #[arg(long, value_name = "HOST:CONTAINER[:MODE]")]
     pub(crate) publish_socket: Vec<PublishSocket>,
 
     /// Make the root file system read-only
@@ -121,7 +144,11 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "RUNTIME", default_value = DEFAULT_RUNTIME)]
     pub(crate) runtime: String,
 
-    /// Forward the SSH agent
+    /// Set a security option: no-new-privileges
+    #[arg(long, value_name = "OPTION")]
+    pub(crate) security_opt: Vec<SecurityOption>,
+
+    /// Forward the SSH agent of SSH_AUTH_SOCK
     #[arg(long)]
     pub(crate) ssh: bool,
 
@@ -148,6 +175,13 @@ pub(crate) struct ManagementFlags {
     /// Mount a folder or volume
     #[arg(short, long, value_name = "[SOURCE:]PATH[:OPTIONS]")]
     pub(crate) volume: Vec<VolumeMount>,
+}
+
+impl ManagementFlags {
+    /// The last word on it counts.
+    pub(crate) fn no_new_privileges(&self) -> bool {
+        self.security_opt.last().is_some_and(|option| option.no_new_privileges)
+    }
 }
 
 /// The only runtime there is.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use bulkhead_api::process::{ResourceLimit, User};
 use clap::Args;
 
-use crate::failure::Failure;
 use crate::values::{InvalidValue, environment_file, resource_limit};
 
 /// Flags of a process.
@@ -62,15 +61,19 @@ impl ProcessFlags {
         Ok(variables)
     }
 
-    pub(crate) fn user(&self) -> Result<Option<User>, Failure> {
+    pub(crate) fn user(&self) -> Option<User> {
         match (&self.user, self.uid, self.gid) {
-            (Some(user), _, _) => Ok(Some(User::Raw { user_string: user.clone() })),
-            (None, Some(uid), Some(gid)) => Ok(Some(User::Id { uid, gid })),
+            (Some(user), _, _) => Some(User::Raw { user_string: user.clone() }),
+            (None, Some(uid), Some(gid)) => Some(User::Id { uid, gid }),
             // The group then comes from the image's passwd file.
-            (None, Some(uid), None) => Ok(Some(User::Raw { user_string: uid.to_string() })),
-            (None, None, None) => Ok(None),
-            (None, None, Some(_)) => Err(Failure::unsupported("--gid without --uid")),
+            (None, Some(uid), None) => Some(User::Raw { user_string: uid.to_string() }),
+            (None, None, _) => None,
         }
+    }
+
+    /// A group id alone leaves the user as it is and is one more of its groups.
+    pub(crate) fn group(&self) -> Option<String> {
+        self.gid.filter(|_| self.uid.is_none()).map(|gid| gid.to_string())
     }
 
     pub(crate) fn limits(&self) -> Result<Vec<ResourceLimit>, InvalidValue> {

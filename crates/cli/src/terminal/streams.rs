@@ -67,6 +67,7 @@ impl Streams {
         StartRequest {
             descriptors: self.descriptors.iter().map(|(kind, ..)| *kind).collect(),
             terminal_size: self.terminal_size,
+            ssh_agent_socket: None,
         }
     }
 

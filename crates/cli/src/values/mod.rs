@@ -3,16 +3,19 @@
 pub(crate) mod capability;
 pub(crate) mod container_name;
 pub(crate) mod environment_file;
+pub(crate) mod hosts;
 pub(crate) mod key_value;
 pub(crate) mod location;
 pub(crate) mod memory_size;
 pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod paths;
+pub(crate) mod pids_limit;
 pub(crate) mod platform;
 pub(crate) mod port;
 pub(crate) mod published_socket;
 pub(crate) mod resource_limit;
+pub(crate) mod security_option;
 pub(crate) mod tmpfs;
 pub(crate) mod volume;
 

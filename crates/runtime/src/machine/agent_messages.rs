@@ -9,9 +9,9 @@ use bulkhead_guest_protocol::messages::guest_message::Body;
 use bulkhead_runtime_control::{Event, ExitReason, FailureCode, Reply, Statistics};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::pending::{Question, Waiting};
+use super::pending::Question;
 use super::process_table::ProcessState;
-use super::{Machine, Phase, START_REQUEST_ID, microseconds, refusal};
+use super::{Machine, Phase, START_REQUEST_ID, microseconds};
 use crate::agent::Agent;
 use crate::text::sanitize;
 use crate::{exit, translation};
@@ -68,6 +68,7 @@ impl Machine {
                 self.phase = Phase::Running;
                 self.phase_deadline = None;
                 self.processes.set(0, ProcessState::Running);
+                self.heartbeat.start();
                 self.timeline.process_started_us = microseconds(self.received.elapsed());
                 self.connections.announce(&Event::Started {
                     timeline: self.timeline,
@@ -119,40 +120,38 @@ impl Machine {
             self.kill_vmm();
             return true;
         }
+        if self.heartbeat_answered(request_id) {
+            return true;
+        }
         // Too late for whoever asked.
         let Some(waiting) = self.pending.take(request_id) else { return true };
-        let Waiting { connection, id, question } = waiting;
-        let result = match (question, body) {
+        let result = match (waiting.question, body) {
             (Question::StartProcess { number }, Body::ProcessStarted(started))
                 if started.number == number =>
             {
                 self.processes.set(number, ProcessState::Running);
                 Ok(Reply::Done)
             }
-            (Question::Order, Body::Done(_)) => Ok(Reply::Done),
             (Question::SetPaused { paused }, Body::Done(_)) => {
                 self.paused = paused;
                 self.connections.announce(&Event::Paused { paused });
                 Ok(Reply::Done)
             }
+            (Question::Order | Question::ConnectSocket { .. }, Body::Done(_)) => Ok(Reply::Done),
             (Question::Statistics, Body::Statistics(statistics)) => {
                 Ok(Reply::Statistics(translate(&statistics)))
             }
             (_, Body::Failure(failure)) => {
-                self.forget(waiting);
+                self.forget(&waiting);
                 Err(translation::failure(&failure))
             }
             _ => {
-                self.forget(waiting);
-                self.connections.reply(
-                    connection,
-                    id,
-                    Err(refusal(FailureCode::VmFailed, "the guest gave an answer to another question")),
-                );
+                let message = "the guest gave an answer to another question";
+                self.fail(&waiting, FailureCode::VmFailed, message);
                 return false;
             }
         };
-        self.connections.reply(connection, id, result);
+        self.answer(&waiting, result);
         true
     }
 }

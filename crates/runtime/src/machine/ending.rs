@@ -7,13 +7,15 @@ use anyhow::{Context, Result};
 use bulkhead_guest_protocol::messages as guest;
 use bulkhead_guest_protocol::messages::host_message::Request;
 use bulkhead_runtime_control::{Event, ExitReason, ExitStatus, Failure, FailureCode};
-use bulkhead_vmm::VmmEnd;
+use bulkhead_vmm::{VmmEnd, out_of_memory_kills};
 
 use super::process_table::ProcessState;
 use super::{Machine, POWER_OFF_TIMEOUT, Phase, TERMINATION_TIMEOUT, refusal};
 use crate::exit;
 use crate::input::Input;
 
+/// Linux, mm/oom_kill.c: how its panics begin.
+const OUT_OF_MEMORY: &str = "Out of memory";
 /// For clients that take the last bytes of a machine that was lost; then they are let go of.
 const LAST_BYTES_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -70,10 +72,11 @@ impl Machine {
         tracing::info!(?vmm_end, "the machine has ended");
         self.settle_exit(vmm_end);
         for waiting in self.pending.take_all() {
-            self.fail(waiting, FailureCode::VmFailed, "the machine has ended");
+            self.fail(&waiting, FailureCode::VmFailed, "the machine has ended");
         }
+        self.published.remove();
         self.drain_streams(inputs);
-        let status = self.exit.take().unwrap_or_else(|| unexplained(vmm_end));
+        let status = self.exit.take().unwrap_or_else(|| self.unexplained(vmm_end));
         self.exit = Some(status.clone());
         if let Some(failure) = self.start_failure.take() {
             self.connections.announce(&Event::StartFailed(failure));
@@ -93,11 +96,14 @@ impl Machine {
         if self.exit.is_none() {
             let panic = self.console.panic_message().map(|text| format!("guest kernel panic: {text}"));
             let status = match (self.cause.take(), panic) {
+                (Some((ExitReason::VmmLost, _)) | None, Some(panic)) if panic.contains(OUT_OF_MEMORY) => {
+                    exit::of_machine_out_of_memory(panic)
+                }
                 (Some((ExitReason::VmmLost, _)) | None, Some(panic)) => {
                     exit::of_lost_machine(ExitReason::VmmLost, panic)
                 }
                 (Some((reason, message)), _) => exit::of_lost_machine(reason, message),
-                (None, None) => unexplained(vmm_end),
+                (None, None) => self.unexplained(vmm_end),
             };
             let start_failed = booting && status.reason != ExitReason::Killed;
             let message = status.message.clone().unwrap_or_default();
@@ -155,12 +161,16 @@ impl Machine {
             Err(error) => tracing::error!("cannot save the exit status: {error}"),
         }
     }
-}
 
-fn unexplained(vmm_end: VmmEnd) -> ExitStatus {
-    let how = match vmm_end {
-        VmmEnd::Exited(code) => format!("with code {code}"),
-        VmmEnd::Killed(signal) => format!("by signal {signal}"),
-    };
-    exit::of_lost_machine(ExitReason::VmmLost, format!("the machine ended unexpectedly, {how}"))
+    fn unexplained(&self, vmm_end: VmmEnd) -> ExitStatus {
+        let how = match vmm_end {
+            VmmEnd::Killed(libc::SIGKILL) if out_of_memory_kills() > self.out_of_memory_kills => {
+                let message = "the host ran out of memory and killed the machine".to_owned();
+                return exit::of_machine_out_of_memory(message);
+            }
+            VmmEnd::Exited(code) => format!("with code {code}"),
+            VmmEnd::Killed(signal) => format!("by signal {signal}"),
+        };
+        exit::of_lost_machine(ExitReason::VmmLost, format!("the machine ended unexpectedly, {how}"))
+    }
 }

@@ -14,6 +14,7 @@
 
 mod agent_messages;
 mod ending;
+mod heartbeat;
 mod launch;
 mod pending;
 mod process_table;
@@ -33,9 +34,11 @@ use bulkhead_vmm::VmmProcess;
 
 use crate::agent::Agent;
 use crate::console::Console;
+use crate::forwards::{Forwards, PublishedSockets};
 use crate::input::Input;
 use crate::server::Connections;
 use crate::streams::Streams;
+use heartbeat::Heartbeat;
 use pending::Pending;
 use process_table::ProcessTable;
 
@@ -83,13 +86,18 @@ struct Machine {
     phase_deadline: Option<Instant>,
     connections: Connections,
     vmm: VmmProcess,
+    /// Of the whole host, when the machine was started.
+    out_of_memory_kills: Option<u64>,
     agent: Option<Agent>,
     console: Console,
     streams: Arc<Streams>,
+    forwards: Arc<Forwards>,
+    published: PublishedSockets,
     processes: ProcessTable,
     pending: Pending,
     /// The container's processes are frozen.
     paused: bool,
+    heartbeat: Heartbeat,
     /// Why this helper ended the VMM; the first reason counts.
     cause: Option<(ExitReason, String)>,
     start_failure: Option<Failure>,
@@ -111,7 +119,12 @@ impl Machine {
 
     /// `None` when a deadline has passed.
     fn next_input(&self, inputs: &Receiver<Input>) -> Option<Input> {
-        let deadlines = [self.phase_deadline, self.pending.next_deadline(), self.processes.next_deadline()];
+        let deadlines = [
+            self.phase_deadline,
+            self.pending.next_deadline(),
+            self.processes.next_deadline(),
+            self.heartbeat.deadline(),
+        ];
         match deadlines.into_iter().flatten().min() {
             None => inputs.recv().ok(),
             Some(deadline) => inputs.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok(),
@@ -126,6 +139,7 @@ impl Machine {
             Input::AgentConnected(socket, instant) => self.agent_connected(socket, instant),
             Input::AgentMessage(message) => self.agent_message(*message),
             Input::AgentLost(reason) => self.agent_lost(reason),
+            Input::SocketOpened(path, client) => self.socket_opened(path, client),
             Input::StreamEnded(number) => self.stream_ended(number),
             Input::DeviceEnded(reason) => {
                 self.kill(ExitReason::VmmLost, format!("a device failed: {reason}"))
@@ -139,8 +153,9 @@ impl Machine {
 
     fn check_deadlines(&mut self) {
         let now = Instant::now();
+        self.check_heartbeat(now);
         for waiting in self.pending.take_expired(now) {
-            self.fail(waiting, FailureCode::Timeout, "the guest does not answer");
+            self.fail(&waiting, FailureCode::Timeout, "the guest does not answer");
         }
         for number in self.processes.take_expired(now) {
             self.streams.abandon_unconnected(number);

@@ -15,15 +15,23 @@ pub(super) enum Question {
     Order,
     Statistics,
     SetPaused { paused: bool },
+    ConnectSocket { number: u32 },
 }
 
 /// Who waits for what.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiting {
+    /// Absent when this helper itself wants to know.
+    pub(super) asker: Option<Asker>,
+    pub(super) question: Question,
+}
+
+/// A request of an apiserver.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
     pub(super) connection: ConnectionId,
     /// The id that the apiserver gave its request.
     pub(super) id: u64,
-    pub(super) question: Question,
 }
 
 /// By the number that the request has towards the guest.

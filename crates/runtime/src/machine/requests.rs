@@ -1,6 +1,7 @@
 //! What apiservers ask for.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use bulkhead_guest_protocol::messages as guest;
 use bulkhead_guest_protocol::messages::host_message;
@@ -9,7 +10,7 @@ use bulkhead_runtime_control::{
     RuntimeStatus,
 };
 
-use super::pending::{Question, Waiting};
+use super::pending::{Asker, Question, Waiting};
 use super::process_table::ProcessState;
 use super::{Machine, Phase, refusal};
 use crate::input::ConnectionId;
@@ -53,7 +54,10 @@ impl Machine {
             Request::Attach { number } => self.attach(number, clients),
             Request::Statistics => {
                 let request = host_message::Request::ReadStatistics(guest::ReadStatistics {});
-                self.ask(Waiting { connection, id, question: Question::Statistics }, request)
+                self.ask(
+                    Waiting { asker: Some(Asker { connection, id }), question: Question::Statistics },
+                    request,
+                )
             }
             Request::SetPaused { paused } => self.set_paused(connection, id, paused),
             Request::Kill => {
@@ -79,6 +83,7 @@ impl Machine {
             processes: self.processes.numbers().into_iter().filter(|number| *number != 0).collect(),
             timeline: self.timeline,
             paused: self.paused,
+            unresponsive_since: self.heartbeat.unresponsive_since().map(str::to_owned),
         }
     }
 
@@ -107,7 +112,10 @@ impl Machine {
         self.processes.set(number, ProcessState::Starting);
         let process = Some(translation::process(number, process));
         let request = host_message::Request::StartProcess(guest::StartProcess { process });
-        self.ask(Waiting { connection, id, question: Question::StartProcess { number } }, request)
+        self.ask(
+            Waiting { asker: Some(Asker { connection, id }), question: Question::StartProcess { number } },
+            request,
+        )
     }
 
     fn order(
@@ -120,7 +128,7 @@ impl Machine {
         if !self.processes.is_running(number) {
             return refused(FailureCode::ProcessNotFound, format!("process {number} is not running"));
         }
-        self.ask(Waiting { connection, id, question: Question::Order }, request)
+        self.ask(Waiting { asker: Some(Asker { connection, id }), question: Question::Order }, request)
     }
 
     fn set_paused(&mut self, connection: ConnectionId, id: u64, paused: bool) -> Answer {
@@ -130,7 +138,8 @@ impl Machine {
             return refused(FailureCode::InvalidState, format!("container '{container}' is {how} paused"));
         }
         let request = host_message::Request::SetPaused(guest::SetPaused { paused });
-        self.ask(Waiting { connection, id, question: Question::SetPaused { paused } }, request)
+        let asker = Some(Asker { connection, id });
+        self.ask(Waiting { asker, question: Question::SetPaused { paused } }, request)
     }
 
     fn attach(&mut self, number: u32, clients: ClientDescriptors) -> Answer {
@@ -144,7 +153,7 @@ impl Machine {
     /// Passes a question on to vminitd.
     fn ask(&mut self, waiting: Waiting, request: host_message::Request) -> Answer {
         let Some(agent) = self.agent.as_mut().filter(|_| self.phase == Phase::Running) else {
-            self.forget(waiting);
+            self.forget(&waiting);
             return refused(FailureCode::InvalidState, "the container is not running");
         };
         match agent.send(request) {
@@ -153,24 +162,47 @@ impl Machine {
                 None
             }
             Err(error) => {
-                self.forget(waiting);
+                self.forget(&waiting);
                 refused(FailureCode::VmFailed, format!("cannot ask the guest: {error}"))
             }
         }
     }
 
+    /// A client of a published socket wants to talk to the container.
+    pub(super) fn socket_opened(&mut self, path: String, client: UnixStream) {
+        // Sent away by closing its connection.
+        let Some(number) = self.forwards.expect(client) else { return };
+        let request = guest::ConnectSocket { number, path: path.into_bytes() };
+        let waiting = Waiting { asker: None, question: Question::ConnectSocket { number } };
+        // A refusal has nobody to go to.
+        let _ = self.ask(waiting, host_message::Request::ConnectSocket(request));
+    }
+
     /// Undoes what was prepared for a request that failed.
-    pub(super) fn forget(&mut self, waiting: Waiting) {
-        if let Question::StartProcess { number } = waiting.question {
-            self.processes.remove(number);
-            self.streams.remove(number);
+    pub(super) fn forget(&mut self, waiting: &Waiting) {
+        match waiting.question {
+            Question::StartProcess { number } => {
+                self.processes.remove(number);
+                self.streams.remove(number);
+            }
+            Question::ConnectSocket { number } => self.forwards.forget(number),
+            Question::Order | Question::Statistics | Question::SetPaused { .. } => {}
         }
     }
 
     /// Answers a request that has waited for nothing.
-    pub(super) fn fail(&mut self, waiting: Waiting, code: FailureCode, message: &str) {
+    pub(super) fn fail(&mut self, waiting: &Waiting, code: FailureCode, message: &str) {
         self.forget(waiting);
-        self.connections.reply(waiting.connection, waiting.id, Err(refusal(code, message)));
+        self.answer(waiting, Err(refusal(code, message)));
+    }
+
+    /// Tells whoever asked.
+    pub(super) fn answer(&mut self, waiting: &Waiting, result: Result<Reply, Failure>) {
+        match (waiting.asker, result) {
+            (Some(Asker { connection, id }), result) => self.connections.reply(connection, id, result),
+            (None, Err(failure)) => tracing::info!("{:?}: {failure}", waiting.question),
+            (None, Ok(_)) => {}
+        }
     }
 }
 

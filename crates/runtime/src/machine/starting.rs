@@ -10,11 +10,13 @@ use bulkhead_guest_protocol::messages::host_message;
 use bulkhead_paths::ContainerDirectories;
 use bulkhead_runtime_control::{Event, FailureCode, Reply, Request, RuntimeSpecification, Timeline};
 
+use super::heartbeat::Heartbeat;
 use super::launch::{Launched, launch};
 use super::pending::Pending;
 use super::process_table::{ProcessState, ProcessTable};
 use super::{BOOT_TIMEOUT, Machine, Phase, START_REQUEST_ID, live_and_end, microseconds, refusal};
 use crate::console::Console;
+use crate::forwards::{Forwards, PublishedSockets};
 use crate::input::Input;
 use crate::log_writer::LogWriter;
 use crate::server::{self, Connections, FIRST_CONNECTION, StartOrder};
@@ -37,8 +39,18 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
     connections.add(FIRST_CONNECTION, control.try_clone().context("cannot copy a descriptor")?);
     connections.subscribe(FIRST_CONNECTION);
     let (clients, networks) = ClientDescriptors::sort(&order.frame.descriptors, order.descriptors);
-    let launched = match launch(&specification, networks) {
-        Ok(launched) => launched,
+    // Before there is a second thread.
+    let published = PublishedSockets::bind(&specification.published_sockets, directories.published_sockets());
+    let launched = published.and_then(|published| match launch(&specification, networks) {
+        Ok(launched) => Ok((launched, published)),
+        Err(error) => {
+            let mut published = published;
+            published.remove();
+            Err(error)
+        }
+    });
+    let (launched, mut published) = match launched {
+        Ok(parts) => parts,
         Err(error) => {
             process_setup::log_to(&directories.helper_log());
             connections.reply(FIRST_CONNECTION, order.frame.id, Ok(Reply::Done));
@@ -50,6 +62,8 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
     process_setup::log_to(&directories.helper_log());
     let (sender, inputs) = sync_channel(INPUT_QUEUE_LENGTH);
     let Launched { vmm, devices, connections: guest_connections, console, layers } = launched;
+    let agent = specification.ssh_agent.as_ref().and_then(|agent| agent.host_path.clone());
+    let forwards = Forwards::new(agent);
     let set_up = || -> Result<(Arc<Streams>, Console)> {
         let console = Console::spawn(console, directories.console_log(), sender.clone())
             .context("cannot start a thread")?;
@@ -57,8 +71,9 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         let streams = expect_streams(&specification, &directories, clients, &sender)?;
         let start = host_message::Request::Start(translation::start(&specification, layers)?);
         let start = agent::encode(START_REQUEST_ID, start).context("the container has too many settings")?;
-        accept::spawn(guest_connections, start, Arc::clone(&streams), sender.clone())
+        accept::spawn(guest_connections, start, Arc::clone(&streams), Arc::clone(&forwards), sender.clone())
             .context("cannot start a thread")?;
+        published.serve(&sender).context("cannot start a thread")?;
         server::listen(&directories.control_socket(), sender.clone())?;
         server::read_requests(FIRST_CONNECTION, control, sender.clone()).context("cannot start a thread")?;
         Ok((streams, console))
@@ -68,6 +83,7 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         Err(error) => {
             vmm.kill().context("cannot kill the machine monitor")?;
             vmm.wait().context("cannot wait for the machine monitor")?;
+            published.remove();
             connections.reply(FIRST_CONNECTION, order.frame.id, Ok(Reply::Done));
             return fail(&mut connections, &directories, &error);
         }
@@ -84,12 +100,16 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         phase_deadline: Some(received + BOOT_TIMEOUT),
         connections,
         vmm,
+        out_of_memory_kills: bulkhead_vmm::out_of_memory_kills(),
         agent: None,
         console,
         streams,
+        forwards,
+        published,
         processes,
         pending: Pending::default(),
         paused: false,
+        heartbeat: Heartbeat::default(),
         cause: None,
         start_failure: None,
         exit: None,

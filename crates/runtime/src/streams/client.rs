@@ -44,7 +44,7 @@ impl ClientDescriptors {
     pub(super) fn sink(&mut self, kind: StreamKind) -> Option<ClientDescriptor> {
         let own = match kind {
             StreamKind::Stderr => self.stderr.take(),
-            StreamKind::Stdin => None,
+            StreamKind::Stdin | StreamKind::Forward | StreamKind::Agent => None,
             StreamKind::Stdout | StreamKind::Terminal => self.stdout.take(),
         };
         let descriptor = match (&self.terminal, own) {

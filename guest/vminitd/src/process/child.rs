@@ -146,8 +146,11 @@ fn prepare(plan: &mut Plan<'_>) -> Result<(), ChildError> {
         set_limit(limit.resource, limit.soft, limit.hard)
             .map_err(|source| ChildError::Limit { resource: limit.resource, source })?;
     }
-    let specification = process.user.as_ref().map_or("", |user| user.specification.as_str());
-    let identity = user::resolve(specification).map_err(ChildError::User)?;
+    let (specification, groups) = process
+        .user
+        .as_ref()
+        .map_or(("", &[][..]), |user| (user.specification.as_str(), &user.supplementary_group_names[..]));
+    let identity = user::resolve(specification, groups).map_err(ChildError::User)?;
     if plan.command.variable(b"HOME").is_none_or(<[u8]>::is_empty) {
         plan.command.add_variable(b"HOME", &identity.home);
     }
@@ -266,7 +269,7 @@ fn take_identity(plan: &Plan<'_>, identity: &Identity) -> Result<(), (&'static s
     if identity.user_id != 0 {
         set_thread_res_uid(user_id, user_id, user_id).map_err(step("set the user id"))?;
     }
-    capabilities::set(process.capabilities & plan.bounding_set).map_err(step("set capabilities"))?;
+    capabilities::set(process.capabilities, plan.bounding_set).map_err(step("set capabilities"))?;
     if process.no_new_privileges {
         set_no_new_privs(true).map_err(step("set no_new_privs"))?;
     }

@@ -84,7 +84,8 @@ impl Dialled {
                     streams.push(Stream::output(process_number, socket, reader));
                     (1, writer)
                 }
-                StreamKind::Stderr | StreamKind::Terminal => {
+                // `dial` makes no others.
+                _ => {
                     streams.push(Stream::output(process_number, socket, reader));
                     (2, writer)
                 }

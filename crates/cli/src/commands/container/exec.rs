@@ -23,6 +23,10 @@ pub(crate) struct ExecArguments {
     #[arg(short, long)]
     detach: bool,
 
+    /// Give the command every capability
+    #[arg(long)]
+    privileged: bool,
+
     #[command(flatten)]
     process: ProcessFlags,
 
@@ -68,7 +72,9 @@ fn resolve<'a>(arguments: &'a ExecArguments, streams: &Streams) -> Result<(&'a s
         arguments: words,
         environment: process.environment().map_err(usage)?,
         working_directory: process.workdir.clone(),
-        user: process.user()?,
+        user: process.user(),
+        groups: process.group().into_iter().collect(),
+        privileged: arguments.privileged,
         terminal: process.tty,
         interactive: process.interactive,
         rlimits: process.limits().map_err(usage)?,

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::output::progress::Progress;
 use crate::services::Services;
+use crate::ssh_agent;
 use crate::terminal::streams::Streams;
 
 /// Arguments of `run`.
@@ -30,7 +31,11 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitStatus, Failure> {
     } else {
         Streams::attached(create.terminal, create.interactive, COMMAND)?
     };
-    let request = RunRequest { create, start: streams.request() };
+    let mut start = streams.request();
+    if create.ssh {
+        start.ssh_agent_socket = Some(ssh_agent::required()?);
+    }
+    let request = RunRequest { create, start };
     let services = Services::from_environment()?;
     let progress = Progress::new(arguments.progress.progress);
     let session = Session::new(services.client().clone(), streams, progress)

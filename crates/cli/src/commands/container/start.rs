@@ -2,6 +2,7 @@
 
 use bulkhead_api::container::ContainerState;
 use bulkhead_api::error::ErrorCode;
+use bulkhead_api::request::StartRequest;
 use clap::Args;
 
 use crate::arguments::{Identifier, ProgressMode};
@@ -13,6 +14,7 @@ use crate::output;
 use crate::output::escape;
 use crate::output::progress::Progress;
 use crate::services::Services;
+use crate::ssh_agent;
 use crate::terminal::streams::Streams;
 
 /// Arguments of `start`.
@@ -58,7 +60,7 @@ pub(crate) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
 async fn detached(arguments: &StartArguments, services: &Services) -> Result<Outcome, Failure> {
     let id = arguments.id.as_str();
     let streams = Streams::detached();
-    let request = streams.request();
+    let request = StartRequest { ssh_agent_socket: ssh_agent::socket(), ..streams.request() };
     let started = async {
         let events = services.call(async |client| client.start_container(id, &request, &[]).await).await?;
         Session::new(services.client().clone(), streams, Progress::new(ProgressMode::Auto))
@@ -92,7 +94,7 @@ async fn attached(arguments: &StartArguments, services: &Services) -> Result<Out
     let streams = Streams::attached(terminal, arguments.interactive, "container start")?;
     let mut session = Session::new(services.client().clone(), streams, Progress::new(ProgressMode::Auto));
     session.enter_raw_mode()?;
-    let request = session.streams().request();
+    let request = StartRequest { ssh_agent_socket: ssh_agent::socket(), ..session.streams().request() };
     let descriptors = session.streams().descriptors();
     let events =
         services.call(async |client| client.start_container(id, &request, &descriptors).await).await?;

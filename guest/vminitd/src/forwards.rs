@@ -1,0 +1,148 @@
+//! Connections between Unix sockets of the container and the host.
+//!
+//! ```text
+//!  program ──▶ agent socket ──▶ here ── stream of kind Agent ──▶ host
+//!  server  ◀── its own socket ◀── here ── stream of kind Forward ──▶ host, who asked for it
+//! ```
+
+mod connection;
+mod container_socket;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use bulkhead_guest_protocol::STREAM_PORT;
+use bulkhead_guest_protocol::stream::{StreamHeader, StreamKind};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fs::{CWD, Mode, chmodat, mkdirat};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
+};
+
+use crate::mounts::{self, MountSource, PreparedMount};
+use crate::process::clone::Stack;
+use crate::streams::Progress;
+use crate::vsock;
+use connection::Connection;
+
+/// The host allows about as many.
+const MAXIMUM_CONNECTIONS: usize = 128;
+const BACKLOG: i32 = 64;
+/// On the tmpfs of the generated files.
+const DIRECTORY: &str = "/files/host-services";
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Forwards {
+    /// Upper half of the data of this module's events.
+    event_class: u64,
+    listener: Option<OwnedFd>,
+    connections: Vec<Option<Connection>>,
+    /// Slots of connections that have more to move than one turn allowed.
+    busy: Vec<usize>,
+}
+
+impl Forwards {
+    /// Events of connections carry `event_class` and in the lower half what [`Self::event`] takes.
+    pub(crate) fn new(event_class: u64) -> Self {
+        Self { event_class, listener: None, connections: Vec::new(), busy: Vec::new() }
+    }
+
+    /// Listens at the path in the container; returns the mount that makes the socket appear there.
+    /// Events of the listener carry `event`.
+    pub(crate) fn listen(&mut self, epoll: &OwnedFd, event: u64, path: &str) -> Result<PreparedMount, Errno> {
+        let (directory, name) = path.rsplit_once('/').ok_or(Errno::INVAL)?;
+        if !directory.starts_with('/') || name.is_empty() || name == ".." {
+            return Err(Errno::INVAL);
+        }
+        mkdirat(CWD, DIRECTORY, Mode::from_raw_mode(0o755))?;
+        let own_path = format!("{DIRECTORY}/{name}");
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        bind(&listener, &SocketAddrUnix::new(own_path.as_str())?)?;
+        // Whoever the container's process is: the machine is its alone.
+        chmodat(CWD, own_path.as_str(), Mode::from_raw_mode(0o666), rustix::fs::AtFlags::empty())?;
+        listen(&listener, BACKLOG)?;
+        epoll::add(epoll, &listener, EventData::new_u64(event), EventFlags::IN)?;
+        self.listener = Some(listener);
+        let source = MountSource::Tree(mounts::clone_of(DIRECTORY)?);
+        Ok(PreparedMount { source, destination: directory.to_owned(), propagation: None })
+    }
+
+    /// Somebody in the container wants to talk to the host.
+    pub(crate) fn accept(&mut self, epoll: &OwnedFd) {
+        let Some(listener) = &self.listener else { return };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let Ok(near) = accept_with(listener, flags) else { return };
+        // Refused by closing it, whatever the reason.
+        let _ = self.join(epoll, StreamHeader { process_number: 0, kind: StreamKind::Agent }, near);
+    }
+
+    /// The host wants to talk to a socket in the container.
+    pub(crate) fn connect(
+        &mut self,
+        epoll: &OwnedFd,
+        stack: &mut Stack,
+        namespace: BorrowedFd<'_>,
+        number: u32,
+        path: &[u8],
+    ) -> Result<(), Errno> {
+        let near = container_socket::connect(stack, namespace, path)?;
+        self.join(epoll, StreamHeader { process_number: number, kind: StreamKind::Forward }, near)
+    }
+
+    /// Dials the host and moves bytes from now on.
+    fn join(&mut self, epoll: &OwnedFd, header: StreamHeader, near: OwnedFd) -> Result<(), Errno> {
+        if self.connections.iter().flatten().count() >= MAXIMUM_CONNECTIONS {
+            return Err(Errno::MFILE);
+        }
+        let far = vsock::dial(STREAM_PORT)?;
+        vsock::send_all(&far, &header.to_bytes())?;
+        let slot = self.connections.iter().position(Option::is_none).unwrap_or(self.connections.len());
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let data = |side: u64| EventData::new_u64(self.event_class | ((slot as u64) << 1) | side);
+        epoll::add(epoll, &near, data(0), flags)?;
+        epoll::add(epoll, &far, data(1), flags)?;
+        if slot == self.connections.len() {
+            self.connections.push(None);
+        }
+        self.connections[slot] = Some(Connection::new(near, far));
+        Ok(())
+    }
+
+    /// Something happened to the connection behind the lower half of an event's data.
+    pub(crate) fn event(&mut self, number: u32, flags: EventFlags) {
+        let slot = (number >> 1) as usize;
+        let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
+        if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
+            connection.hung_up(number & 1 == 1);
+        }
+        self.pump(slot);
+    }
+
+    /// Whether [`Self::go_on`] has something to do.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
+    /// Gives busy connections their turn.
+    pub(crate) fn go_on(&mut self) {
+        for slot in std::mem::take(&mut self.busy) {
+            self.pump(slot);
+        }
+    }
+
+    fn pump(&mut self, slot: usize) {
+        let Some(entry) = self.connections.get_mut(slot) else { return };
+        let Some(connection) = entry else { return };
+        match connection.pump() {
+            Progress::Waiting => {}
+            Progress::Finished => *entry = None,
+            Progress::Busy => {
+                if !self.busy.contains(&slot) {
+                    self.busy.push(slot);
+                }
+            }
+        }
+    }
+}

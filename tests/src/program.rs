@@ -1,0 +1,25 @@
+//! Programs of `tests/programs/`, for what the demo image has no program for.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Installation, run_with_deadline};
+
+/// Compiles a program statically and puts it into a running container as `/bin/<name>`.
+///
+/// # Panics
+/// It does not compile, or the container does not take it.
+#[track_caller]
+pub fn put_program(installation: &Installation, container: &str, name: &str) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(format!("{name}.rs"));
+    let program = installation.folder().join(name);
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"]);
+    let compiled = run_with_deadline(rustc.arg(&program).arg(&source), b"");
+    assert_eq!(compiled.code, 0, "{compiled:?}");
+    let script = format!("cat > /bin/{name} && chmod 755 /bin/{name}");
+    let bytes = fs::read(&program).expect("program");
+    let put = installation.container_with_input(&["exec", "-i", container, "sh", "-c", &script], &bytes);
+    assert_eq!(put.code, 0, "{put:?}");
+}

@@ -1,0 +1,166 @@
+//! Unix sockets between host and container: `--publish-socket` and `--ssh`.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use bulkhead_tests::{Installation, put_program, wait_until};
+
+const AGENT: &str = "/var/host-services/ssh-auth.sock";
+
+fn bytes(count: u32) -> Vec<u8> {
+    (0..count).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+}
+
+/// Says everything, half-closes, and returns the answer.
+fn ask(path: &Path, question: &[u8]) -> Vec<u8> {
+    let stream = UnixStream::connect(path).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let question = question.to_vec();
+    let sender = thread::spawn(move || {
+        // A server that closes early is seen by the answer.
+        let _ = writer.write_all(&question).and_then(|()| writer.shutdown(Shutdown::Write));
+    });
+    let mut answer = Vec::new();
+    let _ = { stream }.read_to_end(&mut answer);
+    sender.join().unwrap();
+    answer
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+struct Server {
+    installation: Installation,
+    host: PathBuf,
+}
+
+/// A container whose server is published.
+fn server() -> Server {
+    let installation = Installation::with_demo();
+    let host = installation.folder().join("made/for/it.sock");
+    let publish = format!("{}:/run/server.sock", host.display());
+    installation.run_ok(&["run", "-d", "--name", "server", "--publish-socket", &publish, "demo", "sleep", "600"]);
+    put_program(&installation, "server", "peer");
+    installation.run_ok(&["exec", "server", "mkdir", "-p", "/run"]);
+    installation.run_ok(&["exec", "-d", "server", "peer", "serve", "/run/server.sock"]);
+    wait_until("server", Duration::from_secs(10), || ask(&host, b"up?") == b"up?");
+    Server { installation, host }
+}
+
+#[test]
+fn a_published_socket_carries_both_directions_and_half_closes() {
+    let Server { installation, host } = server();
+    assert_eq!(fs::metadata(&host).unwrap().permissions().mode() & 0o777, 0o600);
+    let question = bytes(3_000_000);
+    assert!(ask(&host, &question) == question);
+    let clients: Vec<_> = (0..40)
+        .map(|number: u32| {
+            let host = host.clone();
+            thread::spawn(move || ask(&host, &number.to_le_bytes()) == number.to_le_bytes())
+        })
+        .collect();
+    assert!(clients.into_iter().all(|client| client.join().unwrap()));
+    // F79: more clients than there may be are sent away, and those that are there keep their place.
+    let mut first = UnixStream::connect(&host).unwrap();
+    let crowd: Vec<_> = (0..300).map(|_| UnixStream::connect(&host).unwrap()).collect();
+    wait_until("refusals", Duration::from_secs(10), || {
+        crowd.iter().any(|mut client| {
+            client.set_nonblocking(true).unwrap();
+            matches!(client.read(&mut [0]), Ok(0))
+        })
+    });
+    first.write_all(b"still here").unwrap();
+    first.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    first.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "still here");
+    drop(crowd);
+    wait_until("places are free again", Duration::from_secs(10), || ask(&host, b"again") == b"again");
+    installation.run_ok(&["stop", "--time", "1", "server"]);
+    assert!(!host.exists(), "removed at the end");
+    assert!(!installation.container_directory("server").join("sockets.json").exists());
+    // Nothing is in the way of a second start.
+    installation.run_ok(&["start", "server"]);
+    assert!(is_socket(&host));
+    installation.run_ok(&["delete", "--force", "server"]);
+    assert!(!host.exists());
+}
+
+#[test]
+fn f6_sockets_of_a_lost_helper_are_removed() {
+    let Server { installation, host } = server();
+    let vmm = installation.snapshot("server")["status"]["machine"]["pid"].as_i64().unwrap();
+    let status = fs::read_to_string(format!("/proc/{vmm}/status")).unwrap();
+    let helper = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    installation.kill(helper);
+    wait_until("stopped", Duration::from_secs(5), || installation.state("server") == "stopped");
+    assert!(!host.exists());
+    installation.run_ok(&["start", "server"]);
+    assert!(is_socket(&host));
+}
+
+#[test]
+fn nobody_listens_means_closed_and_taken_paths_are_refused() {
+    let installation = Installation::with_demo();
+    let host = installation.folder().join("a.sock");
+    let publish = format!("{}:/run/nobody.sock:660", host.display());
+    installation.run_ok(&["run", "-d", "--name", "idle", "--publish-socket", &publish, "demo", "sleep", "600"]);
+    assert_eq!(fs::metadata(&host).unwrap().permissions().mode() & 0o777, 0o660);
+    assert_eq!(ask(&host, b"anybody?"), b"");
+    // Neither a file nor a link of the container that is no socket gets anything.
+    installation.run_ok(&["exec", "idle", "sh", "-c", "mkdir -p /run; ln -s /proc/self/fd/0 /run/nobody.sock"]);
+    assert_eq!(ask(&host, b"anybody?"), b"");
+    for publish in [format!("{}:/x", host.display()), format!("{}:/x", installation.folder().join("app").display())] {
+        let refused = installation.container(&["create", "--publish-socket", &publish, "demo", "true"]).expect_code(1);
+        assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+        assert!(refused.stderr.contains(publish.split(':').next().unwrap()), "{refused:?}");
+    }
+    // A path that turns out to be impossible only when it is bound.
+    let blocked = format!("{}/below:/x", installation.folder().join("file").display());
+    fs::write(installation.folder().join("file"), b"").unwrap();
+    let failed = installation.container(&["run", "--rm", "--publish-socket", &blocked, "demo", "true"]).expect_code(125);
+    assert!(failed.stderr.contains("/file/below"), "{failed:?}");
+    assert_eq!(installation.ids(), ["idle"]);
+}
+
+#[test]
+fn the_ssh_agent_is_reached_from_the_container() {
+    let installation = Installation::with_demo();
+    let path = installation.folder().join("agent.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let agent = thread::spawn(move || {
+        for _ in 0..2 {
+            let mut stream = listener.accept().unwrap().0;
+            let mut question = Vec::new();
+            stream.read_to_end(&mut question).unwrap();
+            stream.write_all(&question).unwrap();
+        }
+    });
+    let mut run = installation.command(&["run", "-d", "--name", "keys", "--ssh", "demo", "sleep", "600"]);
+    run.env("SSH_AUTH_SOCK", &path);
+    assert_eq!(bulkhead_tests::run_with_deadline(&mut run, b"").code, 0);
+    put_program(&installation, "keys", "peer");
+    assert_eq!(installation.run_ok(&["exec", "keys", "sh", "-c", "echo $SSH_AUTH_SOCK"]), AGENT);
+    let question = bytes(1_000_000);
+    for user in ["root", "guest"] {
+        let words = ["exec", "-i", "-u", user, "keys", "peer", "ask", AGENT];
+        let outcome = installation.container_with_input(&words, &question).expect_code(0);
+        assert!(outcome.stdout == question, "as {user}");
+    }
+    agent.join().unwrap();
+    // The agent has gone: connections end, the container goes on.
+    let outcome = installation.container_with_input(&["exec", "-i", "keys", "peer", "ask", AGENT], b"x");
+    assert_eq!(outcome.stdout, b"", "{outcome:?}");
+    assert_eq!(installation.run_ok(&["exec", "keys", "echo", "alive"]), "alive");
+    let mut without = installation.command(&["run", "--rm", "--ssh", "demo", "true"]);
+    let refused = bulkhead_tests::run_with_deadline(without.env_remove("SSH_AUTH_SOCK"), b"").expect_code(125);
+    assert!(refused.stderr.contains("SSH_AUTH_SOCK"), "{refused:?}");
+    assert_eq!(installation.ids(), ["keys"]);
+}
