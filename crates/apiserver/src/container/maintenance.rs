@@ -92,7 +92,7 @@ pub(super) async fn ended(maintenance: Option<&mut Maintenance>) {
             Some(Event::StartFailed(failure)) => {
                 maintenance.failure.get_or_insert(from_failure(failure));
             }
-            Some(Event::ProcessExited { .. } | Event::Paused { .. }) => {}
+            Some(Event::ProcessExited { .. } | Event::Paused { .. } | Event::Responsiveness { .. }) => {}
             Some(Event::Stopped { status }) => {
                 maintenance.exit = Some(exit_record(status));
                 return;
@@ -140,14 +140,21 @@ async fn try_launch(
         .ensure(&directories.writable_disk())
         .await
         .map_err(|error| failed(format!("cannot create the disk of container '{id}'"), &error))?;
-    let record = RunRecord { helper: helper.process.identity.clone(), networks: Vec::new(), machine: None };
+    let record = RunRecord {
+        helper: helper.process.identity.clone(),
+        networks: Vec::new(),
+        machine: None,
+        unresponsive_since: None,
+    };
     launch::write_run_record(&record_path(&service.directories, id), &record)
         .map_err(|error| unprepared(&error))?;
-    let start = Start { stdin: false, terminal_size: None };
+    // Our own init, whatever the container asks for: only it has the built-in work.
+    let start = Start { initial_ramdisk: None, stdin: false, terminal_size: None, ssh_agent_socket: None };
     let mut specification = specification::build(service, configuration, &image, &[], start)?;
     specification.durable_directory = scratch.durable;
     specification.process = ProcessSpecification::of_built_in(work);
     specification.mounts.clear();
+    specification.published_sockets.clear();
     specification.dns = None;
     specification.discard_disk = false;
     let active = launch::send_start(id, helper, specification, order, &[]).await?;
