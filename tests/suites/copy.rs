@@ -45,7 +45,13 @@ fn trees_go_in_and_out_of_running_and_stopped_containers() {
     assert!(!installation.container_directory("web").join("maintenance").exists());
     assert!(!installation.container_directory("web").join("maintenance.json").exists());
     installation.run_ok(&["start", "web"]);
-    let listed = installation.run_ok(&["exec", "web", "sh", "-c", "cat /srv/stopped/link; stat -c %a%u /srv/stopped/same"]);
+    let listed = installation.run_ok(&[
+        "exec",
+        "web",
+        "sh",
+        "-c",
+        "cat /srv/stopped/link; stat -c %a%u /srv/stopped/same",
+    ]);
     assert_eq!(listed, "content7510");
 }
 
@@ -67,7 +73,9 @@ fn trap11_parents_are_made_and_a_slash_forbids_a_file() {
     assert!(folder.join("missing/passwd").is_file());
     installation.run_ok(&["cp", "web:/etc/.", text(&folder.join("a/b"))]);
     assert!(folder.join("a/b/passwd").is_file());
-    for (from, to) in [("web:/etc", text(&file)), ("/etc/passwd", "/tmp/x"), ("web:/a", "web:/b"), ("web:a", "/tmp/x")] {
+    for (from, to) in
+        [("web:/etc", text(&file)), ("/etc/passwd", "/tmp/x"), ("web:/a", "web:/b"), ("web:a", "/tmp/x")]
+    {
         let outcome = installation.container(&["cp", from, to]).expect_code(1);
         assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
     }

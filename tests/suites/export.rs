@@ -13,7 +13,9 @@ fn an_export_is_what_find_sees_and_thaws_the_container() {
     let archive = installation.folder().join("out.tar");
     let path = archive.to_str().unwrap();
     installation.run_ok(&["export", "-o", path, "busy"]);
-    let tar = |words: &[&str]| run_with_deadline(Command::new("tar").args(["-f", path]).args(words), b"").expect_code(0);
+    let tar = |words: &[&str]| {
+        run_with_deadline(Command::new("tar").args(["-f", path]).args(words), b"").expect_code(0)
+    };
     let counter = |name: &str| tar(&["-xO", name]).text().trim().parse().unwrap_or(0_u64);
     let (a, b) = (counter("data/a"), counter("data/b"));
     assert!(a == b || a == b + 1 || a == 0 || b == 0, "torn: {a} and {b}");
@@ -39,7 +41,13 @@ fn diff_tells_added_changed_and_deleted_apart() {
     let installation = Installation::with_demo();
     installation.run_ok(&["run", "-d", "--name", "web", "demo", "sleep", "600"]);
     assert_eq!(installation.run_ok(&["diff", "web"]), "");
-    installation.run_ok(&["exec", "web", "sh", "-c", "rm /bin/zcat; echo >>/etc/passwd; mkdir /new; echo >/new/f; touch /root/x; rm /root/x"]);
+    installation.run_ok(&[
+        "exec",
+        "web",
+        "sh",
+        "-c",
+        "rm /bin/zcat; echo >>/etc/passwd; mkdir /new; echo >/new/f; touch /root/x; rm /root/x",
+    ]);
     let expected = "C /bin\nD /bin/zcat\nC /etc\nC /etc/passwd\nA /new\nA /new/f";
     assert_eq!(installation.run_ok(&["diff", "web"]), expected);
     installation.run_ok(&["stop", "--time", "0", "web"]);

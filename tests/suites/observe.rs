@@ -1,6 +1,8 @@
 //! `pause`, `unpause`, `top` and `stats`.
 
-use bulkhead_tests::Installation;
+use std::time::Duration;
+
+use bulkhead_tests::{Installation, wait_until};
 
 #[test]
 fn a_paused_container_stands_still_and_can_be_ended() {
@@ -8,13 +10,14 @@ fn a_paused_container_stands_still_and_can_be_ended() {
     for id in ["one", "two", "three"] {
         let count = "trap 'exit 7' TERM; while :; do echo x >>/count; sleep 0.05; done";
         installation.run_ok(&["run", "-d", "--name", id, "demo", "sh", "-c", count]);
+        installation.run_ok(&["exec", id, "sh", "-c", "until [ -s /count ]; do sleep 0.05; done"]);
         assert_eq!(installation.run_ok(&["pause", id]), id);
         assert_eq!(installation.snapshot(id)["status"]["paused"], true);
         assert_eq!(installation.state(id), "running");
     }
     let size = || installation.container(&["cp", "one:/count", "-"]).expect_code(0).stdout;
     let before = size();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     assert!(size() == before, "a frozen process wrote");
     let refused = installation.container(&["exec", "one", "true"]);
     assert_ne!(refused.code, 0);
@@ -33,10 +36,17 @@ fn a_paused_container_stands_still_and_can_be_ended() {
 fn processes_and_resources_are_shown() {
     let installation = Installation::with_demo();
     installation.run_ok(&["run", "-d", "--name", "web", "-u", "guest", "demo", "sleep", "600"]);
+    // A new program's words are there an instant after its name (begin_new_exec of the kernel).
+    wait_until("the command line", Duration::from_secs(10), || {
+        installation.run_ok(&["top", "web"]).ends_with("sleep 600")
+    });
     let top = installation.run_ok(&["top", "web"]);
     let lines: Vec<&str> = top.lines().collect();
     assert_eq!(lines.len(), 2, "{top}");
-    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+    );
     assert!(lines[1].starts_with("1000") && lines[1].ends_with("sleep 600"), "{top}");
     let stats = installation.run_ok(&["stats", "--format", "json", "web"]);
     let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
