@@ -77,6 +77,14 @@ pub(crate) struct Layers {
 impl Layers {
     /// The image without what the container made of it.
     pub(crate) fn mount_image(&self) -> Result<OwnedFd, MountError> {
+        // An overlay that cannot be written has at least two layers.
+        if let [layer] = self.lowers.as_slice() {
+            return rustix::io::fcntl_dupfd_cloexec(layer, 3).map_err(|source| MountError::Create {
+                kind: "erofs".to_owned(),
+                log: String::new(),
+                source,
+            });
+        }
         let overlay = FileSystem::open("overlay")?;
         overlay.set("source", "overlay")?;
         for layer in &self.lowers {

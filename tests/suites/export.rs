@@ -1,0 +1,55 @@
+//! `export` and `diff`.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use bulkhead_tests::{Installation, run_with_deadline};
+
+#[test]
+fn an_export_is_what_find_sees_and_thaws_the_container() {
+    let installation = Installation::with_demo();
+    let writer = "mkdir /data; i=0; while :; do i=$((i+1)); echo $i >/data/a; echo $i >/data/b; done";
+    installation.run_ok(&["run", "-d", "--name", "busy", "demo", "sh", "-c", writer]);
+    let archive = installation.folder().join("out.tar");
+    let path = archive.to_str().unwrap();
+    installation.run_ok(&["export", "-o", path, "busy"]);
+    let tar = |words: &[&str]| {
+        run_with_deadline(Command::new("tar").args(["-f", path]).args(words), b"").expect_code(0)
+    };
+    let counter = |name: &str| tar(&["-xO", name]).text().trim().parse().unwrap_or(0_u64);
+    let (a, b) = (counter("data/a"), counter("data/b"));
+    assert!(a == b || a == b + 1 || a == 0 || b == 0, "torn: {a} and {b}");
+    let before = installation.run_ok(&["exec", "busy", "cat", "/data/a"]);
+    bulkhead_tests::wait_until("the writer goes on", std::time::Duration::from_secs(10), || {
+        installation.run_ok(&["exec", "busy", "cat", "/data/a"]) != before
+    });
+    installation.run_ok(&["stop", "--time", "0", "busy"]);
+    let first = installation.container(&["export", "busy"]).expect_code(0);
+    let again = installation.container(&["export", "busy"]).expect_code(0);
+    assert!(first.stdout == again.stdout, "the order is fixed");
+    std::fs::write(&archive, &first.stdout).unwrap();
+    let exported: BTreeSet<String> =
+        tar(&["-t"]).text().lines().map(|line| line.trim_end_matches('/').to_owned()).collect();
+    installation.run_ok(&["start", "busy"]);
+    let find = "find / -xdev | cut -c 2- | grep -v '^$'";
+    let found = installation.run_ok(&["exec", "busy", "sh", "-c", find]).lines().map(str::to_owned).collect();
+    assert_eq!(exported, found);
+}
+
+#[test]
+fn diff_tells_added_changed_and_deleted_apart() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "web", "demo", "sleep", "600"]);
+    assert_eq!(installation.run_ok(&["diff", "web"]), "");
+    installation.run_ok(&[
+        "exec",
+        "web",
+        "sh",
+        "-c",
+        "rm /bin/zcat; echo >>/etc/passwd; mkdir /new; echo >/new/f; touch /root/x; rm /root/x",
+    ]);
+    let expected = "C /bin\nD /bin/zcat\nC /etc\nC /etc/passwd\nA /new\nA /new/f";
+    assert_eq!(installation.run_ok(&["diff", "web"]), expected);
+    installation.run_ok(&["stop", "--time", "0", "web"]);
+    assert_eq!(installation.run_ok(&["diff", "web"]), expected);
+}

@@ -1,0 +1,61 @@
+//! `pause`, `unpause`, `top` and `stats`.
+
+use std::time::Duration;
+
+use bulkhead_tests::{Installation, wait_until};
+
+#[test]
+fn a_paused_container_stands_still_and_can_be_ended() {
+    let installation = Installation::with_demo();
+    for id in ["one", "two", "three"] {
+        let count = "trap 'exit 7' TERM; while :; do echo x >>/count; sleep 0.05; done";
+        installation.run_ok(&["run", "-d", "--name", id, "demo", "sh", "-c", count]);
+        installation.run_ok(&["exec", id, "sh", "-c", "until [ -s /count ]; do sleep 0.05; done"]);
+        assert_eq!(installation.run_ok(&["pause", id]), id);
+        assert_eq!(installation.snapshot(id)["status"]["paused"], true);
+        assert_eq!(installation.state(id), "running");
+    }
+    let size = || installation.container(&["cp", "one:/count", "-"]).expect_code(0).stdout;
+    let before = size();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(size() == before, "a frozen process wrote");
+    let refused = installation.container(&["exec", "one", "true"]);
+    assert_ne!(refused.code, 0);
+    assert!(refused.stderr.contains("'one' is paused"), "{refused:?}");
+    let _ = installation.container(&["pause", "one"]).expect_code(1);
+    installation.run_ok(&["unpause", "one"]);
+    installation.run_ok(&["exec", "one", "true"]);
+    assert!(installation.snapshot("one")["status"].get("paused").is_none());
+    installation.run_ok(&["stop", "two"]);
+    assert_eq!(installation.wait_for_exit("two"), 7, "stopped as asked, not killed");
+    installation.run_ok(&["delete", "--force", "three"]);
+    let _ = installation.container(&["pause", "two"]).expect_code(1);
+}
+
+#[test]
+fn processes_and_resources_are_shown() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "web", "-u", "guest", "demo", "sleep", "600"]);
+    // A new program's words are there an instant after its name (begin_new_exec of the kernel).
+    wait_until("the command line", Duration::from_secs(10), || {
+        installation.run_ok(&["top", "web"]).ends_with("sleep 600")
+    });
+    let top = installation.run_ok(&["top", "web"]);
+    let lines: Vec<&str> = top.lines().collect();
+    assert_eq!(lines.len(), 2, "{top}");
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+    );
+    assert!(lines[1].starts_with("1000") && lines[1].ends_with("sleep 600"), "{top}");
+    let stats = installation.run_ok(&["stats", "--format", "json", "web"]);
+    let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
+    assert_eq!(stats[0]["id"], "web");
+    assert_eq!(stats[0]["numProcesses"], 1);
+    assert!(stats[0]["memoryUsageBytes"].as_u64().unwrap() > 0);
+    let table = installation.run_ok(&["stats", "--no-stream"]);
+    assert!(table.starts_with("Container ID  Cpu %  Memory Usage"), "{table}");
+    assert!(table.lines().nth(1).unwrap().contains('%'), "{table}");
+    let _ = installation.container(&["stats", "--no-stream", "nobody"]).expect_code(1);
+    let _ = installation.container(&["top", "nobody"]).expect_code(1);
+}
