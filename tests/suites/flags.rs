@@ -1,4 +1,5 @@
 //! Flags of `run`, `create` and `exec`, each by what it does to the container.
+#![allow(clippy::unwrap_used, reason = "also outside of test functions a test fails by panicking")]
 
 use std::fs;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
 //! Memory, many containers, full disks.
+#![allow(clippy::unwrap_used, reason = "also outside of test functions a test fails by panicking")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

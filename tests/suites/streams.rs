@@ -1,4 +1,5 @@
 //! Bytes in and out.
+#![allow(clippy::unwrap_used, reason = "also outside of test functions a test fails by panicking")]
 
 use std::fs::File;
 use std::io::{Read, Write};
