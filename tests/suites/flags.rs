@@ -1,4 +1,5 @@
 //! Flags of `run`, `create` and `exec`, each by what it does to the container.
+#![allow(clippy::unwrap_used, reason = "also outside of test functions a test fails by panicking")]
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -19,7 +20,16 @@ fn refused(installation: &Installation, flags: &[&str], code: i32, word: &str) {
 #[test]
 fn names_and_hosts() {
     let installation = Installation::with_demo();
-    let flags = ["--name", "web.test", "--hostname", "front", "--add-host", "db:10.9.8.7", "--add-host", "up=host-gateway"];
+    let flags = [
+        "--name",
+        "web.test",
+        "--hostname",
+        "front",
+        "--add-host",
+        "db:10.9.8.7",
+        "--add-host",
+        "up=host-gateway",
+    ];
     let script = "hostname; echo $HOSTNAME; cat /etc/hostname; grep -w db /etc/hosts; ip route | grep ^default; grep -w up /etc/hosts";
     let lines = run(&installation, &flags, script);
     let [name, variable, file, database, route, gateway] = lines.lines().collect::<Vec<_>>()[..] else {
@@ -28,7 +38,11 @@ fn names_and_hosts() {
     assert_eq!((name, variable, file, database), ("front", "front", "front", "10.9.8.7\tdb"));
     assert_eq!(route.split_whitespace().nth(2), gateway.split_whitespace().next());
     refused(&installation, &["--network", "none", "--add-host", "up:host-gateway"], 125, "joins no network");
-    for (flag, word) in [("--hostname=a b", "host name"), ("--add-host=db", "name:address"), ("--add-host=db:x", "host-gateway")] {
+    for (flag, word) in [
+        ("--hostname=a b", "host name"),
+        ("--add-host=db", "name:address"),
+        ("--add-host=db:x", "host-gateway"),
+    ] {
         refused(&installation, &[flag], 64, word);
     }
     assert!(installation.ids().is_empty());
@@ -37,7 +51,18 @@ fn names_and_hosts() {
 #[test]
 fn resolver_flags() {
     let installation = Installation::with_demo();
-    let flags = ["--dns", "10.1.1.1", "--dns", "fd00::1", "--dns-domain", "a.test", "--dns-search", "b.test", "--dns-option", "ndots:2"];
+    let flags = [
+        "--dns",
+        "10.1.1.1",
+        "--dns",
+        "fd00::1",
+        "--dns-domain",
+        "a.test",
+        "--dns-search",
+        "b.test",
+        "--dns-option",
+        "ndots:2",
+    ];
     assert_eq!(
         run(&installation, &flags, "cat /etc/resolv.conf"),
         "nameserver 10.1.1.1\nnameserver fd00::1\ndomain a.test\nsearch b.test\noptions ndots:2"
@@ -70,7 +95,8 @@ fn users_and_groups() {
     refused(&installation, &["-u", "2147483648"], 125, "2147483648");
     installation.run_ok(&["run", "-d", "--name", "host", "--group-add", "55", "demo", "sleep", "600"]);
     let exec = |flags: &[&str]| {
-        installation.run_ok(&[&["exec"], flags, &["host", "sh", "-c", "echo $(id -u):$(id -g):$(id -G)"]].concat())
+        installation
+            .run_ok(&[&["exec"], flags, &["host", "sh", "-c", "echo $(id -u):$(id -g):$(id -G)"]].concat())
     };
     assert!(exec(&[]).ends_with(" 55"));
     assert_eq!(exec(&["--uid", "7", "--gid", "8"]), "7:8:8");
@@ -103,7 +129,16 @@ fn capabilities_and_privileges() {
     let mount = ["plain", "mount", "-t", "tmpfs", "x", "/m"];
     assert_ne!(installation.container(&[&["exec"], &mount[..]].concat()).code, 0);
     installation.run_ok(&[&["exec", "--privileged"], &mount[..]].concat());
-    let user = installation.run_ok(&["exec", "--privileged", "-u", "guest", "plain", "grep", "CapEff", "/proc/self/status"]);
+    let user = installation.run_ok(&[
+        "exec",
+        "--privileged",
+        "-u",
+        "guest",
+        "plain",
+        "grep",
+        "CapEff",
+        "/proc/self/status",
+    ]);
     assert!(user.ends_with("0000000000000000"), "{user}");
 }
 
@@ -111,11 +146,21 @@ fn capabilities_and_privileges() {
 fn every_limit_reaches_the_process() {
     let installation = Installation::with_demo();
     let table = [
-        ("core", "Max core file size"), ("cpu", "Max cpu time"), ("data", "Max data size"),
-        ("fsize", "Max file size"), ("locks", "Max file locks"), ("memlock", "Max locked memory"),
-        ("msgqueue", "Max msgqueue size"), ("nice", "Max nice priority"), ("nofile", "Max open files"),
-        ("nproc", "Max processes"), ("rss", "Max resident set"), ("rtprio", "Max realtime priority"),
-        ("rttime", "Max realtime timeout"), ("sigpending", "Max pending signals"), ("stack", "Max stack size"),
+        ("core", "Max core file size"),
+        ("cpu", "Max cpu time"),
+        ("data", "Max data size"),
+        ("fsize", "Max file size"),
+        ("locks", "Max file locks"),
+        ("memlock", "Max locked memory"),
+        ("msgqueue", "Max msgqueue size"),
+        ("nice", "Max nice priority"),
+        ("nofile", "Max open files"),
+        ("nproc", "Max processes"),
+        ("rss", "Max resident set"),
+        ("rtprio", "Max realtime priority"),
+        ("rttime", "Max realtime timeout"),
+        ("sigpending", "Max pending signals"),
+        ("stack", "Max stack size"),
     ];
     // Large enough for a shell to live with.
     let value = |index: usize| (30_000_000 + index as u64, 40_000_000 + index as u64);
@@ -132,7 +177,10 @@ fn every_limit_reaches_the_process() {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let found = run(&installation, &flags, "cat /proc/self/limits");
     for (index, (kind, title)) in table.iter().enumerate() {
-        let line = found.lines().find_map(|line| line.strip_prefix(title)).unwrap_or_else(|| panic!("{kind}: {found}"));
+        let line = found
+            .lines()
+            .find_map(|line| line.strip_prefix(title))
+            .unwrap_or_else(|| panic!("{kind}: {found}"));
         let words: Vec<u64> = line.split_whitespace().take(2).map(|word| word.parse().unwrap()).collect();
         let expected = if *kind == "nofile" { (100, 200) } else { value(index) };
         assert_eq!((words[0], words[1]), expected, "{kind}");
@@ -160,7 +208,8 @@ fn environment_files_may_be_pipes() {
         let pipe = pipe.clone();
         move || fs::write(pipe, "C=from pipe\n").unwrap()
     });
-    let flags = ["--env-file", file.to_str().unwrap(), "--env-file", pipe.to_str().unwrap(), "-e", "B=from flag"];
+    let flags =
+        ["--env-file", file.to_str().unwrap(), "--env-file", pipe.to_str().unwrap(), "-e", "B=from flag"];
     assert_eq!(run(&installation, &flags, "echo $A, $B, $C"), "from file, from flag, from pipe");
     writer.join().unwrap();
     refused(&installation, &["--env-file", "/no/such/file"], 64, "/no/such/file");
@@ -169,15 +218,35 @@ fn environment_files_may_be_pipes() {
 #[test]
 fn hidden_paths_mounts_and_kernel_parameters() {
     let installation = Installation::with_demo();
-    assert_eq!(run(&installation, &["--masked-path", "/etc/passwd"], "cat /etc/passwd; cat /proc/keys; echo end"), "end");
+    assert_eq!(
+        run(&installation, &["--masked-path", "/etc/passwd"], "cat /etc/passwd; cat /proc/keys; echo end"),
+        "end"
+    );
     let none = ["--masked-path", "NONE", "--read-only-path", "NONE"];
-    assert_eq!(run(&installation, &none, "grep -c . /proc/keys >/dev/null; echo 61 > /proc/sys/vm/swappiness; cat /proc/sys/vm/swappiness"), "61");
-    assert_eq!(run(&installation, &["--read-only-path", "/etc"], "touch /etc/x 2>/dev/null || echo refused"), "refused");
+    assert_eq!(
+        run(
+            &installation,
+            &none,
+            "grep -c . /proc/keys >/dev/null; echo 61 > /proc/sys/vm/swappiness; cat /proc/sys/vm/swappiness"
+        ),
+        "61"
+    );
+    assert_eq!(
+        run(&installation, &["--read-only-path", "/etc"], "touch /etc/x 2>/dev/null || echo refused"),
+        "refused"
+    );
     refused(&installation, &["--masked-path", "relative"], 64, "relative");
-    assert_eq!(run(&installation, &["--sysctl", "net.core.somaxconn=77"], "cat /proc/sys/net/core/somaxconn"), "77");
+    assert_eq!(
+        run(&installation, &["--sysctl", "net.core.somaxconn=77"], "cat /proc/sys/net/core/somaxconn"),
+        "77"
+    );
     refused(&installation, &["--sysctl", "no.such.parameter=1"], 125, "no.such.parameter");
     refused(&installation, &["--sysctl", "nonsense"], 64, "nonsense");
-    let mounts = run(&installation, &["--shm-size", "20m", "--tmpfs", "/t:size=5m,mode=700,noexec"], "grep -E ' (/t|/dev/shm) ' /proc/mounts; stat -c %a /t");
+    let mounts = run(
+        &installation,
+        &["--shm-size", "20m", "--tmpfs", "/t:size=5m,mode=700,noexec"],
+        "grep -E ' (/t|/dev/shm) ' /proc/mounts; stat -c %a /t",
+    );
     assert!(mounts.contains("size=20480k") && mounts.contains("size=5120k"), "{mounts}");
     assert!(mounts.contains("noexec") && mounts.ends_with("700"), "{mounts}");
     refused(&installation, &["--tmpfs", "/t:colour=red"], 64, "colour");
@@ -222,7 +291,12 @@ fn an_init_image_brings_its_own_vminitd() {
     installation.load(&write_image(&folder, "script", architecture, &[("sbin/vminitd", b"#!/bin/sh\n")]));
     let flags = ["--init-image", "init"];
     assert_eq!(run(&installation, &flags, "echo up"), "up");
-    refused(&installation, &["--init-image", "init", "-u", "nobody-such"], 125, "searched for a user nobody-such");
+    refused(
+        &installation,
+        &["--init-image", "init", "-u", "nobody-such"],
+        125,
+        "searched for a user nobody-such",
+    );
     refused(&installation, &["-u", "nobody-such"], 125, "unable to find user nobody-such");
     refused(&installation, &["--init-image", "demo"], 125, "no /sbin/vminitd");
     refused(&installation, &["--init-image", "script"], 125, "is no init of a guest");
@@ -230,7 +304,10 @@ fn an_init_image_brings_its_own_vminitd() {
     installation.run_ok(&["create", "--name", "kept", "--init-image", "init", "demo", "echo", "kept"]);
     let _ = installation.container(&["image", "delete", "--force", "init"]);
     assert_eq!(installation.run_ok(&["start", "--attach", "kept"]), "kept");
-    assert_eq!(installation.snapshot("kept")["configuration"]["initImage"]["reference"], "docker.io/library/init:latest");
+    assert_eq!(
+        installation.snapshot("kept")["configuration"]["initImage"]["reference"],
+        "docker.io/library/init:latest"
+    );
 }
 
 #[test]
@@ -242,14 +319,18 @@ fn an_image_without_the_platform_is_told_in_one_line() {
         assert!(words.iter().all(|word| line.contains(word)), "{outcome:?}");
     };
     let words = ["linux/arm64", "only for: linux/amd64"];
-    told(&installation.container(&["run", "--rm", "--platform", "linux/arm64", "demo"]).expect_code(125), &words);
+    told(
+        &installation.container(&["run", "--rm", "--platform", "linux/arm64", "demo"]).expect_code(125),
+        &words,
+    );
     told(&installation.container(&["run", "--rm", "--arch", "arm64", "demo"]).expect_code(125), &words);
     told(&installation.container(&["run", "--rm", "foreign"]).expect_code(125), &["only for: linux/s390x"]);
     let mut command = installation.command(&["run", "--rm", "demo", "true"]);
     command.env("CONTAINER_DEFAULT_PLATFORM", "linux/arm64");
     told(&run_with_deadline(&mut command, b"").expect_code(125), &words);
     // trap 9: an explicit flag beats the environment.
-    let mut command = installation.command(&["run", "--rm", "--platform", "linux/amd64", "demo", "echo", "flag"]);
+    let mut command =
+        installation.command(&["run", "--rm", "--platform", "linux/amd64", "demo", "echo", "flag"]);
     command.env("CONTAINER_DEFAULT_PLATFORM", "linux/arm64");
     assert_eq!(run_with_deadline(&mut command, b"").expect_code(0).text(), "flag\n");
     assert!(installation.ids().is_empty());

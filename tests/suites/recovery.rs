@@ -96,7 +96,16 @@ fn f8_a_dead_guest_kernel_is_told() {
     installation.run_ok(&["run", "-d", "--name", "bystander", "demo", "sleep", "600"]);
     // With the value 2 the kernel panics even when only a control group has no memory left.
     let outcome = installation.container(&[
-        "run", "--name", "panics", "--memory", "200m", "--sysctl", "vm.panic_on_oom=2", "demo", "sh", "-c",
+        "run",
+        "--name",
+        "panics",
+        "--memory",
+        "200m",
+        "--sysctl",
+        "vm.panic_on_oom=2",
+        "demo",
+        "sh",
+        "-c",
         "echo before; exec awk 'BEGIN { s = \"x\"; while (1) s = s s }'",
     ]);
     let outcome = outcome.expect_code(137);

@@ -1,4 +1,5 @@
 //! Memory, many containers, full disks.
+#![allow(clippy::unwrap_used, reason = "also outside of test functions a test fails by panicking")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -131,7 +132,18 @@ fn f64_a_container_that_burns_its_processor_holds_up_nobody() {
     let installation = Installation::with_demo();
     for number in 0..3 {
         let name = format!("burner{number}");
-        installation.run_ok(&["run", "-d", "--name", &name, "--memory", "200m", "demo", "sh", "-c", "while :; do :; done"]);
+        installation.run_ok(&[
+            "run",
+            "-d",
+            "--name",
+            &name,
+            "--memory",
+            "200m",
+            "demo",
+            "sh",
+            "-c",
+            "while :; do :; done",
+        ]);
     }
     // An answer within the command's deadline; how fast is the benchmark's matter.
     assert_eq!(installation.run_ok(&["list", "--quiet"]).lines().count(), 3);
@@ -145,7 +157,18 @@ fn f64_a_container_that_burns_its_processor_holds_up_nobody() {
 fn f67_a_machine_with_more_memory_than_the_host_runs() {
     let installation = Installation::with_demo();
     installation.run_ok(&["image", "tag", "demo", "big"]);
-    let outcome = installation.container(&["run", "--rm", "--cpus", "8", "--memory", "32g", "big", "grep", "MemTotal", "/proc/meminfo"]);
+    let outcome = installation.container(&[
+        "run",
+        "--rm",
+        "--cpus",
+        "8",
+        "--memory",
+        "32g",
+        "big",
+        "grep",
+        "MemTotal",
+        "/proc/meminfo",
+    ]);
     let outcome = outcome.expect_code(0);
     let total: u64 = outcome.text().split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(total > 31 << 20, "{outcome:?}");
@@ -171,7 +194,7 @@ fn f67_a_tmpfs_ends_where_its_size_does() {
 #[test]
 fn f22_a_full_host_disk_is_an_error_in_the_guest_alone() {
     let installation = Installation::new();
-    let command = installation.command(&[]);
+    let demo = installation.demo_archive();
     let script = format!(
         "set -e; mkdir -p {0}/app; mount -t tmpfs -o size=200m,mode=700 tmpfs {0}/app; \
          $C image load -i $D >/dev/null; $C run -d --name bystander demo sleep 600 >/dev/null; \
@@ -181,13 +204,6 @@ fn f22_a_full_host_disk_is_an_error_in_the_guest_alone() {
          $C delete --force bystander; $C system stop",
         installation.folder().display()
     );
-    let program = command.get_program().to_string_lossy().into_owned();
-    let tree = std::path::Path::new(&program).ancestors().nth(2).unwrap();
-    let mut shell = Command::new("unshare");
-    shell.args(["--mount", "sh", "-c", &script]).env("C", &program).env("D", tree.join("share/bulkhead/demo.tar"));
-    for (name, value) in command.get_envs() {
-        shell.env(name, value.unwrap_or_default());
-    }
-    let outcome = run_with_deadline(&mut shell, b"").expect_code(0);
+    let outcome = in_mount_namespace(&installation, &script, &[("D", &demo)]).expect_code(0);
     assert_eq!(outcome.text(), "dd 1\nalive\nfull\nrecovered\nbystander\n", "{outcome:?}");
 }

@@ -1,4 +1,5 @@
 //! Unix sockets between host and container: `--publish-socket` and `--ssh`.
+#![allow(clippy::unwrap_used, reason = "also outside of test functions a test fails by panicking")]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -46,7 +47,17 @@ fn server() -> Server {
     let installation = Installation::with_demo();
     let host = installation.folder().join("made/for/it.sock");
     let publish = format!("{}:/run/server.sock", host.display());
-    installation.run_ok(&["run", "-d", "--name", "server", "--publish-socket", &publish, "demo", "sleep", "600"]);
+    installation.run_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "server",
+        "--publish-socket",
+        &publish,
+        "demo",
+        "sleep",
+        "600",
+    ]);
     put_program(&installation, "server", "peer");
     installation.run_ok(&["exec", "server", "mkdir", "-p", "/run"]);
     installation.run_ok(&["exec", "-d", "server", "peer", "serve", "/run/server.sock"]);
@@ -111,21 +122,42 @@ fn nobody_listens_means_closed_and_taken_paths_are_refused() {
     let installation = Installation::with_demo();
     let host = installation.folder().join("a.sock");
     let publish = format!("{}:/run/nobody.sock:660", host.display());
-    installation.run_ok(&["run", "-d", "--name", "idle", "--publish-socket", &publish, "demo", "sleep", "600"]);
+    installation.run_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "idle",
+        "--publish-socket",
+        &publish,
+        "demo",
+        "sleep",
+        "600",
+    ]);
     assert_eq!(fs::metadata(&host).unwrap().permissions().mode() & 0o777, 0o660);
     assert_eq!(ask(&host, b"anybody?"), b"");
     // Neither a file nor a link of the container that is no socket gets anything.
-    installation.run_ok(&["exec", "idle", "sh", "-c", "mkdir -p /run; ln -s /proc/self/fd/0 /run/nobody.sock"]);
+    installation.run_ok(&[
+        "exec",
+        "idle",
+        "sh",
+        "-c",
+        "mkdir -p /run; ln -s /proc/self/fd/0 /run/nobody.sock",
+    ]);
     assert_eq!(ask(&host, b"anybody?"), b"");
-    for publish in [format!("{}:/x", host.display()), format!("{}:/x", installation.folder().join("app").display())] {
-        let refused = installation.container(&["create", "--publish-socket", &publish, "demo", "true"]).expect_code(1);
+    for publish in
+        [format!("{}:/x", host.display()), format!("{}:/x", installation.folder().join("app").display())]
+    {
+        let refused =
+            installation.container(&["create", "--publish-socket", &publish, "demo", "true"]).expect_code(1);
         assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
         assert!(refused.stderr.contains(publish.split(':').next().unwrap()), "{refused:?}");
     }
     // A path that turns out to be impossible only when it is bound.
     let blocked = format!("{}/below:/x", installation.folder().join("file").display());
     fs::write(installation.folder().join("file"), b"").unwrap();
-    let failed = installation.container(&["run", "--rm", "--publish-socket", &blocked, "demo", "true"]).expect_code(125);
+    let failed = installation
+        .container(&["run", "--rm", "--publish-socket", &blocked, "demo", "true"])
+        .expect_code(125);
     assert!(failed.stderr.contains("/file/below"), "{failed:?}");
     assert_eq!(installation.ids(), ["idle"]);
 }
@@ -160,7 +192,8 @@ fn the_ssh_agent_is_reached_from_the_container() {
     assert_eq!(outcome.stdout, b"", "{outcome:?}");
     assert_eq!(installation.run_ok(&["exec", "keys", "echo", "alive"]), "alive");
     let mut without = installation.command(&["run", "--rm", "--ssh", "demo", "true"]);
-    let refused = bulkhead_tests::run_with_deadline(without.env_remove("SSH_AUTH_SOCK"), b"").expect_code(125);
+    let refused =
+        bulkhead_tests::run_with_deadline(without.env_remove("SSH_AUTH_SOCK"), b"").expect_code(125);
     assert!(refused.stderr.contains("SSH_AUTH_SOCK"), "{refused:?}");
     assert_eq!(installation.ids(), ["keys"]);
 }

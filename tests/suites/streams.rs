@@ -1,4 +1,5 @@
 //! Bytes in and out.
+#![allow(clippy::unwrap_used, reason = "also outside of test functions a test fails by panicking")]
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -128,7 +129,9 @@ fn f53_a_stuck_reader_costs_no_memory_and_nobody_else() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_until("flood", Duration::from_secs(20), || installation.ids() == ["flood"] && installation.state("flood") == "running");
+    wait_until("flood", Duration::from_secs(20), || {
+        installation.ids() == ["flood"] && installation.state("flood") == "running"
+    });
     let vmm = installation.snapshot("flood")["status"]["machine"]["pid"].as_i64().unwrap();
     let status = std::fs::read_to_string(format!("/proc/{vmm}/status")).unwrap();
     let helper = field(&status, "PPid:");
@@ -142,7 +145,10 @@ fn f53_a_stuck_reader_costs_no_memory_and_nobody_else() {
     });
     let memory = || field(&std::fs::read_to_string(format!("/proc/{helper}/status")).unwrap(), "RssAnon:");
     let (log_before, memory_before) = (length(), memory());
-    assert_eq!(installation.run_ok(&["run", "--rm", "--memory", "200m", "demo", "echo", "unhindered"]), "unhindered");
+    assert_eq!(
+        installation.run_ok(&["run", "--rm", "--memory", "200m", "demo", "echo", "unhindered"]),
+        "unhindered"
+    );
     assert_eq!(installation.run_ok(&["exec", "flood", "echo", "alive"]), "alive");
     assert_eq!(length(), log_before);
     assert!(memory() <= memory_before + 512, "{memory_before} kB before, {} kB now", memory());
@@ -192,7 +198,8 @@ fn f57_every_exit_code_comes_back() {
 #[test]
 fn f19_signals_reach_the_process() {
     let installation = Installation::with_demo();
-    let script = "trap 'echo usr1' USR1; trap 'echo term; exit 7' TERM; echo ready; while :; do sleep 0.1; done";
+    let script =
+        "trap 'echo usr1' USR1; trap 'echo term; exit 7' TERM; echo ready; while :; do sleep 0.1; done";
     let mut child = installation
         .command(&["run", "--rm", "demo", "sh", "-c", script])
         .stdout(Stdio::piped())
@@ -217,8 +224,9 @@ fn f19_signals_reach_the_process() {
 fn f56_a_storm_of_resizes_ends_with_the_last_size() {
     let installation = Installation::with_demo();
     let script = "echo ready; while read -r line; do stty size; done; exit 6";
-    let mut terminal =
-        Terminal::spawn(installation.command(&["run", "--rm", "--name", "window", "-it", "demo", "sh", "-c", script]));
+    let mut terminal = Terminal::spawn(
+        installation.command(&["run", "--rm", "--name", "window", "-it", "demo", "sh", "-c", script]),
+    );
     terminal.expect("ready");
     for number in 0..3000_u16 {
         terminal.resize(number % 200, number % 300);
@@ -240,9 +248,16 @@ fn f56_a_storm_of_resizes_ends_with_the_last_size() {
 fn f56_the_terminal_is_restored_however_it_ends() {
     let installation = Installation::with_demo();
     let start = |name: &str| {
-        let mut terminal = Terminal::spawn(
-            installation.command(&["run", "--name", name, "-it", "demo", "sh", "-c", "echo ready; sleep 600"]),
-        );
+        let mut terminal = Terminal::spawn(installation.command(&[
+            "run",
+            "--name",
+            name,
+            "-it",
+            "demo",
+            "sh",
+            "-c",
+            "echo ready; sleep 600",
+        ]));
         terminal.expect("ready");
         assert!(!terminal.is_cooked());
         terminal

@@ -22,8 +22,8 @@ impl Store {
         maximum_bytes: u64,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         for layer in image.layers.iter().rev() {
-            let file = File::open(&layer.path)
-                .map_err(|source| StoreError::file("open", &layer.path, source))?;
+            let file =
+                File::open(&layer.path).map_err(|source| StoreError::file("open", &layer.path, source))?;
             match find(file, path, maximum_bytes).map_err(|error| failed(layer, error))? {
                 Found::Content(content) => return Ok(Some(content)),
                 Found::Hidden => return Ok(None),

@@ -275,7 +275,7 @@ fn process(options: &Options, number: u32, program: &[String]) -> Process {
         working_directory: options.one("cwd").unwrap_or("/").as_bytes().to_vec(),
         user: Some(User {
             specification: options.one("user").unwrap_or("").to_owned(),
-            supplementary_group_ids: Vec::new(),
+            ..User::default()
         }),
         terminal: options.has("tty"),
         rows: 24,
@@ -431,6 +431,8 @@ fn carry(stream: &mut UnixStream, first_output: &Mutex<Option<Instant>>, forward
         StreamKind::Stderr => {
             io::copy(stream, &mut io::stderr().lock())?;
         }
+        // No socket is forwarded here.
+        StreamKind::Forward | StreamKind::Agent => {}
         StreamKind::Stdout | StreamKind::Terminal => {
             if header.kind == StreamKind::Terminal && forward_stdin {
                 let mut input = stream.try_clone()?;

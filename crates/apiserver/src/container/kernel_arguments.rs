@@ -64,7 +64,9 @@ mod tests {
 
     #[test]
     fn the_machines_own_arguments_are_refused() {
-        for argument in ["mem=1M", "initrd=/x", "con0=fd:5", "vec0:x", "vec1=x", "virtio_uml.device=x", "", "a\nb"] {
+        for argument in
+            ["mem=1M", "initrd=/x", "con0=fd:5", "vec0:x", "vec1=x", "virtio_uml.device=x", "", "a\nb"]
+        {
             assert!(validate(&strings(&[argument])).is_err(), "{argument:?}");
         }
         for argument in ["panic=5", "console=tty0", "memmap=1", "vector=1", "lsm=landlock", "loglevel=7"] {

@@ -71,7 +71,8 @@ async fn running(service: &Arc<Service>, auto_remove: bool) -> (Arc<Container>, 
     let configuration = configuration("web", auto_remove);
     let process = tokio::process::Command::new("/bin/sleep").arg("60").kill_on_drop(true).spawn().unwrap();
     let identity = identity::of(process.id().unwrap()).unwrap();
-    let run = RunRecord { helper: identity.clone(), networks: Vec::new(), machine: None, unresponsive_since: None };
+    let run =
+        RunRecord { helper: identity.clone(), networks: Vec::new(), machine: None, unresponsive_since: None };
     let state = StateRecord { run: Some(run), ..StateRecord::default() };
     let record = ContainerRecord { configuration: configuration.clone(), state: state.clone() };
     service.records.submit(Change::PutContainer(Box::new(record))).wait().await.unwrap();
