@@ -13,7 +13,8 @@ mod test_runner;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask build|run|test [filter]|bench [rounds] [metric…]|check|format|debian-image";
+const USAGE: &str =
+    "usage: cargo xtask build|run|test [filter]|bench [rounds] [metric…]|check|format|debian-image";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

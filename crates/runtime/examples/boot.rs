@@ -273,10 +273,7 @@ fn process(options: &Options, number: u32, program: &[String]) -> Process {
         arguments: program.iter().map(|text| text.clone().into_bytes()).collect(),
         environment,
         working_directory: options.one("cwd").unwrap_or("/").as_bytes().to_vec(),
-        user: Some(User {
-            specification: options.one("user").unwrap_or("").to_owned(),
-            ..User::default()
-        }),
+        user: Some(User { specification: options.one("user").unwrap_or("").to_owned(), ..User::default() }),
         terminal: options.has("tty"),
         rows: 24,
         columns: 80,
