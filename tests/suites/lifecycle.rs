@@ -43,10 +43,28 @@ fn files_survive_a_restart_of_the_container() {
 }
 
 #[test]
+fn what_was_not_synced_survives_a_stop_and_a_kill() {
+    let installation = Installation::with_demo();
+    let write = "[ -e /data ] || yes | head -c 150000000 > /data; echo written; sleep 600";
+    for verb in [&["stop", "--time", "0"][..], &["kill"]] {
+        let name = verb[0];
+        installation.run_ok(&["run", "-d", "--name", name, "demo", "sh", "-c", write]);
+        wait_until("the file", Duration::from_secs(60), || installation.run_ok(&["logs", name]) == "written");
+        installation.run_ok(&[verb, &[name]].concat());
+        installation.run_ok(&["start", name]);
+        let lines = installation.run_ok(&["exec", name, "sh", "-c", "grep -cx y /data"]);
+        assert_eq!(lines, "75000000", "after {name}");
+        installation.run_ok(&["delete", "--force", name]);
+    }
+}
+
+#[test]
 fn stop_sends_the_signal_and_kill_ends_it() {
     let installation = Installation::with_demo();
-    let trap = "trap 'echo got it; exit 7' TERM; while :; do sleep 0.1; done";
+    let trap = "trap 'echo got it; exit 7' TERM; echo ready; while :; do sleep 0.1; done";
     installation.run_ok(&["run", "-d", "--name", "polite", "demo", "sh", "-c", trap]);
+    // A first process that has not set its trap yet ignores the signal (pid_namespaces(7)).
+    wait_until("the trap", Duration::from_secs(10), || installation.run_ok(&["logs", "polite"]) == "ready");
     installation.run_ok(&["stop", "polite"]);
     assert_eq!(installation.wait_for_exit("polite"), 7);
     assert!(installation.run_ok(&["logs", "polite"]).contains("got it"));

@@ -15,7 +15,7 @@ use bulkhead_tests::{Installation, put_program, wait_until};
 const AGENT: &str = "/var/host-services/ssh-auth.sock";
 
 fn bytes(count: u32) -> Vec<u8> {
-    (0..count).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    (0..count).map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect()
 }
 
 /// Says everything, half-closes, and returns the answer.

@@ -186,7 +186,7 @@ fn f58_links_at_the_destination_are_not_written_through() {
     assert_eq!(fs::read_to_string(folder.path().join("precious")).unwrap(), "good");
     symlink(folder.path(), target.join("tree")).unwrap();
     let tree = hostile(&[entry(Kind::File, "tree/precious", "")]);
-    assert!(matches!(extracted(&tree, &target.join("other"), HOST), Ok(_)));
+    assert!(extracted(&tree, &target.join("other"), HOST).is_ok());
     let into = Placement::Copy { source_name: b"tree", contents_only: false };
     let outcome = extract(&mut Reader::new(tree.as_slice()), &bytes(&target), into, HOST, &mut |_| {});
     assert!(matches!(outcome, Err(TreeError::Occupied { .. })), "{outcome:?}");

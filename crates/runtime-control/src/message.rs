@@ -36,6 +36,7 @@ pub struct RequestFrame {
 /// What can be asked of a helper.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::large_enum_variant, reason = "a request is sent or taken once, and never kept")]
 pub enum Request {
     /// Boot and run. Once, on the inherited connection; subscribes it. Replied at once with `Done`;
     /// `Event::Started` or `Event::Stopped` follows.

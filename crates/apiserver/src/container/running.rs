@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bulkhead_runtime_control::{
     Connection, ControlError, DescriptorPurpose, ExitStatus, Failure, FailureCode, Reply, Request,
+    RuntimeState,
 };
 use bulkhead_state::ExitRecord;
 use tokio::sync::{oneshot, watch};
@@ -21,6 +22,10 @@ const REPLY_LIMIT: Duration = Duration::from_secs(5);
 const SHOWN_LIMIT: Duration = Duration::from_secs(1);
 /// From the death of the first process to that of the VM, its disk synced.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(3);
+
+/// What was written without fsync(2) reaches the disk before the machine ends. Longer than the helper
+/// itself waits.
+const SYNC_LIMIT: Duration = Duration::from_secs(65);
 
 /// A run under way. Shared by the actor and by requests.
 #[derive(Debug)]
@@ -80,10 +85,7 @@ impl Run {
 
     /// Ends it by all means, the gentlest first; false when even SIGKILL to the helper did not help.
     pub(crate) async fn end(&self, sync_disk: bool) -> bool {
-        if sync_disk
-            && self.ask(Request::Signal { number: 0, signal: signals::KILL }).await.is_ok()
-            && self.ends_within(POWER_OFF_LIMIT).await
-        {
+        if sync_disk && self.end_and_sync().await {
             return true;
         }
         if self.request(Request::Kill, &[], POWER_OFF_LIMIT).await.is_ok()
@@ -93,6 +95,27 @@ impl Run {
         }
         self.process.kill();
         self.ends_within(REPLY_LIMIT).await
+    }
+
+    /// Ends the first process, if it still runs, and gives the guest the time that its disk takes.
+    async fn end_and_sync(&self) -> bool {
+        let killed = self.ask(Request::Signal { number: 0, signal: signals::KILL }).await.is_ok();
+        if (killed || self.is_powering_off().await) && self.ends_within(POWER_OFF_LIMIT).await {
+            return true;
+        }
+        if !self.is_powering_off().await {
+            return false;
+        }
+        // A client that does not read holds up nothing any more: the rest goes to the log.
+        if let Err(error) = self.ask(Request::Detach { number: 0 }).await {
+            tracing::debug!("cannot detach before the end: {error}");
+        }
+        self.ends_within(SYNC_LIMIT).await
+    }
+
+    /// Its first process has ended, its machine has not.
+    async fn is_powering_off(&self) -> bool {
+        matches!(self.ask(Request::Status).await, Ok(Reply::Status(status)) if status.state == RuntimeState::Stopping)
     }
 
     /// The helper is of no use any more: makes sure that it, and with it the VM, is gone.

@@ -48,7 +48,7 @@ pub(crate) use starting::run;
 const START_REQUEST_ID: u64 = 1;
 /// A boot takes a twentieth of a second; fifty at once on a slow machine take some more.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
-const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(10);
+const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a container gets to end by itself when the host shuts down.
 const TERMINATION_TIMEOUT: Duration = Duration::from_secs(10);
 
