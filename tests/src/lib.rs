@@ -16,12 +16,14 @@
 
 mod image;
 mod installation;
+pub mod linearizability;
 mod outcome;
 mod outside;
 mod processes;
 mod program;
 mod registry;
 mod terminal;
+mod terminal_command;
 
 pub use image::write_image;
 pub use installation::Installation;
@@ -31,3 +33,4 @@ pub use processes::{processes_of, wait_until};
 pub use program::put_program;
 pub use registry::Registry;
 pub use terminal::Terminal;
+pub use terminal_command::TerminalCommand;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::{HealthCheck, HealthStatus};
 use crate::process::ProcessConfiguration;
+use crate::restart::RestartPolicy;
 
 /// One entry of `list` and `inspect`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +82,21 @@ pub struct ContainerConfiguration {
     /// Remove when it stops. Not part of the compatible shape's documented keys.
     #[serde(default)]
     pub auto_remove: bool,
+    /// Its stdin stays open although nobody is attached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interactive: bool,
+    /// When it is started again.
+    #[serde(default, skip_serializing_if = "RestartPolicy::is_no")]
+    pub restart_policy: RestartPolicy,
+    /// Seconds that `stop` waits before KILL; absent: 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout_seconds: Option<u64>,
+    /// How its health is checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+    /// Unix time of its creation in microseconds: orders what `creation_date` cannot.
+    #[serde(default)]
+    pub creation_time_us: i64,
     /// Appended to the guest kernel's command line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernel_arguments: Vec<String>,
@@ -297,6 +314,12 @@ pub struct ContainerStatus {
     /// Restarts by policy.
     #[serde(default)]
     pub restart_count: u32,
+    /// Its policy is about to start it again. The state is `stopped` until then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restarting: bool,
+    /// Present when its health is checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
     /// Why it ended when its process did not simply exit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

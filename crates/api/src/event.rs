@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
 
-/// What `run`, `start`, `exec`, `pull` and `load` tell while they work. `Failed`, `Exited` and
-/// `Finished` end a stream; a detached `run`, `start` or `exec` ends with `Started`.
+/// What `run`, `start`, `exec`, `pull` and `load` tell while they work. `Failed`, `Exited`,
+/// `Detached` and `Finished` end a stream; a detached `run`, `start` or `exec` ends with `Started`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "event")]
 pub enum StreamEvent {
@@ -39,6 +39,14 @@ pub enum StreamEvent {
         /// 0 for the container's first process.
         process: u32,
     },
+    /// The client was let go of; the process goes on. Ends the stream.
+    #[serde(rename_all = "camelCase")]
+    Detached {
+        /// Container id.
+        id: String,
+        /// Why.
+        reason: DetachReason,
+    },
     /// The process ended and all its output was delivered.
     #[serde(rename_all = "camelCase")]
     Exited {
@@ -55,4 +63,14 @@ pub enum StreamEvent {
     },
     /// It failed.
     Failed(ApiError),
+}
+
+/// Why a client was let go of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DetachReason {
+    /// Its detach keys were typed.
+    Keys,
+    /// Another client took its place.
+    Replaced,
 }

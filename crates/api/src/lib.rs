@@ -7,13 +7,17 @@
 //! [`route`] names every path once for server and client.
 
 pub mod container;
+pub mod detach_keys;
 pub mod error;
 pub mod event;
 pub mod files;
+pub mod health;
 pub mod image;
 pub mod network;
 pub mod observation;
 pub mod process;
 pub mod request;
+pub mod restart;
 pub mod route;
 pub mod system;
+pub mod system_event;

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::container::{
     DnsConfiguration, ExtraHost, Mount, NetworkConfiguration, PublishedPort, PublishedSocket,
 };
+use crate::detach_keys::DetachKeys;
+use crate::health::HealthCheckRequest;
 use crate::process::{ResourceLimit, User};
+use crate::restart::RestartPolicy;
 
 /// Creates a container: the flags of `run` and `create`, before the image's defaults are merged in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +98,14 @@ pub struct CreateRequest {
     pub sysctls: BTreeMap<String, String>,
     /// Signal of `stop`.
     pub stop_signal: Option<String>,
+    /// Seconds that `stop` waits before KILL.
+    pub stop_timeout_seconds: Option<u64>,
+    /// When it is started again.
+    pub restart_policy: RestartPolicy,
+    /// How its health is checked.
+    pub health_check: HealthCheckRequest,
+    /// When the image is pulled.
+    pub pull: PullPolicy,
     /// Forward the SSH agent.
     pub ssh: bool,
 }
@@ -120,6 +131,21 @@ pub struct StartRequest {
     pub terminal_size: Option<(u16, u16)>,
     /// The user's SSH agent, for a container that was created with `ssh`.
     pub ssh_agent_socket: Option<String>,
+    /// Typed at the terminal, they let go of it; absent: nothing does.
+    pub detach_keys: Option<DetachKeys>,
+}
+
+/// When the image of a new container is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PullPolicy {
+    /// When it is not here.
+    #[default]
+    Missing,
+    /// In any case.
+    Always,
+    /// Not even when it is not here.
+    Never,
 }
 
 /// What a passed descriptor is.
@@ -186,8 +212,52 @@ pub struct ResizeRequest {
 pub struct StopRequest {
     /// Absent: the container's stop signal, else TERM.
     pub signal: Option<String>,
-    /// Seconds until KILL; 5 when absent.
+    /// Seconds until KILL; when absent the container's, else 5.
     pub timeout_seconds: Option<u64>,
+}
+
+/// Gives a stopped container another name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RenameRequest {
+    /// New id.
+    pub id: String,
+}
+
+/// Answer to `wait`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitResponse {
+    /// Of the last run; 0 when there was none.
+    pub exit_code: i32,
+}
+
+/// Removes those of these containers that do not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PruneRequest {
+    /// Ids.
+    pub ids: Vec<String>,
+}
+
+/// Answer to `prune`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PruneResponse {
+    /// What was removed.
+    pub ids: Vec<String>,
+    /// What it occupied.
+    pub reclaimed_bytes: u64,
+}
+
+/// Query of `events`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EventsQuery {
+    /// Unix time in microseconds: earlier events first, as far as they are remembered.
+    pub since_us: Option<i64>,
+    /// Unix time in microseconds: end then, at once if it has passed.
+    pub until_us: Option<i64>,
 }
 
 /// Query of `logs`.

@@ -12,6 +12,12 @@
 //! | POST [`START`] | `StartRequest` + descriptors → `StreamEvent` lines |
 //! | POST [`EXEC`] | `ExecRequest` + descriptors → `StreamEvent` lines |
 //! | POST [`STOP`] | `StopRequest` → 204 |
+//! | POST [`RESTART`] | `StopRequest` → 204 |
+//! | POST [`WAIT`] | → `WaitResponse`, when it has stopped |
+//! | POST [`RENAME`] | `RenameRequest` → 204 |
+//! | POST [`ATTACH`] | `StartRequest` + descriptors → `StreamEvent` lines |
+//! | POST [`PRUNE`] | `PruneRequest` → `PruneResponse` |
+//! | GET [`EVENTS`]`?sinceUs&untilUs` | → `SystemEvent` lines, those to come as well |
 //! | POST [`KILL`] | `SignalRequest` → 204 |
 //! | POST [`PAUSE`], [`UNPAUSE`] | → 204 |
 //! | POST [`PACK`] | `PackRequest` + descriptor for the archive → `StreamEvent` lines, last `Exited` |
@@ -50,6 +56,18 @@ pub const START: &str = "/v1/containers/{id}/start";
 pub const EXEC: &str = "/v1/containers/{id}/exec";
 /// Stop it.
 pub const STOP: &str = "/v1/containers/{id}/stop";
+/// Stop it, if it runs, and start it.
+pub const RESTART: &str = "/v1/containers/{id}/restart";
+/// Wait until it has stopped.
+pub const WAIT: &str = "/v1/containers/{id}/wait";
+/// Give it another name.
+pub const RENAME: &str = "/v1/containers/{id}/rename";
+/// Connect a client to its first process, in place of the one before.
+pub const ATTACH: &str = "/v1/containers/{id}/attach";
+/// Remove stopped ones.
+pub const PRUNE: &str = "/v1/prune/containers";
+/// What happened and happens.
+pub const EVENTS: &str = "/v1/events";
 /// Signal its first process; KILL waits for the end.
 pub const KILL: &str = "/v1/containers/{id}/kill";
 /// Freeze its processes.

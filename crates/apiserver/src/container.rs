@@ -4,17 +4,22 @@
 //! events. Requests send it commands and watch its status; they never share a lock.
 //!
 //! ```text
-//!             Start                    Event::Started
-//!  Stopped ──────────▶ Starting ─────────────────────▶ Running
-//!   ▲  │                  │                              │ │ stop, kill
-//!   │  │ Delete           │ start failed                 │ ▼
-//!   │  ▼                  │        Event::Stopped        │ Stopping
-//!   │ Removed ◀─┐         │        or helper lost        │ │
-//!   └───────────┴─────────┴──────────────────────────────┴─┘
-//!               auto_remove or Delete(force)
+//!              Start, Resume             Event::Started
+//!  Stopped ────────────────────▶ Starting ────────────▶ Running
+//!   ▲  │ ▲                       ▲  │                     │ │ stop, kill
+//!   │  │ │ Hold            pause │  │ start failed        │ ▼
+//!   │  │ └────────── Restarting ─┘  │     Event::Stopped  │ Stopping
+//!   │  │                  ▲         │     or helper lost  │ │
+//!   │  │                  │ policy  ▼                     ▼ ▼
+//!   └──┼──────────────────┴───────────────────────────────────
+//!      │ Delete, Rename                        │ auto_remove, Delete(force)
+//!      ▼                                       ▼
+//!   Removed ◀──────────────────────────────────┘
 //! ```
 //!
-//! `Starting` is shown as stopped: nothing of the user's runs yet.
+//! `Starting` and `Restarting` are shown as stopped: nothing of the user's runs yet. A run that ends
+//! leads to `Restarting` if the restart policy says so and nobody holds it; `stop` does (`Hold`), so it
+//! wins over a pause. `Rename` removes the container of the old name and makes one of the new.
 //!
 //! The files of a stopped container are reached through a machine that runs nothing of the container
 //! (`maintenance`). It is still shown as stopped; what would start, delete or reach it waits for the end.
@@ -35,6 +40,7 @@ pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod environment;
 pub(crate) mod exec;
+pub(crate) mod health;
 pub(crate) mod hosts;
 pub(crate) mod identifier;
 pub(crate) mod identity;
@@ -45,9 +51,12 @@ pub(crate) mod maintenance;
 pub(crate) mod observe;
 pub(crate) mod paths;
 pub(crate) mod pause;
+pub(crate) mod prune;
 pub(crate) mod recover;
 pub(crate) mod registry;
+mod rename;
 pub(crate) mod resource_limits;
+mod restart;
 pub(crate) mod run;
 pub(crate) mod running;
 pub(crate) mod signals;
@@ -57,3 +66,4 @@ pub(crate) mod specification;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod user;
+mod wait;

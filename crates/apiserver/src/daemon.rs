@@ -68,6 +68,7 @@ async fn serve(directories: Directories, readiness: Readiness) -> anyhow::Result
         helpers: Arc::new(HelperPool::new(&directories)),
         disks: Disks::new(directories.disk_templates(), settings.disk_bytes),
         machines: Machines::detect(&directories),
+        history: Arc::default(),
         ending: CancellationToken::new(),
         directories,
         settings,

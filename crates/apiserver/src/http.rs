@@ -4,6 +4,7 @@ mod body;
 mod containers;
 mod events;
 mod files;
+mod history;
 mod images;
 pub(crate) mod listener;
 mod logs;

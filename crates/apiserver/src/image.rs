@@ -191,14 +191,15 @@ impl Images {
         committed.wait().await
     }
 
-    /// Gives an image a further name.
-    pub(crate) async fn tag(&self, source: &str, target: &str) -> Result<(), ApiError> {
+    /// Gives an image a further name; returns the full one.
+    pub(crate) async fn tag(&self, source: &str, target: &str) -> Result<String, ApiError> {
         let record = self.existing(source)?;
         let target = self.parse(target)?;
         if target.digest().is_some() {
             return Err(invalid(format!("'{target}' is not a name that can be given: it contains a digest")));
         }
-        self.name(target.to_string(), record.descriptor).await
+        self.name(target.to_string(), record.descriptor).await?;
+        Ok(target.to_string())
     }
 }
 

@@ -11,6 +11,7 @@ mod disk;
 mod error;
 mod events;
 mod helper_pool;
+mod history;
 mod http;
 mod image;
 mod lock;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::container::registry::Containers;
 use crate::disk::Disks;
 use crate::helper_pool::HelperPool;
+use crate::history::History;
 use crate::image::Images;
 use crate::machine::Machines;
 use crate::network::Networks;
@@ -26,6 +27,7 @@ pub(crate) struct Service {
     pub(crate) helpers: Arc<HelperPool>,
     pub(crate) disks: Disks,
     pub(crate) machines: Machines,
+    pub(crate) history: Arc<History>,
     /// Cancelled when the daemon is to end.
     pub(crate) ending: CancellationToken,
 }
@@ -65,6 +67,7 @@ pub(crate) mod testing {
             helpers: Arc::new(HelperPool::new(&directories)),
             disks: Disks::new(directories.disk_templates(), settings.disk_bytes),
             machines: Machines::detect(&directories),
+            history: Arc::default(),
             ending: CancellationToken::new(),
             directories,
             settings,

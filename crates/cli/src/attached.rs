@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bulkhead_api::error::{ApiError, ErrorCode};
-use bulkhead_api::event::StreamEvent;
+use bulkhead_api::event::{DetachReason, StreamEvent};
 use bulkhead_api::request::{ResizeRequest, SignalRequest};
 use bulkhead_client::{Client, EventStream};
 use tokio::sync::{mpsc, watch};
@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, watch};
 use crate::commands::cidfile::CidFile;
 use crate::exit_status::ExitStatus;
 use crate::failure::{self, Failure};
-use crate::output::message;
 use crate::output::progress::Progress;
+use crate::output::{self, escape, message};
 use crate::terminal::raw_mode::RawMode;
 use crate::terminal::signals::{self, Number, Signals};
 use crate::terminal::streams::Streams;
@@ -26,8 +26,24 @@ const INTERRUPTS_UNTIL_EXIT: u32 = 3;
 pub(crate) enum Outcome {
     /// It runs, detached; the container's id.
     Started(String),
+    /// It goes on without this command.
+    Detached,
     /// It ended.
     Exited(ExitStatus),
+}
+
+impl Outcome {
+    /// How the command ends; a detached start prints the id.
+    pub(crate) fn conclude(self) -> Result<ExitStatus, Failure> {
+        match self {
+            Self::Exited(status) => Ok(status),
+            Self::Detached => Ok(ExitStatus::Success),
+            Self::Started(id) => {
+                output::print(&output::escape::text(&id))?;
+                Ok(ExitStatus::Success)
+            }
+        }
+    }
 }
 
 /// One conversation about one process.
@@ -40,12 +56,28 @@ pub(crate) struct Session {
     raw_mode: Option<RawMode>,
     process: Option<Forwarder>,
     interrupts: u32,
+    keeps_signals: bool,
 }
 
 impl Session {
     /// About the process that gets these streams.
     pub(crate) fn new(client: Client, streams: Streams, progress: Progress) -> Self {
-        Self { client, streams, progress, cidfile: None, raw_mode: None, process: None, interrupts: 0 }
+        Self {
+            client,
+            streams,
+            progress,
+            cidfile: None,
+            raw_mode: None,
+            process: None,
+            interrupts: 0,
+            keeps_signals: false,
+        }
+    }
+
+    /// Passes no signal on: one ends this command, as it would without a process to follow.
+    pub(crate) fn keeping_signals(mut self) -> Self {
+        self.keeps_signals = true;
+        self
     }
 
     /// Writes the id there once it is known.
@@ -109,6 +141,11 @@ impl Session {
                 return Ok(Some(Outcome::Started(id)));
             }
             StreamEvent::Started { id, process } => self.started(id, process, signals)?,
+            StreamEvent::Detached { id, reason } => {
+                self.raw_mode = None;
+                tell_detached(&id, self.process.as_ref(), reason);
+                return Ok(Some(Outcome::Detached));
+            }
             StreamEvent::Exited { exit_code, message } => {
                 self.raw_mode = None;
                 if let Some(message) = message {
@@ -128,7 +165,7 @@ impl Session {
         self.enter_raw_mode()?;
         if self.streams.terminal().is_some() {
             signals.catch_resize();
-        } else {
+        } else if !self.keeps_signals {
             signals.catch_all();
         }
         let forwarder = Forwarder::start(self.client.clone(), id, process);
@@ -155,6 +192,9 @@ impl Session {
             process.resize(window::size(terminal));
             return Ok(());
         }
+        if self.keeps_signals {
+            return Err(ended());
+        }
         if signals::is_interrupt(number) {
             self.interrupts += 1;
             if self.interrupts >= INTERRUPTS_UNTIL_EXIT {
@@ -170,6 +210,7 @@ impl Session {
 /// Passes signals and sizes on, in order and beside the events.
 #[derive(Debug)]
 struct Forwarder {
+    process: u32,
     signals: mpsc::UnboundedSender<Number>,
     sizes: watch::Sender<Option<(u16, u16)>>,
 }
@@ -198,7 +239,7 @@ impl Forwarder {
                 }
             }
         });
-        Self { signals, sizes }
+        Self { process, signals, sizes }
     }
 
     fn signal(&self, number: Number) {
@@ -209,6 +250,17 @@ impl Forwarder {
     fn resize(&self, size: Option<(u16, u16)>) {
         self.sizes.send_replace(size);
     }
+}
+
+/// On stderr: stdout belongs to the process.
+fn tell_detached(id: &str, process: Option<&Forwarder>, reason: DetachReason) {
+    let id = escape::text(id);
+    let first = process.is_none_or(|process| process.process == 0);
+    message::line(&match (reason, first) {
+        (DetachReason::Replaced, _) => format!("detached: another client has attached to container '{id}'"),
+        (DetachReason::Keys, true) => format!("detached: attach again with `container attach {id}`"),
+        (DetachReason::Keys, false) => format!("detached: the command goes on in container '{id}'"),
+    });
 }
 
 fn process_status(code: i32) -> ExitStatus {

@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::container::ContainerCommand;
+use crate::commands::events::EventsArguments;
 use crate::commands::help::HelpArguments;
 use crate::commands::image::ImageCommand;
 use crate::commands::network::NetworkCommand;
@@ -50,6 +51,8 @@ struct GlobalFlags {
 pub(crate) enum Command {
     #[command(flatten)]
     Container(ContainerCommand),
+    /// Show what happens to containers and images
+    Events(EventsArguments),
     /// Manage images
     #[command(visible_alias = "i", subcommand, arg_required_else_help = true)]
     Image(ImageCommand),

@@ -49,6 +49,16 @@ impl Client {
         collect(response).await.map(drop)
     }
 
+    pub(crate) async fn post_for<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let response = self.send(Method::POST, path, encode(body)?, Vec::new()).await?;
+        let body = collect(response).await?;
+        Ok(serde_json::from_slice(&body).map_err(ProtocolError::Decode)?)
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &impl Serialize) -> Result<(), ClientError> {
         let response = self.send(Method::POST, path, encode(body)?, Vec::new()).await?;
         collect(response).await.map(drop)

@@ -2,7 +2,10 @@
 
 use bulkhead_api::container::ContainerSnapshot;
 use bulkhead_api::observation::{ContainerStatistics, ProcessEntry};
-use bulkhead_api::request::{CreateRequest, LogsQuery, SignalRequest, StopRequest};
+use bulkhead_api::request::{
+    CreateRequest, LogsQuery, PruneRequest, PruneResponse, RenameRequest, SignalRequest, StopRequest,
+    WaitResponse,
+};
 use bulkhead_api::route;
 
 use crate::connection::Client;
@@ -50,6 +53,38 @@ impl Client {
     /// [`ClientError`]
     pub async fn stop_container(&self, id: &str, request: &StopRequest) -> Result<(), ClientError> {
         self.post(&fill(route::STOP, "id", id), request).await
+    }
+
+    /// Stops a container if it runs, and starts it.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn restart_container(&self, id: &str, request: &StopRequest) -> Result<(), ClientError> {
+        self.post(&fill(route::RESTART, "id", id), request).await
+    }
+
+    /// Waits until a container has stopped.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn wait_for_container(&self, id: &str) -> Result<WaitResponse, ClientError> {
+        self.post_for(&fill(route::WAIT, "id", id), &serde_json::json!({})).await
+    }
+
+    /// Gives a stopped container another name.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn rename_container(&self, id: &str, request: &RenameRequest) -> Result<(), ClientError> {
+        self.post(&fill(route::RENAME, "id", id), request).await
+    }
+
+    /// Removes those of these containers that do not run.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn prune_containers(&self, request: &PruneRequest) -> Result<PruneResponse, ClientError> {
+        self.post_for(route::PRUNE, request).await
     }
 
     /// Signals a container's first process; KILL waits for its end.

@@ -11,14 +11,11 @@ pub const MAXIMUM_LINE_LENGTH_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a long request tells while it works. Dropping it closes the connection.
 #[derive(Debug)]
-pub struct EventStream {
-    body: Incoming,
-    lines: LineBuffer,
-}
+pub struct EventStream(Lines);
 
 impl EventStream {
     pub(crate) fn new(body: Incoming) -> Self {
-        Self { body, lines: LineBuffer::default() }
+        Self(Lines::new(body))
     }
 
     /// The next event; `None` at the end of the stream.
@@ -27,12 +24,31 @@ impl EventStream {
     /// [`ClientError::Api`] for a `Failed` event, [`ClientError::Protocol`] for a broken connection, a
     /// line beyond [`MAXIMUM_LINE_LENGTH_BYTES`] or one that is no event.
     pub async fn next(&mut self) -> Result<Option<StreamEvent>, ClientError> {
+        let Some(line) = self.0.next().await? else { return Ok(None) };
+        match serde_json::from_slice(&line).map_err(ProtocolError::Decode)? {
+            StreamEvent::Failed(error) => Err(ClientError::Api(error)),
+            event => Ok(Some(event)),
+        }
+    }
+}
+
+/// The lines of a body.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    body: Incoming,
+    lines: LineBuffer,
+}
+
+impl Lines {
+    pub(crate) fn new(body: Incoming) -> Self {
+        Self { body, lines: LineBuffer::default() }
+    }
+
+    /// The next line, without its end; `None` at the end of the body.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
         loop {
             if let Some(line) = self.lines.take_line()? {
-                return match serde_json::from_slice(&line).map_err(ProtocolError::Decode)? {
-                    StreamEvent::Failed(error) => Err(ClientError::Api(error)),
-                    event => Ok(Some(event)),
-                };
+                return Ok(Some(line));
             }
             match self.body.frame().await {
                 Some(frame) => {

@@ -24,8 +24,10 @@ mod log_stream;
 mod path;
 mod processes;
 mod system;
+mod system_events;
 
 pub use connection::Client;
 pub use error::{ClientError, ProtocolError};
 pub use event_stream::{EventStream, MAXIMUM_LINE_LENGTH_BYTES};
 pub use log_stream::{LogChunk, LogSource, LogStream};
+pub use system_events::SystemEventStream;

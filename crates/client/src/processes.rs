@@ -37,6 +37,21 @@ impl Client {
         Ok(EventStream::new(self.post_for_stream(&path, request, descriptors).await?))
     }
 
+    /// Attaches to a container's first process. The descriptors are those that the request names, in
+    /// order.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn attach_container(
+        &self,
+        id: &str,
+        request: &StartRequest,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<EventStream, ClientError> {
+        let path = fill(route::ATTACH, "id", id);
+        Ok(EventStream::new(self.post_for_stream(&path, request, descriptors).await?))
+    }
+
     /// Runs a further process. The descriptors are those that the request names, in order.
     ///
     /// # Errors

@@ -25,7 +25,8 @@ mod status;
 pub use bound_sockets::BoundSockets;
 pub use client::{Connection, ControlError, EventReceiver};
 pub use message::{
-    DescriptorPurpose, Event, Failure, FailureCode, Message, Reply, Request, RequestFrame, Statistics,
+    DescriptorPurpose, DetachCause, Event, Failure, FailureCode, Message, Reply, Request, RequestFrame,
+    Statistics,
 };
 pub use specification::{
     AgentForwarding, BuiltIn, DnsSettings, ImageLayer, LogLimits, MountSpecification, NetworkAttachment,
@@ -37,4 +38,4 @@ pub use status::{ExitReason, ExitStatus, RuntimeState, RuntimeStatus, Timeline};
 pub const INHERITED_CONTROL_DESCRIPTOR: i32 = 3;
 
 /// Generation of this protocol, so that a newer apiserver can tell an older helper.
-pub const GENERATION: u32 = 1;
+pub const GENERATION: u32 = 2;

@@ -70,15 +70,23 @@ pub enum Request {
         columns: u16,
     },
     /// Let go of the client's descriptors of a process (its client is gone); output continues
-    /// into the log. Replied with `Done`.
+    /// into the log. Nothing happens when another client has taken its place. Replied with `Done`.
     Detach {
         /// Process.
         number: u32,
+        /// Its client; 0 came with `Start` or `StartProcess`.
+        client: u64,
     },
-    /// Connect a client's descriptors to the first process. Replied with `Done`.
+    /// Connect a client's descriptors to a process in place of those of the client before, whose
+    /// subscribers hear of it. Replied with `Done`.
     Attach {
         /// Process.
         number: u32,
+        /// Chosen by the apiserver, from 1 up; never used twice.
+        client: u64,
+        /// What lets go of the client when it is typed at its terminal; empty: nothing.
+        #[serde(default)]
+        detach_keys: Vec<u8>,
     },
     /// Replied with `Statistics`.
     Statistics,
@@ -175,6 +183,16 @@ pub struct Failure {
     pub message: String,
 }
 
+/// Why a client was let go of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DetachCause {
+    /// Its detach keys were typed.
+    Keys,
+    /// Another client was attached.
+    Replaced,
+}
+
 /// What a subscribed connection is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -190,6 +208,15 @@ pub enum Event {
     },
     /// The start failed; `Stopped` follows.
     StartFailed(Failure),
+    /// A client's descriptors were let go of without being asked to.
+    Detached {
+        /// Process.
+        number: u32,
+        /// Client.
+        client: u64,
+        /// Why.
+        cause: DetachCause,
+    },
     /// A process ended (also number 0) and all its output was delivered.
     ProcessExited {
         /// Process.

@@ -190,6 +190,9 @@ pub struct ProcessSpecification {
     pub terminal: bool,
     /// Initial window: rows, columns.
     pub terminal_size: Option<(u16, u16)>,
+    /// What lets go of the client when it is typed at its terminal; empty: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detach_keys: Vec<u8>,
     /// Keep stdin open; /dev/null otherwise.
     pub stdin: bool,
     /// Bit n is capability n.
@@ -215,6 +218,7 @@ impl ProcessSpecification {
             user: String::new(),
             supplementary_group_ids: Vec::new(),
             supplementary_group_names: Vec::new(),
+            detach_keys: Vec::new(),
             terminal: false,
             terminal_size: None,
             stdin: matches!(work, BuiltIn::ExtractArchive { .. }),

@@ -43,6 +43,9 @@ pub struct RuntimeStatus {
     pub exit_status: Option<ExitStatus>,
     /// Numbers of further processes that still run.
     pub processes: Vec<u32>,
+    /// The highest number that a client has had.
+    #[serde(default)]
+    pub last_client: u64,
     /// How the start went.
     pub timeline: Timeline,
     /// The container's processes are frozen.

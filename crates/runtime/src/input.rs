@@ -27,6 +27,8 @@ pub(crate) enum Input {
     AgentLost(String),
     /// A client has connected to the published socket of this path in the container.
     SocketOpened(String, UnixStream),
+    /// The detach keys were typed at the terminal of this client of this process.
+    DetachKeysTyped(u32, u64),
     /// A stream of this process has delivered its last byte.
     StreamEnded(u32),
     /// The VMM process has ended.

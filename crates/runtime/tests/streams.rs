@@ -5,10 +5,12 @@ mod fixture;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use bulkhead_runtime_control::{DescriptorPurpose, LogLimits, Reply, Request, RuntimeSpecification};
+use bulkhead_runtime_control::{
+    DescriptorPurpose, DetachCause, Event, LogLimits, Reply, Request, RuntimeSpecification,
+};
 use fixture::container::{Container, eventually, process, specification};
 use fixture::pipes::Pipes;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -21,7 +23,16 @@ fn with_stdin(arguments: &[&str]) -> RuntimeSpecification {
 }
 
 fn detach(container: &mut Container) {
-    assert_eq!(container.request(Request::Detach { number: 0 }, &[]), Ok(Reply::Done));
+    detach_client(container, 0);
+}
+
+fn detach_client(container: &mut Container, client: u64) {
+    assert_eq!(container.request(Request::Detach { number: 0, client }, &[]), Ok(Reply::Done));
+}
+
+fn attach(container: &mut Container, client: u64, descriptors: &[(DescriptorPurpose, BorrowedFd<'_>)]) {
+    let request = Request::Attach { number: 0, client, detach_keys: vec![16, 17] };
+    assert_eq!(container.request(request, descriptors), Ok(Reply::Done));
 }
 
 /// A terminal's two ends, in raw mode as a client would have set it.
@@ -176,13 +187,13 @@ fn f54_attach_and_detach_leave_nothing_behind() {
     let helper = container.helper.id();
     let count = |what: &str| fs::read_dir(format!("/proc/{helper}/{what}")).unwrap().count();
     let mut before = None;
-    for round in 0..300 {
+    for round in 0..1000 {
         let mut pipes = Pipes::new();
-        assert_eq!(container.request(Request::Attach { number: 0 }, &pipes.descriptors()), Ok(Reply::Done));
+        attach(&mut container, round + 1, &pipes.descriptors());
         pipes.passed();
         pipes.write(b"ping\n");
         pipes.expect("ping\n");
-        detach(&mut container);
+        detach_client(&mut container, round + 1);
         if round == 3 {
             before = Some((count("fd"), count("task")));
         }
@@ -192,7 +203,7 @@ fn f54_attach_and_detach_leave_nothing_behind() {
         count("fd") <= before.0 && count("task") <= before.1
     });
     let mut pipes = Pipes::new();
-    assert_eq!(container.request(Request::Attach { number: 0 }, &pipes.descriptors()), Ok(Reply::Done));
+    attach(&mut container, 1001, &pipes.descriptors());
     pipes.close_stdin();
     assert_eq!(container.expect_exit(0).exit_code, 0);
     container.expect_stopped();
@@ -235,6 +246,32 @@ fn f56_a_terminal_types_shows_and_resizes() {
     assert_eq!(container.expect_exit(0).exit_code, 4);
     container.expect_stopped();
     assert!(container.log().contains("stdout"));
+}
+
+#[test]
+fn f56_detach_keys_let_go_of_the_terminal_and_the_next_client_has_it() {
+    let (mut master, slave) = terminal();
+    let mut specification = with_stdin(&["sh"]);
+    specification.process.terminal = true;
+    specification.process.detach_keys = vec![16, 17];
+    let mut container = Container::start(&specification, &[(DescriptorPurpose::Terminal, slave.as_fd())]);
+    container.expect_started();
+    let detached = |client, cause| Event::Detached { number: 0, client, cause };
+    for client in 0..5 {
+        // A broken sequence is typed as it is: the shell reads Ctrl-P as "the line before".
+        master.write_all(b"echo a$((40 + 2))\n\x10").unwrap();
+        read_until(&mut master, "a42");
+        master.write_all(b"\x11").unwrap();
+        assert_eq!(container.control.next_event(), detached(client, DetachCause::Keys));
+        attach(&mut container, client + 1, &[(DescriptorPurpose::Terminal, slave.as_fd())]);
+    }
+    attach(&mut container, 6, &[(DescriptorPurpose::Terminal, slave.as_fd())]);
+    assert_eq!(container.control.next_event(), detached(5, DetachCause::Replaced));
+    // The one before is gone already: nothing happens to the one after.
+    detach_client(&mut container, 5);
+    master.write_all(b"exit 4\n").unwrap();
+    assert_eq!(container.expect_exit(0).exit_code, 4);
+    container.expect_stopped();
 }
 
 #[test]

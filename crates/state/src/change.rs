@@ -22,6 +22,13 @@ pub enum Change {
         /// Container id.
         id: String,
     },
+    /// Gives a container another id, in one step.
+    RenameContainer {
+        /// Old id.
+        from: String,
+        /// With the new id.
+        record: Box<ContainerRecord>,
+    },
     /// Adds or replaces an image's name.
     PutImage(Box<ImageRecord>),
     /// Removes an image's name.
@@ -57,6 +64,16 @@ impl Change {
             Self::DeleteContainer { id } => {
                 execute(connection, "DELETE FROM containers WHERE id = ?1", params![id])
             }
+            Self::RenameContainer { from, record } => {
+                let configuration = self.encode(&record.configuration)?;
+                let state = self.encode(&record.state)?;
+                // Changes the key too; one that is taken fails the statement.
+                execute(
+                    connection,
+                    "UPDATE containers SET id = ?2, configuration = ?3, state = ?4 WHERE id = ?1",
+                    params![from, record.configuration.id, configuration, state],
+                )
+            }
             Self::PutImage(record) => {
                 let descriptor = self.encode(&record.descriptor)?;
                 execute(
@@ -87,6 +104,7 @@ impl Change {
         match self {
             Self::PutContainer(record) => format!("container '{}'", record.configuration.id),
             Self::SetContainerState { id, .. } | Self::DeleteContainer { id } => format!("container '{id}'"),
+            Self::RenameContainer { from, .. } => format!("container '{from}'"),
             Self::PutImage(record) => format!("image '{}'", record.reference),
             Self::DeleteImage { reference } => format!("image '{reference}'"),
             Self::PutNetwork(record) => format!("network '{}'", record.name),

@@ -1,6 +1,7 @@
 //! What is recorded.
 
 use bulkhead_api::container::{ContainerConfiguration, Descriptor, MachineStatus, NetworkStatus};
+use bulkhead_api::health::HealthStatus;
 use serde::{Deserialize, Serialize};
 
 /// A container.
@@ -22,8 +23,14 @@ pub struct StateRecord {
     pub started_date: Option<String>,
     /// How the last run ended.
     pub exit: Option<ExitRecord>,
-    /// Restarts by policy.
+    /// Restarts by policy since the last start by a user.
     pub restart_count: u32,
+    /// Somebody wanted it to end: no policy starts it before somebody wants it to run.
+    pub stopped_by_user: bool,
+    /// Of the last run.
+    pub health: Option<HealthStatus>,
+    /// Its directory may still have this name: a crash came in between.
+    pub renamed_from: Option<String>,
 }
 
 /// A run under way.

@@ -162,10 +162,12 @@ impl Running {
     /// Ends it at once.
     pub(super) async fn cancel(self) {
         let Some((number, _)) = self.process else {
-            self.run.end(true).await;
+            self.run.kill(true).await;
             return;
         };
-        for request in [Request::Detach { number }, Request::Signal { number, signal: signals::KILL }] {
+        for request in
+            [Request::Detach { number, client: 0 }, Request::Signal { number, signal: signals::KILL }]
+        {
             if let Err(error) = self.run.ask(request).await {
                 tracing::debug!(id = self.id, number, "cannot end a work: {error}");
             }

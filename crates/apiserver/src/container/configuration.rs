@@ -10,8 +10,8 @@ use bulkhead_api::request::CreateRequest;
 use bulkhead_network_control::DEFAULT_NETWORK;
 
 use super::{
-    capabilities, environment, hosts, identifier, kernel_arguments, paths, resource_limits, signals, sockets,
-    user,
+    capabilities, environment, health, hosts, identifier, kernel_arguments, paths, resource_limits, signals,
+    sockets, user,
 };
 use crate::date;
 use crate::error::{invalid, not_found, unsupported};
@@ -41,6 +41,12 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
     resource_limits::convert(&request.rlimits)?;
     if let Some(signal) = &request.stop_signal {
         signals::parse(signal)?;
+    }
+    if request.auto_remove && !request.restart_policy.is_no() {
+        return Err(invalid(format!(
+            "a container that is removed when it stops cannot be restarted ({}): choose one",
+            request.restart_policy
+        )));
     }
     for mount in &request.mounts {
         validate_mount(mount)?;
@@ -164,6 +170,11 @@ pub(crate) fn merge(
         readonly_paths: paths::extend(read_only, &request.readonly_paths, request.privileged)?,
         creation_date: date::now(),
         auto_remove: request.auto_remove,
+        interactive: request.interactive,
+        restart_policy: request.restart_policy,
+        stop_timeout_seconds: request.stop_timeout_seconds,
+        health_check: health::merge(&request.health_check, defaults.healthcheck.as_ref())?,
+        creation_time_us: date::now_us(),
         kernel_arguments: request.kernel_arguments,
         kernel: request.kernel,
         init_image,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bulkhead_api::container::{ImageDescription, Platform};
 use bulkhead_api::error::ApiError;
 use bulkhead_api::event::StreamEvent;
-use bulkhead_api::request::{CreateRequest, PullRequest};
+use bulkhead_api::request::{CreateRequest, PullPolicy, PullRequest};
 use bulkhead_state::{Change, ContainerRecord, StateRecord};
 
 use super::registry::Container;
 use super::{configuration, identifier, init_image};
-use crate::error::{exists, failed};
+use crate::error::{exists, failed, not_found};
 use crate::events::EventSink;
 use crate::image::Found;
 use crate::machine::Machines;
@@ -71,6 +71,7 @@ pub(crate) async fn reserve(
     let container = service.containers.insert(service, configuration, StateRecord::default(), None)?;
     // Submitted before anyone else learns of the container, so that it precedes all its changes.
     let committed = service.records.submit(Change::PutContainer(Box::new(record)));
+    container.tell("create", &[]);
     Ok(Created { container, committed })
 }
 
@@ -81,7 +82,7 @@ async fn find_image(service: &Service, request: &CreateRequest, sink: &EventSink
         scheme: request.scheme.clone(),
         maximum_concurrent_downloads: request.maximum_concurrent_downloads,
     };
-    find_or_pull(service, &pull, sink).await
+    find_or_pull(service, &pull, request.pull, sink).await
 }
 
 /// The image of the guest's init, which is of this host's platform whatever the container's is.
@@ -97,7 +98,7 @@ async fn find_init_image(
         maximum_concurrent_downloads: request.maximum_concurrent_downloads,
         ..PullRequest::default()
     };
-    let found = find_or_pull(service, &pull, sink).await?;
+    let found = find_or_pull(service, &pull, PullPolicy::Missing, sink).await?;
     let description =
         ImageDescription { reference: found.reference.clone(), descriptor: found.descriptor.clone() };
     let (service, image, checked) = (Arc::clone(service), Arc::clone(&found.image), description.clone());
@@ -106,20 +107,36 @@ async fn find_init_image(
     Ok(Some((description, found)))
 }
 
-async fn find_or_pull(service: &Service, pull: &PullRequest, sink: &EventSink) -> Result<Found, ApiError> {
+async fn find_or_pull(
+    service: &Service,
+    pull: &PullRequest,
+    policy: PullPolicy,
+    sink: &EventSink,
+) -> Result<Found, ApiError> {
     let platform = pull.platform.as_deref();
-    if let Some(found) = service.images.find(&pull.reference, platform)? {
+    if policy != PullPolicy::Always
+        && let Some(found) = service.images.find(&pull.reference, platform)?
+    {
         return Ok(found);
     }
     let reference = service.images.parse(&pull.reference)?;
-    sink.notice(format!("Pulling {reference}")).await;
-    if let Err(error) = service.images.pull(pull, sink).await {
-        // An image of that name is here: what is wrong with it says more than that there is no other.
-        return Err(service.images.missing_platform(&pull.reference, platform).unwrap_or(error));
+    if policy == PullPolicy::Never {
+        return Err(not_found(format!("image '{reference}' is not here"))
+            .with_hint(format!("Pull it: container image pull {reference}")));
     }
-    service.images.find(&pull.reference, platform)?.ok_or_else(|| {
-        crate::error::not_found(format!("image '{reference}' has gone right after it was pulled"))
-    })
+    sink.notice(format!("Pulling {reference}")).await;
+    let pulled = match service.images.pull(pull, sink).await {
+        Ok(pulled) => pulled,
+        // An image of that name is here: what is wrong with it says more than that there is no other.
+        Err(error) => {
+            return Err(service.images.missing_platform(&pull.reference, platform).unwrap_or(error));
+        }
+    };
+    service.history.image("pull", &pulled, &[]);
+    service
+        .images
+        .find(&pull.reference, platform)?
+        .ok_or_else(|| not_found(format!("image '{reference}' has gone right after it was pulled")))
 }
 
 /// Undoes a creation that failed further on.

@@ -33,6 +33,7 @@ pub(crate) async fn exec(
     let process = specification(&container.configuration, &request, &order)?;
     let run = container.running().await?;
     let (number, ended) = run.expect_process();
+    let mut client = run.first_client(number);
     let outcome =
         run.request(Request::StartProcess { number, process }, &order.borrowed(), START_LIMIT).await;
     if let Err(error) = outcome {
@@ -56,18 +57,24 @@ pub(crate) async fn exec(
                 sink.send(StreamEvent::Exited { exit_code, message }).await;
                 return Ok(());
             }
+            reason = client.detached() => {
+                sink.send(StreamEvent::Detached { id: container.id.clone(), reason }).await;
+                return Ok(());
+            }
             () = sink.closed() => {}
         }
     }
-    for request in [Request::Detach { number }, Request::Signal { number, signal: signals::HANGUP }] {
-        if let Err(error) = run.ask(request).await {
-            tracing::debug!(id = container.id, number, "cannot let go of a process: {error}");
-        }
+    let let_go = async {
+        client.detach().await?;
+        run.ask(Request::Signal { number, signal: signals::HANGUP }).await
+    };
+    if let Err(error) = let_go.await {
+        tracing::debug!(id = container.id, number, "cannot let go of a process: {error}");
     }
     Ok(())
 }
 
-fn specification(
+pub(super) fn specification(
     configuration: &ContainerConfiguration,
     request: &ExecRequest,
     order: &Order,
@@ -105,6 +112,7 @@ fn specification(
         supplementary_group_names: groups.names,
         terminal: request.terminal,
         terminal_size: order.terminal_size,
+        detach_keys: order.detach_keys.clone(),
         stdin: order.stdin(),
         capabilities: if request.privileged {
             capabilities::ALL

@@ -32,6 +32,8 @@ const ACCEPT_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Order {
     pub(crate) descriptors: Vec<(DescriptorPurpose, OwnedFd)>,
     pub(crate) terminal_size: Option<(u16, u16)>,
+    /// What lets go of the terminal when it is typed there.
+    pub(crate) detach_keys: Vec<u8>,
     /// Keep stdin open although nobody is attached to it.
     pub(crate) interactive: bool,
     pub(crate) ssh_agent_socket: Option<String>,
@@ -52,6 +54,18 @@ impl Order {
         terminal: bool,
         interactive: bool,
     ) -> Result<Self, ApiError> {
+        if request.descriptors.iter().any(|kind| (*kind == StreamKind::Terminal) != terminal) {
+            return Err(unfit());
+        }
+        Self::attached(request, descriptors, interactive)
+    }
+
+    /// As [`Self::new`], for a process that exists: its output alone may be wanted, terminal or not.
+    pub(crate) fn attached(
+        request: &StartRequest,
+        descriptors: Vec<OwnedFd>,
+        interactive: bool,
+    ) -> Result<Self, ApiError> {
         if descriptors.len() != request.descriptors.len() {
             return Err(invalid(format!(
                 "the request announces {} descriptors and brings {}",
@@ -60,8 +74,8 @@ impl Order {
             )));
         }
         for (index, kind) in request.descriptors.iter().enumerate() {
-            if request.descriptors[..index].contains(kind) || (*kind == StreamKind::Terminal) != terminal {
-                return Err(invalid("the descriptors do not fit the process: a terminal, or its streams"));
+            if request.descriptors[..index].contains(kind) {
+                return Err(unfit());
             }
         }
         sockets::validate_agent(request.ssh_agent_socket.as_deref())?;
@@ -74,6 +88,7 @@ impl Order {
         Ok(Self {
             descriptors: purposes.zip(descriptors).collect(),
             terminal_size: request.terminal_size,
+            detach_keys: request.detach_keys.as_ref().map(|keys| keys.bytes().to_vec()).unwrap_or_default(),
             interactive,
             ssh_agent_socket: request.ssh_agent_socket.clone(),
         })
@@ -90,6 +105,10 @@ impl Order {
                 .iter()
                 .any(|(purpose, _)| matches!(purpose, DescriptorPurpose::Stdin | DescriptorPurpose::Terminal))
     }
+}
+
+fn unfit() -> ApiError {
+    invalid("the descriptors do not fit the process: a terminal, or its streams")
 }
 
 /// Starts the VM; on failure everything is released.
@@ -146,9 +165,10 @@ async fn try_launch(
         tokio::task::block_in_place(|| init_image::write(service, configuration, &durable_directory))?;
     let start = Start {
         initial_ramdisk: initial_ramdisk.as_deref(),
-        stdin: order.stdin(),
+        stdin: order.stdin() || configuration.interactive,
         terminal_size: order.terminal_size,
         ssh_agent_socket: order.ssh_agent_socket.as_deref(),
+        detach_keys: &order.detach_keys,
     };
     let specification = specification::build(service, configuration, &image, &interfaces, start)?;
     let described = began.elapsed();
@@ -168,7 +188,7 @@ pub(super) async fn send_start(
     interfaces: &[Interface],
 ) -> Result<Active, ApiError> {
     let (end, ended) = watch::channel(None);
-    let run = Arc::new(Run::new(helper.connection, helper.process, ended, 1));
+    let run = Arc::new(Run::new(helper.connection, helper.process, ended, 1, 1));
     let mut descriptors = order.borrowed();
     descriptors
         .extend(interfaces.iter().map(|interface| (DescriptorPurpose::Network, interface.socket.as_fd())));

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::actor::{Active, StartReply, exit_record};
 use super::identity::HelperProcess;
 use super::launch::{self, Order};
-use super::running::lost_exit;
+use super::running::{End, lost_exit};
 use super::specification::{self, Start};
 use crate::error::{failed, from_failure, timed_out};
 use crate::service::Service;
@@ -49,7 +49,7 @@ impl Maintenance {
     /// Ends it, whatever it was about to do.
     pub(super) fn abort(&self) {
         let run = Arc::clone(&self.active.run);
-        tokio::spawn(async move { run.end(true).await });
+        tokio::spawn(async move { run.kill(true).await });
     }
 
     /// Everything is released: tells those who wait for it.
@@ -59,7 +59,7 @@ impl Maintenance {
             drop(reply.send(Err(failure)));
         }
         let exit = self.exit.unwrap_or_else(|| lost_exit("runtime helper lost"));
-        self.active.end.send_replace(Some(exit));
+        self.active.end.send_replace(Some(End { exit, restarts: false }));
     }
 
     async fn event(&mut self) -> Option<Event> {
@@ -73,7 +73,7 @@ impl Maintenance {
                 timed_out(format!("the machine did not start within {} s", START_LIMIT.as_secs()))
             });
             let run = Arc::clone(&self.active.run);
-            tokio::spawn(async move { run.end(false).await });
+            tokio::spawn(async move { run.kill(false).await });
         }
     }
 }
@@ -92,7 +92,12 @@ pub(super) async fn ended(maintenance: Option<&mut Maintenance>) {
             Some(Event::StartFailed(failure)) => {
                 maintenance.failure.get_or_insert(from_failure(failure));
             }
-            Some(Event::ProcessExited { .. } | Event::Paused { .. } | Event::Responsiveness { .. }) => {}
+            Some(
+                Event::ProcessExited { .. }
+                | Event::Detached { .. }
+                | Event::Paused { .. }
+                | Event::Responsiveness { .. },
+            ) => {}
             Some(Event::Stopped { status }) => {
                 maintenance.exit = Some(exit_record(status));
                 return;
@@ -149,7 +154,13 @@ async fn try_launch(
     launch::write_run_record(&record_path(&service.directories, id), &record)
         .map_err(|error| unprepared(&error))?;
     // Our own init, whatever the container asks for: only it has the built-in work.
-    let start = Start { initial_ramdisk: None, stdin: false, terminal_size: None, ssh_agent_socket: None };
+    let start = Start {
+        initial_ramdisk: None,
+        stdin: false,
+        terminal_size: None,
+        ssh_agent_socket: None,
+        detach_keys: &[],
+    };
     let mut specification = specification::build(service, configuration, &image, &[], start)?;
     specification.durable_directory = scratch.durable;
     specification.process = ProcessSpecification::of_built_in(work);

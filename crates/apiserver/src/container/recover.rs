@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::actor::{Active, Starting, exit_record};
 use super::identity::HelperProcess;
 use super::running::{Run, lost_exit};
-use super::{delete, launch, maintenance};
+use super::{delete, launch, maintenance, rename, restart};
 use crate::error::printable;
 use crate::service::Service;
 
@@ -23,6 +23,7 @@ const ADOPTION_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) async fn all(service: &Arc<Service>, records: Vec<ContainerRecord>, quarantined: &[Quarantined]) {
     let mut known: HashSet<String> = records.iter().map(|record| record.configuration.id.clone()).collect();
     known.extend(quarantined.iter().map(|row| row.key.clone()));
+    known.extend(records.iter().filter_map(|record| record.state.renamed_from.clone()));
     let mut tasks = JoinSet::new();
     for record in records {
         let service = Arc::clone(service);
@@ -35,11 +36,30 @@ pub(crate) async fn all(service: &Arc<Service>, records: Vec<ContainerRecord>, q
     while tasks.join_next().await.is_some() {}
     let running = service.containers.all().into_iter().filter(|container| container.status().run.is_some());
     service.networks.retain(running.map(|container| container.id.clone()).collect()).await;
+    for container in service.containers.all() {
+        let status = container.status();
+        if status.run.is_none()
+            && restart::starts_with_service(container.configuration.restart_policy, &status.record)
+        {
+            container.resume();
+        }
+    }
 }
 
 async fn one(service: &Arc<Service>, record: ContainerRecord) {
     let ContainerRecord { configuration, mut state } = record;
     let id = configuration.id.clone();
+    if let Some(old) = state.renamed_from.take() {
+        match rename::directory(&service.directories, &old, &id) {
+            Ok(()) => tracing::info!(id, old, "completed the renaming of a container"),
+            Err(error) => {
+                tracing::error!(id, old, "{error}");
+                state.renamed_from = Some(old);
+            }
+        }
+        let change = Change::SetContainerState { id: id.clone(), state: Box::new(state.clone()) };
+        drop(service.records.submit(change));
+    }
     let run = launch::read_run_record(&launch::run_record_path(&service.directories, &id))
         .or_else(|| state.run.clone());
     let mut active = None;
@@ -121,7 +141,8 @@ async fn adopt(service: &Service, id: &str, process: HelperProcess) -> Option<(A
     }
     let first_process = status.processes.iter().max().copied().unwrap_or(0).saturating_add(1);
     let (end, ended) = watch::channel(None);
-    let run = Arc::new(Run::new(connection, process, ended, first_process));
+    let first_client = status.last_client.saturating_add(1);
+    let run = Arc::new(Run::new(connection, process, ended, first_process, first_client));
     run.set_paused(status.paused);
     let starting = (status.state == RuntimeState::Starting).then(Starting::new);
     let unresponsive_since = status.unresponsive_since.as_deref().map(printable);

@@ -11,10 +11,12 @@ use bulkhead_state::StateRecord;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::actor::{Active, Actor, Command};
+use super::identifier;
 use super::launch::Order;
 use super::running::Run;
 use super::status::{Phase, Status};
 use crate::error::{exists, invalid_state, not_found};
+use crate::history::History;
 use crate::service::Service;
 
 /// A container as requests see it.
@@ -22,6 +24,7 @@ use crate::service::Service;
 pub(crate) struct Container {
     pub(crate) id: String,
     pub(crate) configuration: Arc<ContainerConfiguration>,
+    history: Arc<History>,
     status: watch::Receiver<Status>,
     commands: mpsc::UnboundedSender<Command>,
 }
@@ -40,19 +43,44 @@ impl Containers {
         active: Option<Active>,
     ) -> Result<Arc<Container>, ApiError> {
         let id = configuration.id.clone();
-        let configuration = Arc::new(configuration);
-        let (commands, receiver) = mpsc::unbounded_channel();
         let mut containers = self.lock();
         if containers.contains_key(&id) {
-            return Err(exists(format!("container '{id}' already exists")));
+            return Err(taken(&id));
         }
-        let (actor, status) =
-            Actor::new(Arc::clone(service), Arc::clone(&configuration), record, active, receiver);
-        let container = Arc::new(Container { id: id.clone(), configuration, status, commands });
+        let (container, actor) = prepare(service, Arc::new(configuration), record, active);
         containers.insert(id, Arc::clone(&container));
         drop(containers);
         tokio::spawn(actor.run());
         Ok(container)
+    }
+
+    /// Takes another name for a container. Until [`Self::succeed`] or [`Self::forget`] it leads to the
+    /// container of the old name.
+    pub(super) fn reserve(&self, id: &str, old: &str) -> Result<(), ApiError> {
+        let mut containers = self.lock();
+        if containers.contains_key(id) {
+            return Err(taken(id));
+        }
+        let container = containers.get(old).cloned().ok_or_else(|| missing(old))?;
+        containers.insert(id.to_owned(), container);
+        Ok(())
+    }
+
+    /// Puts a container with a new, reserved name in the place of the old one.
+    pub(super) fn succeed(
+        &self,
+        service: &Arc<Service>,
+        old: &str,
+        configuration: Arc<ContainerConfiguration>,
+        record: StateRecord,
+    ) {
+        let id = configuration.id.clone();
+        let (container, actor) = prepare(service, configuration, record, None);
+        let mut containers = self.lock();
+        containers.remove(old);
+        containers.insert(id, container);
+        drop(containers);
+        tokio::spawn(actor.run());
     }
 
     pub(crate) fn find(&self, id: &str) -> Result<Arc<Container>, ApiError> {
@@ -65,7 +93,9 @@ impl Containers {
 
     /// All of them, by id.
     pub(crate) fn all(&self) -> Vec<Arc<Container>> {
-        self.lock().values().cloned().collect()
+        let containers = self.lock();
+        // A reserved name is not a container of its own.
+        containers.iter().filter(|(id, one)| **id == one.id).map(|(_, one)| Arc::clone(one)).collect()
     }
 
     /// Frees the name.
@@ -76,6 +106,19 @@ impl Containers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Container>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn prepare(
+    service: &Arc<Service>,
+    configuration: Arc<ContainerConfiguration>,
+    record: StateRecord,
+    active: Option<Active>,
+) -> (Arc<Container>, Actor) {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let (actor, status) =
+        Actor::new(Arc::clone(service), Arc::clone(&configuration), record, active, receiver);
+    let history = Arc::clone(&service.history);
+    (Arc::new(Container { id: configuration.id.clone(), configuration, history, status, commands }), actor)
 }
 
 impl Container {
@@ -116,6 +159,32 @@ impl Container {
         receiver.await.unwrap_or_else(|_| Err(missing(&self.id)))
     }
 
+    /// Has its restart policy start it.
+    pub(super) fn resume(&self) {
+        self.send(Command::Resume);
+    }
+
+    /// Keeps its restart policy from starting it.
+    pub(super) async fn hold(&self, by_user: bool) {
+        let (reply, receiver) = oneshot::channel();
+        self.send(Command::Hold { by_user, reply });
+        // Without an actor there is nothing to start either.
+        drop(receiver.await);
+    }
+
+    /// Gives it another name; this handle is then of no more use.
+    pub(crate) async fn rename(&self, id: &str) -> Result<(), ApiError> {
+        identifier::validate(id)?;
+        let (reply, receiver) = oneshot::channel();
+        self.send(Command::Rename { id: id.to_owned(), reply });
+        receiver.await.unwrap_or_else(|_| Err(missing(&self.id)))
+    }
+
+    /// Records something that happened to it.
+    pub(crate) fn tell(&self, action: &str, attributes: &[(&str, String)]) {
+        self.history.container(&self.configuration, action, attributes);
+    }
+
     /// Shows it as stopping from now on.
     pub(crate) fn mark_stopping(&self) {
         self.send(Command::Stopping);
@@ -139,6 +208,10 @@ impl Container {
         // The actor has ended when the container was removed; its dropped reply tells the requester.
         drop(self.commands.send(command));
     }
+}
+
+fn taken(id: &str) -> ApiError {
+    exists(format!("container '{id}' already exists"))
 }
 
 fn missing(id: &str) -> ApiError {

@@ -17,12 +17,15 @@ use bulkhead_runtime_control::Request;
 use super::create::{Created, abandon, reserve};
 use super::launch::Order;
 use super::registry::Container;
-use super::running::Run;
+use super::running::{Client, Run};
 use super::signals;
+use crate::error::from_control;
 use crate::events::EventSink;
 use crate::machine::Machines;
 use crate::service::Service;
 
+/// The helper answers at once; it may be busy on a loaded host.
+const ATTACH_LIMIT: Duration = Duration::from_secs(5);
 /// From SIGHUP to KILL.
 const HANGUP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -82,29 +85,66 @@ async fn warn(container: &Container, sink: &EventSink) {
     }
 }
 
+/// `POST /v1/containers/{id}/attach`
+pub(crate) async fn attach(
+    container: &Arc<Container>,
+    request: StartRequest,
+    descriptors: Vec<OwnedFd>,
+    sink: &EventSink,
+) -> Result<(), ApiError> {
+    let order = Order::attached(&request, descriptors, false)?;
+    let run = container.running().await?;
+    let client = run.further_client(0);
+    let request =
+        Request::Attach { number: 0, client: client.number, detach_keys: order.detach_keys.clone() };
+    run.request(request, &order.borrowed(), ATTACH_LIMIT)
+        .await
+        .map_err(|error| from_control(&container.id, error))?;
+    // The helper has its own copies; ours would keep the client's pipes open.
+    drop(order);
+    container.tell("attach", &[]);
+    sink.send(StreamEvent::Started { id: container.id.clone(), process: 0 }).await;
+    wait(container, &run, client, sink).await;
+    Ok(())
+}
+
+/// How following a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Followed {
+    /// The client was told.
+    Told,
+    /// It is gone, and was let go of.
+    Gone,
+}
+
 /// Tells the client of the start and, if it is attached, of the end.
 async fn follow(container: &Arc<Container>, run: &Arc<Run>, attached: bool, sink: &EventSink) {
     let started = StreamEvent::Started { id: container.id.clone(), process: 0 };
-    let told = sink.send(started).await;
-    if !attached {
+    // One that is gone already is noticed right below.
+    sink.send(started).await;
+    let client_is_gone = attached && wait(container, run, run.first_client(0), sink).await == Followed::Gone;
+    if !client_is_gone {
         return;
     }
-    if told {
-        tokio::select! {
-            exit = run.ended() => {
-                sink.send(StreamEvent::Exited { exit_code: exit.exit_code, message: exit.reason }).await;
-                return;
-            }
-            () = sink.closed() => {}
-        }
-    }
     tracing::info!(id = container.id, "the attached client is gone");
-    if let Err(error) = run.ask(Request::Detach { number: 0 }).await {
-        tracing::debug!(id = container.id, "cannot detach: {error}");
-    }
     if container.configuration.auto_remove
         && let Err(error) = container.stop_run(run, signals::HANGUP, HANGUP_LIMIT).await
     {
         tracing::warn!(id = container.id, "cannot end a container without client: {error}");
     }
+}
+
+/// Until the run ends, or the client is let go of, or goes.
+async fn wait(container: &Container, run: &Run, mut client: Client, sink: &EventSink) -> Followed {
+    let event = tokio::select! {
+        exit = run.ended() => StreamEvent::Exited { exit_code: exit.exit_code, message: exit.reason },
+        reason = client.detached() => StreamEvent::Detached { id: container.id.clone(), reason },
+        () = sink.closed() => {
+            if let Err(error) = client.detach().await {
+                tracing::debug!(id = container.id, "cannot detach: {error}");
+            }
+            return Followed::Gone;
+        }
+    };
+    if sink.send(event).await { Followed::Told } else { Followed::Gone }
 }

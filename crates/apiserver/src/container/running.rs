@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bulkhead_api::event::DetachReason;
 use bulkhead_runtime_control::{
-    Connection, ControlError, DescriptorPurpose, ExitStatus, Failure, FailureCode, Reply, Request,
-    RuntimeState,
+    Connection, ControlError, DescriptorPurpose, DetachCause, ExitStatus, Failure, FailureCode, Reply,
+    Request, RuntimeState,
 };
 use bulkhead_state::ExitRecord;
 use tokio::sync::{oneshot, watch};
@@ -32,23 +33,51 @@ const SYNC_LIMIT: Duration = Duration::from_secs(65);
 pub(crate) struct Run {
     connection: Connection,
     process: HelperProcess,
-    end: watch::Receiver<Option<ExitRecord>>,
+    end: watch::Receiver<Option<End>>,
     next_process: AtomicU32,
     waiting: Mutex<HashMap<u32, oneshot::Sender<ExitStatus>>>,
     paused: watch::Sender<bool>,
+    next_client: AtomicU64,
+    clients: Mutex<HashMap<(u32, u64), watch::Sender<Option<DetachReason>>>>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) exit: ExitRecord,
+    /// Another run follows, by the restart policy.
+    pub(crate) restarts: bool,
+}
+
+/// A client attached to a process of a run, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Client {
+    run: Arc<Run>,
+    process: u32,
+    pub(crate) number: u64,
+    detached: watch::Receiver<Option<DetachReason>>,
 }
 
 impl Run {
-    /// `first_process` is the lowest number that no process of this run has had.
+    /// `first_process` is the lowest number that no process of this run has had, `first_client` that no
+    /// client has had.
     pub(crate) fn new(
         connection: Connection,
         process: HelperProcess,
-        end: watch::Receiver<Option<ExitRecord>>,
+        end: watch::Receiver<Option<End>>,
         first_process: u32,
+        first_client: u64,
     ) -> Self {
-        let next_process = AtomicU32::new(first_process);
-        let paused = watch::Sender::new(false);
-        Self { connection, process, end, next_process, waiting: Mutex::default(), paused }
+        Self {
+            connection,
+            process,
+            end,
+            next_process: AtomicU32::new(first_process),
+            waiting: Mutex::default(),
+            next_client: AtomicU64::new(first_client),
+            clients: Mutex::default(),
+            paused: watch::Sender::new(false),
+        }
     }
 
     /// Asks the helper; a silent one is a timeout failure.
@@ -74,9 +103,13 @@ impl Run {
 
     /// How the run ended, once it has; after an `auto_remove` container was removed.
     pub(crate) async fn ended(&self) -> ExitRecord {
+        self.end().await.map_or_else(|| lost_exit("the service ended"), |end| end.exit)
+    }
+
+    /// As [`Self::ended`], with what follows; `None` when the service ends before.
+    pub(crate) async fn end(&self) -> Option<End> {
         let mut end = self.end.clone();
-        let outcome = end.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
-        outcome.unwrap_or_else(|| lost_exit("the service ended"))
+        end.wait_for(Option::is_some).await.ok().and_then(|end| end.clone())
     }
 
     pub(crate) async fn ends_within(&self, limit: Duration) -> bool {
@@ -84,7 +117,7 @@ impl Run {
     }
 
     /// Ends it by all means, the gentlest first; false when even SIGKILL to the helper did not help.
-    pub(crate) async fn end(&self, sync_disk: bool) -> bool {
+    pub(crate) async fn kill(&self, sync_disk: bool) -> bool {
         if sync_disk && self.end_and_sync().await {
             return true;
         }
@@ -107,8 +140,12 @@ impl Run {
             return false;
         }
         // A client that does not read holds up nothing any more: the rest goes to the log.
-        if let Err(error) = self.ask(Request::Detach { number: 0 }).await {
-            tracing::debug!("cannot detach before the end: {error}");
+        let attached: Vec<u64> =
+            self.clients().keys().filter(|(process, _)| *process == 0).map(|(_, client)| *client).collect();
+        for client in attached {
+            if let Err(error) = self.ask(Request::Detach { number: 0, client }).await {
+                tracing::debug!("cannot detach before the end: {error}");
+            }
         }
         self.ends_within(SYNC_LIMIT).await
     }
@@ -160,9 +197,68 @@ impl Run {
         }
     }
 
+    /// A client of a process, before the helper hears of it: the one that comes with the process.
+    pub(crate) fn first_client(self: &Arc<Self>, process: u32) -> Client {
+        self.expect_client(process, 0)
+    }
+
+    /// A client that is about to be attached.
+    pub(crate) fn further_client(self: &Arc<Self>, process: u32) -> Client {
+        self.expect_client(process, self.next_client.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn expect_client(self: &Arc<Self>, process: u32, number: u64) -> Client {
+        let detached =
+            self.clients().entry((process, number)).or_insert_with(|| watch::channel(None).0).subscribe();
+        Client { run: Arc::clone(self), process, number, detached }
+    }
+
+    /// The helper let go of a client.
+    pub(crate) fn client_detached(&self, process: u32, number: u64, cause: DetachCause) {
+        let reason = match cause {
+            DetachCause::Keys => DetachReason::Keys,
+            DetachCause::Replaced => DetachReason::Replaced,
+        };
+        // The first client may type its keys before anybody asks.
+        let mut clients = self.clients();
+        let known = match number {
+            0 => Some(clients.entry((process, 0)).or_insert_with(|| watch::channel(None).0)),
+            _ => clients.get_mut(&(process, number)),
+        };
+        if let Some(client) = known {
+            client.send_replace(Some(reason));
+        }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<(u32, u64), watch::Sender<Option<DetachReason>>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The VM is gone, and with it every further process.
     pub(crate) fn forget_processes(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+impl Client {
+    /// Ready when the helper has let go of it.
+    pub(crate) async fn detached(&mut self) -> DetachReason {
+        match self.detached.wait_for(Option::is_some).await.ok().and_then(|reason| *reason) {
+            Some(reason) => reason,
+            // The sender lives as long as this does.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The client is gone: the helper is to let go of it.
+    pub(crate) async fn detach(&self) -> Result<(), ControlError> {
+        self.run.ask(Request::Detach { number: self.process, client: self.number }).await.map(drop)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.run.clients().remove(&(self.process, self.number));
     }
 }
 

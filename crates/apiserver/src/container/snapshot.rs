@@ -3,6 +3,7 @@
 use bulkhead_api::container::{ContainerSnapshot, ContainerStatus};
 
 use super::registry::Container;
+use super::status::Phase;
 
 impl Container {
     pub(crate) fn snapshot(&self) -> ContainerSnapshot {
@@ -22,6 +23,8 @@ impl Container {
                 finished_date: exit.as_ref().map(|exit| exit.finished_date.clone()),
                 oom_killed: exit.as_ref().is_some_and(|exit| exit.oom_killed),
                 restart_count: record.restart_count,
+                restarting: status.phase == Phase::Restarting,
+                health: record.health,
                 reason: exit.and_then(|exit| exit.reason),
                 paused: status.run.is_some_and(|run| run.is_paused()),
                 unresponsive_since,

@@ -24,6 +24,8 @@ pub(super) struct Start<'a> {
     pub(super) ssh_agent_socket: Option<&'a str>,
     /// In place of that of this version.
     pub(super) initial_ramdisk: Option<&'a Path>,
+    /// What lets go of the terminal when it is typed there.
+    pub(super) detach_keys: &'a [u8],
 }
 
 pub(super) fn build(
@@ -107,6 +109,7 @@ fn process(
         supplementary_group_names: process.supplemental_group_names.clone(),
         terminal: process.terminal,
         terminal_size: start.terminal_size,
+        detach_keys: start.detach_keys.to_vec(),
         stdin: start.stdin,
         capabilities: capabilities::of_container(configuration)?,
         resource_limits: resource_limits::convert(&process.rlimits)?,

@@ -14,13 +14,15 @@ pub(crate) enum Phase {
     Starting,
     Running,
     Stopping,
+    /// Stopped until its restart policy starts it again.
+    Restarting,
     Removed,
 }
 
 impl Phase {
     pub(crate) fn shown(self) -> ContainerState {
         match self {
-            Self::Stopped | Self::Starting | Self::Removed => ContainerState::Stopped,
+            Self::Stopped | Self::Starting | Self::Restarting | Self::Removed => ContainerState::Stopped,
             Self::Running => ContainerState::Running,
             Self::Stopping => ContainerState::Stopping,
         }

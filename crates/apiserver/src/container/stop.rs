@@ -6,31 +6,62 @@ use bulkhead_api::error::ApiError;
 use bulkhead_api::request::StopRequest;
 use bulkhead_runtime_control::{ControlError, FailureCode, Request};
 
+use super::launch::Order;
 use super::registry::Container;
 use super::running::Run;
 use super::signals;
-use crate::error::{from_control, timed_out};
+use crate::error::{from_control, invalid_state, timed_out};
 
 const DEFAULT_TIMEOUT_SECONDS: u64 = 5;
 /// A year; keeps deadlines from overflowing.
 const LONGEST_TIMEOUT_SECONDS: u64 = 365 * 24 * 3600;
 
 impl Container {
-    /// Signal, wait, KILL. Stopping what is stopped succeeds.
+    /// Signal, wait, KILL. Stopping what is stopped succeeds, and ends the restarts of its policy.
     pub(crate) async fn stop(&self, request: &StopRequest) -> Result<(), ApiError> {
+        self.stop_for(true, request).await
+    }
+
+    /// The service ends: what its restart policy says about the next start is left alone.
+    pub(crate) async fn stop_with_service(&self) -> Result<(), ApiError> {
+        self.stop_for(false, &StopRequest::default()).await
+    }
+
+    async fn stop_for(&self, by_user: bool, request: &StopRequest) -> Result<(), ApiError> {
         let signal = match &request.signal {
             Some(text) => signals::parse(text)?,
             // The image's author may have written anything.
-            None => self
-                .configuration
-                .stop_signal
-                .as_deref()
-                .and_then(|text| signals::parse(text).ok())
-                .unwrap_or(signals::TERMINATE),
+            None => self.stop_signal(),
         };
-        let seconds = request.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT_SECONDS).min(LONGEST_TIMEOUT_SECONDS);
+        let seconds = request
+            .timeout_seconds
+            .or(self.configuration.stop_timeout_seconds)
+            .unwrap_or(DEFAULT_TIMEOUT_SECONDS)
+            .min(LONGEST_TIMEOUT_SECONDS);
+        self.hold(by_user).await;
         let Some(run) = self.settled_run().await else { return Ok(()) };
-        self.stop_run(&run, signal, Duration::from_secs(seconds)).await
+        self.stop_run(&run, signal, Duration::from_secs(seconds)).await?;
+        self.tell("stop", &[]);
+        Ok(())
+    }
+
+    /// Stops it if it runs, and starts it.
+    pub(crate) async fn restart(&self, request: &StopRequest) -> Result<(), ApiError> {
+        if self.configuration.auto_remove && self.settled_run().await.is_some() {
+            return Err(invalid_state(format!(
+                "container '{}' is removed when it stops: it cannot be restarted",
+                self.id
+            )));
+        }
+        self.stop(request).await?;
+        self.start(Order::default()).await?;
+        self.tell("restart", &[]);
+        Ok(())
+    }
+
+    fn stop_signal(&self) -> u32 {
+        let wanted = self.configuration.stop_signal.as_deref();
+        wanted.and_then(|text| signals::parse(text).ok()).unwrap_or(signals::TERMINATE)
     }
 
     /// As [`Self::stop`], for one run.
@@ -42,6 +73,7 @@ impl Container {
         {
             tracing::debug!(id = self.id, "cannot unpause before a stop: {error}");
         }
+        self.tell("kill", &[("signal", signal.to_string())]);
         let signalled = match run.ask(Request::Signal { number: 0, signal }).await {
             Ok(_) => true,
             // It is on its way down already.
@@ -60,6 +92,11 @@ impl Container {
     pub(crate) async fn kill(&self, signal: &str) -> Result<(), ApiError> {
         let signal = signals::parse(signal)?;
         let run = self.running().await?;
+        self.tell("kill", &[("signal", signal.to_string())]);
+        // As with Docker, what is meant to end it ends its restarts.
+        if signal == signals::KILL || signal == self.stop_signal() {
+            self.hold(true).await;
+        }
         if signal == signals::KILL {
             return self.end(&run).await;
         }
@@ -85,7 +122,7 @@ impl Container {
     }
 
     async fn end(&self, run: &Run) -> Result<(), ApiError> {
-        if run.end(true).await {
+        if run.kill(true).await {
             Ok(())
         } else {
             Err(timed_out(format!("container '{}' cannot be killed", self.id)))

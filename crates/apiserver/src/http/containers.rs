@@ -7,7 +7,10 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::response::Response;
 use bulkhead_api::container::{ContainerSnapshot, ContainerState};
 use bulkhead_api::observation::ContainerStatistics;
-use bulkhead_api::request::{CreateRequest, RunRequest, SignalRequest, StartRequest, StopRequest};
+use bulkhead_api::request::{
+    CreateRequest, PruneRequest, PruneResponse, RenameRequest, RunRequest, SignalRequest, StartRequest,
+    StopRequest, WaitResponse,
+};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -15,7 +18,7 @@ use super::body::{JsonBody, Parameters};
 use super::events::respond;
 use super::listener::PassedDescriptors;
 use super::problem::Problem;
-use crate::container::{create, run};
+use crate::container::{create, prune as pruning, run};
 use crate::service::Service;
 
 /// `?all=bool`
@@ -81,6 +84,55 @@ pub(super) async fn start(
         run::start(&container, request, descriptors, &sink).await
     })
     .await
+}
+
+pub(super) async fn attach(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(descriptors): ConnectInfo<PassedDescriptors>,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<StartRequest>,
+) -> Response {
+    let descriptors = descriptors.take();
+    respond(|sink| async move {
+        let container = service.containers.find(&id)?;
+        run::attach(&container, request, descriptors, &sink).await
+    })
+    .await
+}
+
+pub(super) async fn restart(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<StopRequest>,
+) -> Result<StatusCode, Problem> {
+    service.containers.find(&id)?.restart(&request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn wait(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Json<WaitResponse>, Problem> {
+    let exit_code = service.containers.find(&id)?.wait().await?;
+    Ok(Json(WaitResponse { exit_code }))
+}
+
+pub(super) async fn rename(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<RenameRequest>,
+) -> Result<StatusCode, Problem> {
+    let container = service.containers.find(&id)?;
+    // The actor does all of it, whether this client stays or not.
+    container.rename(&request.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn prune(
+    State(service): State<Arc<Service>>,
+    JsonBody(request): JsonBody<PruneRequest>,
+) -> Result<Json<PruneResponse>, Problem> {
+    Ok(Json(pruning::prune(&service, request).await?))
 }
 
 pub(super) async fn stop(

@@ -40,7 +40,8 @@ pub(super) async fn delete(
     State(service): State<Arc<Service>>,
     Parameters(query): Parameters<ReferenceQuery>,
 ) -> Result<StatusCode, Problem> {
-    crate::image::delete::delete(&service, &query.reference).await?;
+    let reference = crate::image::delete::delete(&service, &query.reference).await?;
+    service.history.image("delete", &reference, &[]);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -51,7 +52,9 @@ pub(super) async fn pull(
     respond(|sink| async move {
         tokio::select! {
             pulled = service.images.pull(&request, &sink) => {
-                sink.send(StreamEvent::Finished { references: vec![pulled?] }).await;
+                let reference = pulled?;
+                service.history.image("pull", &reference, &[]);
+                sink.send(StreamEvent::Finished { references: vec![reference] }).await;
             }
             () = sink.closed() => {}
         }
@@ -71,6 +74,9 @@ pub(super) async fn load(
             return Err(invalid("the request needs exactly one descriptor: the archive"));
         };
         let references = service.images.load(&request, archive, &sink).await?;
+        for reference in &references {
+            service.history.image("load", reference, &[]);
+        }
         sink.send(StreamEvent::Finished { references }).await;
         Ok(())
     })
@@ -81,6 +87,7 @@ pub(super) async fn tag(
     State(service): State<Arc<Service>>,
     JsonBody(request): JsonBody<TagRequest>,
 ) -> Result<StatusCode, Problem> {
-    service.images.tag(&request.source, &request.target).await?;
+    let target = service.images.tag(&request.source, &request.target).await?;
+    service.history.image("tag", &target, &[]);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,7 +9,7 @@ use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::route;
 
 use super::problem::Problem;
-use super::{containers, files, images, logs, processes, system};
+use super::{containers, files, history, images, logs, processes, system};
 use crate::service::Service;
 
 /// As much as a helper takes in one frame: arguments and environment of a process.
@@ -25,6 +25,12 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
         .route(route::CONTAINER, get(containers::inspect).delete(containers::delete))
         .route(route::START, post(containers::start))
         .route(route::STOP, post(containers::stop))
+        .route(route::RESTART, post(containers::restart))
+        .route(route::WAIT, post(containers::wait))
+        .route(route::RENAME, post(containers::rename))
+        .route(route::ATTACH, post(containers::attach))
+        .route(route::PRUNE, post(containers::prune))
+        .route(route::EVENTS, get(history::events))
         .route(route::KILL, post(containers::kill))
         .route(route::PAUSE, post(containers::pause))
         .route(route::UNPAUSE, post(containers::unpause))

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use bulkhead_api::network::NetworkResource;
-use bulkhead_api::request::StopRequest;
 use bulkhead_api::system::SystemStatus;
 use http::StatusCode;
 use tokio::task::JoinSet;
@@ -39,7 +38,7 @@ pub(super) async fn shut_down(State(service): State<Arc<Service>>) -> Result<Sta
     let mut tasks = JoinSet::new();
     for container in service.containers.all() {
         tasks.spawn(async move {
-            if let Err(error) = container.stop(&StopRequest::default()).await {
+            if let Err(error) = container.stop_with_service().await {
                 tracing::error!(id = container.id, "cannot stop container: {error}");
             }
             container.end_maintenance().await;

@@ -10,8 +10,8 @@ use crate::service::Service;
 
 /// Takes a name away; the content follows in the background once no name and no container needs it.
 ///
-/// Refused when it is the last name of an image that a container was created from.
-pub(crate) async fn delete(service: &Arc<Service>, text: &str) -> Result<(), ApiError> {
+/// Returns the full name. Refused when it is the last name of an image that a container was created from.
+pub(crate) async fn delete(service: &Arc<Service>, text: &str) -> Result<String, ApiError> {
     let images = &service.images;
     let record = images.existing(text)?;
     let digest = &record.descriptor.digest;
@@ -39,5 +39,5 @@ pub(crate) async fn delete(service: &Arc<Service>, text: &str) -> Result<(), Api
     };
     committed.wait().await?;
     super::collect::later(service);
-    Ok(())
+    Ok(record.reference)
 }

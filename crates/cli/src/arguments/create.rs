@@ -49,6 +49,10 @@ impl CreateFlags {
             architecture: management.arch.as_deref(),
         };
         self.check_ports().map_err(usage)?;
+        if management.remove && !management.restart.is_no() {
+            let message = format!("--rm conflicts with --restart {}", management.restart);
+            return Err(usage(InvalidValue(message)));
+        }
         self.refuse_unserved()?;
         Ok(CreateRequest {
             image,
@@ -102,6 +106,10 @@ impl CreateFlags {
             stop_signal: management.stop_signal.clone(),
             init_image: management.init_image.clone(),
             ssh: management.ssh,
+            stop_timeout_seconds: management.stop_timeout.map(u64::from),
+            restart_policy: management.restart,
+            health_check: management.health.request(),
+            pull: management.pull.into(),
         })
     }
 

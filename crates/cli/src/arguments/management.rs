@@ -4,8 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use bulkhead_api::container::DnsConfiguration;
-use clap::Args;
+use bulkhead_api::request::PullPolicy;
+use bulkhead_api::restart::RestartPolicy;
+use clap::{Args, ValueEnum};
 
+use super::HealthFlags;
 use crate::values::capability::Capability;
 use crate::values::container_name::ContainerName;
 use crate::values::hosts::{AddHost, Hostname};
@@ -68,6 +71,9 @@ pub(crate) struct ManagementFlags {
     #[arg(long)]
     pub(crate) init: bool,
 
+    #[command(flatten)]
+    pub(crate) health: HealthFlags,
+
     /// Take the guest's init, /sbin/vminitd, from another image
     #[arg(long, value_name = "IMAGE")]
     pub(crate) init_image: Option<String>,
@@ -124,6 +130,10 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "HOST:CONTAINER[:MODE]")]
     pub(crate) publish_socket: Vec<PublishSocket>,
 
+    /// When to pull the image
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) pull: PullWhen,
+
     /// Make the root file system read-only
     #[arg(long)]
     pub(crate) read_only: bool,
@@ -135,6 +145,10 @@ pub(crate) struct ManagementFlags {
     /// Remove the container when it stops
     #[arg(long = "rm", visible_alias = "remove")]
     pub(crate) remove: bool,
+
+    /// When to start the container again after it ended: no, always, unless-stopped, on-failure[:TIMES]
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    pub(crate) restart: RestartPolicy,
 
     /// Run programs of other architectures
     #[arg(long)]
@@ -160,6 +174,10 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,
 
+    /// Seconds that `stop` waits before the container is killed [default: 5]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stop_timeout: Option<u32>,
+
     /// Set a kernel parameter of the guest
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) sysctl: Vec<Sysctl>,
@@ -181,6 +199,26 @@ impl ManagementFlags {
     /// The last word on it counts.
     pub(crate) fn no_new_privileges(&self) -> bool {
         self.security_opt.last().is_some_and(|option| option.no_new_privileges)
+    }
+}
+
+/// Value of `--pull`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PullWhen {
+    /// When it is not here.
+    #[default]
+    Missing,
+    Always,
+    Never,
+}
+
+impl From<PullWhen> for PullPolicy {
+    fn from(when: PullWhen) -> Self {
+        match when {
+            PullWhen::Missing => Self::Missing,
+            PullWhen::Always => Self::Always,
+            PullWhen::Never => Self::Never,
+        }
     }
 }
 

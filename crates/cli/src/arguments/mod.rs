@@ -1,7 +1,9 @@
 //! Flags, in the groups that commands share, and their resolution into requests.
 
 mod create;
+mod detach;
 mod fetch;
+mod health;
 mod identifiers;
 mod management;
 mod process;
@@ -10,7 +12,9 @@ mod registry;
 mod resource;
 
 pub(crate) use create::CreateFlags;
+pub(crate) use detach::DetachFlags;
 pub(crate) use fetch::FetchFlags;
+pub(crate) use health::HealthFlags;
 pub(crate) use identifiers::{Identifier, Selection};
 pub(crate) use management::ManagementFlags;
 pub(crate) use process::ProcessFlags;

@@ -25,12 +25,28 @@ pub(super) async fn for_each<Work>(
 where
     Work: Future<Output = Result<(), Failure>> + Send + 'static,
 {
+    print_each(ids, order, |id| {
+        let work = act(id.clone());
+        async move { work.await.map(|()| id) }
+    })
+    .await
+}
+
+/// As [`for_each`], printing what came of each success.
+pub(super) async fn print_each<Work>(
+    ids: Vec<String>,
+    order: Order,
+    act: impl Fn(String) -> Work,
+) -> Result<ExitStatus, Failure>
+where
+    Work: Future<Output = Result<String, Failure>> + Send + 'static,
+{
     let mut running = JoinSet::new();
     for (index, id) in ids.iter().enumerate() {
         let work = act(id.clone());
         running.spawn(async move { (index, work.await) });
     }
-    let mut outcomes: Vec<Option<Result<(), Failure>>> = ids.iter().map(|_| None).collect();
+    let mut outcomes: Vec<Option<Result<String, Failure>>> = ids.iter().map(|_| None).collect();
     let mut printed = 0;
     let mut failed = false;
     while let Some(joined) = running.join_next().await {
@@ -39,11 +55,11 @@ where
             continue;
         };
         match order {
-            Order::Completion => failed |= !conclude(&ids[index], outcome)?,
+            Order::Completion => failed |= !conclude(outcome)?,
             Order::Argument => {
                 outcomes[index] = Some(outcome);
                 while let Some(outcome) = outcomes.get_mut(printed).and_then(Option::take) {
-                    failed |= !conclude(&ids[printed], outcome)?;
+                    failed |= !conclude(outcome)?;
                     printed += 1;
                 }
             }
@@ -52,9 +68,9 @@ where
     Ok(if failed { ExitStatus::Failure } else { ExitStatus::Success })
 }
 
-fn conclude(id: &str, outcome: Result<(), Failure>) -> Result<bool, Failure> {
+fn conclude(outcome: Result<String, Failure>) -> Result<bool, Failure> {
     match outcome {
-        Ok(()) => output::print(&escape::text(id)).map(|()| true),
+        Ok(text) => output::print(&escape::text(&text)).map(|()| true),
         Err(failure) => {
             failure.report(OwnFailure::Plain);
             Ok(false)

@@ -1,5 +1,6 @@
 //! Containers.
 
+pub(crate) mod attach;
 pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod delete;
@@ -11,11 +12,16 @@ pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod pause;
+pub(crate) mod port;
+pub(crate) mod prune;
+pub(crate) mod rename;
+pub(crate) mod restart;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod top;
+pub(crate) mod wait;
 
 use clap::Subcommand;
 
@@ -27,6 +33,8 @@ pub(crate) enum ContainerCommand {
     /// Copy files between a container and this host
     #[command(visible_alias = "cp")]
     Copy(copy::CopyArguments),
+    /// Attach to the first process of a running container
+    Attach(attach::AttachArguments),
     /// Create a new container
     Create(Box<create::CreateArguments>),
     /// Delete one or more containers
@@ -49,6 +57,14 @@ pub(crate) enum ContainerCommand {
     Logs(logs::LogsArguments),
     /// Freeze the processes of one or more running containers
     Pause(pause::PauseArguments),
+    /// List the published ports of a container
+    Port(port::PortArguments),
+    /// Delete all containers that do not run
+    Prune(prune::PruneArguments),
+    /// Give a stopped container another name
+    Rename(rename::RenameArguments),
+    /// Stop and start one or more containers
+    Restart(restart::RestartArguments),
     /// Run a container
     Run(Box<run::RunArguments>),
     /// Start a container
@@ -61,13 +77,15 @@ pub(crate) enum ContainerCommand {
     Top(top::TopArguments),
     /// Let the processes of one or more paused containers go on
     Unpause(pause::UnpauseArguments),
+    /// Wait for containers to stop and print their exit codes
+    Wait(wait::WaitArguments),
 }
 
 impl ContainerCommand {
     pub(crate) fn own_failure(&self) -> OwnFailure {
         match self {
             Self::Run(_) => OwnFailure::Run,
-            Self::Exec(_) => OwnFailure::Attach,
+            Self::Attach(_) | Self::Exec(_) => OwnFailure::Attach,
             Self::Start(arguments) if arguments.is_attached() => OwnFailure::Attach,
             _ => OwnFailure::Plain,
         }

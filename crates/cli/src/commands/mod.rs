@@ -3,6 +3,7 @@
 mod bulk;
 pub(crate) mod cidfile;
 pub(crate) mod container;
+pub(crate) mod events;
 pub(crate) mod help;
 pub(crate) mod image;
 pub(crate) mod network;
@@ -22,6 +23,7 @@ use container::ContainerCommand;
 pub(crate) fn run(command: Command) -> Result<ExitStatus, Failure> {
     match command {
         Command::Container(command) => run_container(command),
+        Command::Events(arguments) => events::run(&arguments),
         Command::Image(command) => image::run(command),
         Command::Network(command) => network::run(command),
         Command::System(command) => system::run(command),
@@ -33,6 +35,7 @@ pub(crate) fn run(command: Command) -> Result<ExitStatus, Failure> {
 fn run_container(command: ContainerCommand) -> Result<ExitStatus, Failure> {
     match command {
         ContainerCommand::Copy(arguments) => container::copy::run(&arguments),
+        ContainerCommand::Attach(arguments) => container::attach::run(&arguments),
         ContainerCommand::Create(arguments) => container::create::run(&arguments),
         ContainerCommand::Delete(arguments) => container::delete::run(&arguments),
         ContainerCommand::Diff(arguments) => container::diff::run(&arguments),
@@ -43,12 +46,17 @@ fn run_container(command: ContainerCommand) -> Result<ExitStatus, Failure> {
         ContainerCommand::List(arguments) => container::list::run(&arguments),
         ContainerCommand::Logs(arguments) => container::logs::run(&arguments),
         ContainerCommand::Pause(arguments) => container::pause::pause(&arguments),
+        ContainerCommand::Port(arguments) => container::port::run(&arguments),
+        ContainerCommand::Prune(arguments) => container::prune::run(&arguments),
+        ContainerCommand::Rename(arguments) => container::rename::run(&arguments),
+        ContainerCommand::Restart(arguments) => container::restart::run(&arguments),
         ContainerCommand::Run(arguments) => container::run::run(&arguments),
         ContainerCommand::Start(arguments) => container::start::run(&arguments),
         ContainerCommand::Stats(arguments) => container::stats::run(&arguments),
         ContainerCommand::Stop(arguments) => container::stop::run(&arguments),
         ContainerCommand::Top(arguments) => container::top::run(&arguments),
         ContainerCommand::Unpause(arguments) => container::pause::unpause(&arguments),
+        ContainerCommand::Wait(arguments) => container::wait::run(&arguments),
     }
 }
 

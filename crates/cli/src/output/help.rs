@@ -7,6 +7,25 @@ use clap::{Arg, ArgAction, Command};
 const WIDTH: usize = 100;
 const COLUMN: usize = 26;
 
+const CONTAINER_TITLE: &str = "CONTAINER SUBCOMMANDS";
+const IMAGE_TITLE: &str = "IMAGE SUBCOMMANDS";
+const OTHER_TITLE: &str = "OTHER SUBCOMMANDS";
+
+/// Top-level commands that are not about containers; every other one is listed as a container command.
+const NOUNS: [(&str, &str); 11] = [
+    ("build", IMAGE_TITLE),
+    ("builder", IMAGE_TITLE),
+    ("image", IMAGE_TITLE),
+    ("registry", IMAGE_TITLE),
+    ("completion", OTHER_TITLE),
+    ("events", OTHER_TITLE),
+    ("help", OTHER_TITLE),
+    ("machine", OTHER_TITLE),
+    ("network", OTHER_TITLE),
+    ("system", OTHER_TITLE),
+    ("volume", OTHER_TITLE),
+];
+
 /// Help of the command at the end of `path`; `None` if there is no such command.
 pub(crate) fn render(root: &Command, path: &[&str]) -> Option<String> {
     let mut command = root;
@@ -95,19 +114,24 @@ fn groups(command: &Command) -> Vec<(String, Vec<String>)> {
         let names = visible().map(|subcommand| subcommand.get_name().to_owned()).collect();
         return vec![("SUBCOMMANDS".to_owned(), names)];
     }
-    [
-        (
-            "CONTAINER SUBCOMMANDS",
-            &[
-                "copy", "create", "delete", "diff", "exec", "export", "inspect", "kill", "list", "logs",
-                "pause", "run", "start", "stats", "stop", "top", "unpause",
-            ][..],
-        ),
-        ("IMAGE SUBCOMMANDS", &["image"]),
-        ("OTHER SUBCOMMANDS", &["network", "system", "help"]),
-    ]
-    .map(|(title, names)| (title.to_owned(), names.iter().map(|name| (*name).to_owned()).collect()))
-    .into()
+    let noun = |name: &str| NOUNS.iter().find(|(noun, _)| *noun == name).map(|(_, title)| *title);
+    let titled = |title: &str| -> Vec<String> {
+        visible()
+            .map(Command::get_name)
+            .filter(|name| noun(name).unwrap_or(CONTAINER_TITLE) == title)
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut groups: Vec<_> = [CONTAINER_TITLE, IMAGE_TITLE, OTHER_TITLE]
+        .map(|title| (title.to_owned(), titled(title)))
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .collect();
+    for (_, names) in &mut groups {
+        // The order of the parser is that of declaration; a reader looks a word up.
+        names.sort_by_key(|name| (name == "help", name.clone()));
+    }
+    groups
 }
 
 fn names_of(command: &Command) -> String {

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
+use bulkhead_api::detach_keys::DetachKeys;
 use bulkhead_api::request::{StartRequest, StreamKind};
 use rustix::fs::OFlags;
 
@@ -16,17 +17,17 @@ use crate::failure::Failure;
 pub(crate) struct Streams {
     descriptors: Vec<(StreamKind, OwnedFd, OFlags)>,
     terminal_size: Option<(u16, u16)>,
+    detach_keys: Option<DetachKeys>,
 }
 
 impl Streams {
     /// None: the process runs detached.
     pub(crate) fn detached() -> Self {
-        Self { descriptors: Vec::new(), terminal_size: None }
+        Self { descriptors: Vec::new(), terminal_size: None, detach_keys: None }
     }
 
     /// The terminal, or the three standard streams; stdin only if it is wanted.
     pub(crate) fn attached(terminal: bool, interactive: bool, command: &str) -> Result<Self, Failure> {
-        let duplicate = |descriptor: BorrowedFd<'_>| descriptor.try_clone_to_owned();
         let lent = if terminal {
             if !io::stdin().is_terminal() {
                 return Err(Failure::Usage {
@@ -36,13 +37,25 @@ impl Streams {
             }
             writable_terminal().map(|terminal| vec![(StreamKind::Terminal, terminal)])
         } else {
-            let streams = [
-                (StreamKind::Stdout, duplicate(io::stdout().as_fd())),
-                (StreamKind::Stderr, duplicate(io::stderr().as_fd())),
-            ];
             let stdin = interactive.then(|| (StreamKind::Stdin, duplicate(io::stdin().as_fd())));
-            stdin.into_iter().chain(streams).map(|(kind, descriptor)| Ok((kind, descriptor?))).collect()
+            stdin.into_iter().chain(outputs()).map(|(kind, descriptor)| Ok((kind, descriptor?))).collect()
         };
+        Self::lend(lent)
+    }
+
+    /// What a process writes, and nothing else; a terminal's output is one stream.
+    pub(crate) fn output(terminal: bool) -> Result<Self, Failure> {
+        let wanted = outputs().into_iter().filter(|(kind, _)| !terminal || *kind == StreamKind::Stdout);
+        Self::lend(wanted.map(|(kind, descriptor)| Ok((kind, descriptor?))).collect())
+    }
+
+    /// With the keys that let go of the terminal.
+    pub(crate) fn leaving_by(mut self, keys: &DetachKeys) -> Self {
+        self.detach_keys = Some(keys.clone());
+        self
+    }
+
+    fn lend(lent: io::Result<Vec<(StreamKind, OwnedFd)>>) -> Result<Self, Failure> {
         let lent = lent.map_err(|error| {
             Failure::caused_by(
                 bulkhead_api::error::ErrorCode::InternalError,
@@ -57,7 +70,7 @@ impl Streams {
                 (kind, descriptor, flags)
             })
             .collect();
-        let mut streams = Self { descriptors, terminal_size: None };
+        let mut streams = Self { descriptors, terminal_size: None, detach_keys: None };
         streams.terminal_size = streams.terminal().and_then(window::size);
         Ok(streams)
     }
@@ -68,6 +81,7 @@ impl Streams {
             descriptors: self.descriptors.iter().map(|(kind, ..)| *kind).collect(),
             terminal_size: self.terminal_size,
             ssh_agent_socket: None,
+            detach_keys: self.detach_keys.clone().filter(|_| self.terminal().is_some()),
         }
     }
 
@@ -103,6 +117,17 @@ impl Drop for Streams {
             let _ = rustix::fs::fcntl_setfl(descriptor, *flags);
         }
     }
+}
+
+fn duplicate(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    descriptor.try_clone_to_owned()
+}
+
+fn outputs() -> [(StreamKind, io::Result<OwnedFd>); 2] {
+    [
+        (StreamKind::Stdout, duplicate(io::stdout().as_fd())),
+        (StreamKind::Stderr, duplicate(io::stderr().as_fd())),
+    ]
 }
 
 /// Stdin, opened anew if it was opened for reading only, as `< /dev/tty` does.

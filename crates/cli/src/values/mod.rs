@@ -1,12 +1,16 @@
 //! Types of flag values. Each parses from the text of the command line and can only hold what is valid.
 
 pub(crate) mod capability;
+pub(crate) mod container_filter;
 pub(crate) mod container_name;
+pub(crate) mod duration;
 pub(crate) mod environment_file;
+pub(crate) mod event_filter;
 pub(crate) mod hosts;
 pub(crate) mod key_value;
 pub(crate) mod location;
 pub(crate) mod memory_size;
+pub(crate) mod moment;
 pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod paths;

@@ -93,6 +93,7 @@ struct Machine {
     streams: Arc<Streams>,
     forwards: Arc<Forwards>,
     published: PublishedSockets,
+    last_client: u64,
     processes: ProcessTable,
     pending: Pending,
     /// The container's processes are frozen.
@@ -140,6 +141,7 @@ impl Machine {
             Input::AgentMessage(message) => self.agent_message(*message),
             Input::AgentLost(reason) => self.agent_lost(reason),
             Input::SocketOpened(path, client) => self.socket_opened(path, client),
+            Input::DetachKeysTyped(number, client) => self.detach_keys_typed(number, client),
             Input::StreamEnded(number) => self.stream_ended(number),
             Input::DeviceEnded(reason) => {
                 self.kill(ExitReason::VmmLost, format!("a device failed: {reason}"))

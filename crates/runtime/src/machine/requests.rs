@@ -6,15 +6,15 @@ use std::os::unix::net::UnixStream;
 use bulkhead_guest_protocol::messages as guest;
 use bulkhead_guest_protocol::messages::host_message;
 use bulkhead_runtime_control::{
-    ExitReason, Failure, FailureCode, GENERATION, ProcessSpecification, Reply, Request, RequestFrame,
-    RuntimeStatus,
+    DetachCause, Event, ExitReason, Failure, FailureCode, GENERATION, ProcessSpecification, Reply, Request,
+    RequestFrame, RuntimeStatus,
 };
 
 use super::pending::{Asker, Question, Waiting};
 use super::process_table::ProcessState;
 use super::{Machine, Phase, refusal};
 use crate::input::ConnectionId;
-use crate::streams::{ClientDescriptors, Shape};
+use crate::streams::{Client, ClientDescriptors, Shape};
 use crate::translation;
 
 /// `None` when the answer comes later.
@@ -47,11 +47,13 @@ impl Machine {
                 let order = guest::ResizeTerminal { number, rows: rows.into(), columns: columns.into() };
                 self.order(connection, id, number, host_message::Request::ResizeTerminal(order))
             }
-            Request::Detach { number } => {
-                self.streams.detach(number);
+            Request::Detach { number, client } => {
+                self.streams.detach(number, client);
                 Some(Ok(Reply::Done))
             }
-            Request::Attach { number } => self.attach(number, clients),
+            Request::Attach { number, client, detach_keys } => {
+                self.attach(number, Client { number: client, descriptors: clients, detach_keys })
+            }
             Request::Statistics => {
                 let request = host_message::Request::ReadStatistics(guest::ReadStatistics {});
                 self.ask(
@@ -81,6 +83,7 @@ impl Machine {
             vmm_pid: Some(self.vmm.pid().as_raw_nonzero().get().unsigned_abs()),
             exit_status: self.exit.clone(),
             processes: self.processes.numbers().into_iter().filter(|number| *number != 0).collect(),
+            last_client: self.last_client,
             timeline: self.timeline,
             paused: self.paused,
             unresponsive_since: self.heartbeat.unresponsive_since().map(str::to_owned),
@@ -106,7 +109,8 @@ impl Machine {
             return refused(FailureCode::InvalidState, why);
         }
         let shape = Shape { terminal: process.terminal, stdin: process.stdin };
-        if let Err(error) = self.streams.expect(number, shape, clients, None) {
+        let client = Client { number: 0, descriptors: clients, detach_keys: process.detach_keys.clone() };
+        if let Err(error) = self.streams.expect(number, shape, client, None) {
             return refused(FailureCode::Setup, format!("cannot prepare the streams: {error}"));
         }
         self.processes.set(number, ProcessState::Starting);
@@ -142,12 +146,26 @@ impl Machine {
         self.ask(Waiting { asker, question: Question::SetPaused { paused } }, request)
     }
 
-    fn attach(&mut self, number: u32, clients: ClientDescriptors) -> Answer {
-        if !self.processes.contains(number) {
+    fn attach(&mut self, number: u32, client: Client) -> Answer {
+        if !self.processes.is_running(number) {
             return refused(FailureCode::ProcessNotFound, format!("process {number} is not running"));
         }
-        self.streams.attach(number, clients);
+        if client.number <= self.last_client {
+            return refused(FailureCode::InvalidArgument, "the number of the client was used before");
+        }
+        self.last_client = client.number;
+        if let Some(former) = self.streams.attach(number, client) {
+            let cause = DetachCause::Replaced;
+            self.connections.announce(&Event::Detached { number, client: former, cause });
+        }
         Some(Ok(Reply::Done))
+    }
+
+    pub(super) fn detach_keys_typed(&mut self, number: u32, client: u64) {
+        if self.streams.detach(number, client) {
+            let cause = DetachCause::Keys;
+            self.connections.announce(&Event::Detached { number, client, cause });
+        }
     }
 
     /// Passes a question on to vminitd.

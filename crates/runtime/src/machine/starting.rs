@@ -20,7 +20,7 @@ use crate::forwards::{Forwards, PublishedSockets};
 use crate::input::Input;
 use crate::log_writer::LogWriter;
 use crate::server::{self, Connections, FIRST_CONNECTION, StartOrder};
-use crate::streams::{ClientDescriptors, Shape, Streams};
+use crate::streams::{Client, ClientDescriptors, Shape, Streams};
 use crate::{accept, agent, exit, process_setup, translation, watch};
 
 /// Senders wait when the main thread is this far behind: a guest that floods holds up itself.
@@ -106,6 +106,7 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         streams,
         forwards,
         published,
+        last_client: 0,
         processes,
         pending: Pending::default(),
         paused: false,
@@ -138,7 +139,9 @@ fn expect_streams(
     };
     let streams = Streams::new(sender.clone());
     let shape = Shape { terminal: process.terminal, stdin: process.stdin };
-    streams.expect(0, shape, clients, log.as_ref()).context("cannot prepare the streams")?;
+    let keys = process.detach_keys.clone();
+    let client = Client { number: 0, descriptors: clients, detach_keys: keys };
+    streams.expect(0, shape, client, log.as_ref()).context("cannot prepare the streams")?;
     Ok(streams)
 }
 

@@ -7,6 +7,16 @@ use bulkhead_runtime_control::DescriptorPurpose;
 
 use super::descriptor::{ClientDescriptor, Direction};
 
+/// A client and how it may be left.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// 0: came with the process.
+    pub(crate) number: u64,
+    pub(crate) descriptors: ClientDescriptors,
+    /// Empty: no keys let go of it.
+    pub(crate) detach_keys: Vec<u8>,
+}
+
 /// stdio of one client; whatever is absent goes nowhere.
 #[derive(Debug, Default)]
 pub(crate) struct ClientDescriptors {
@@ -17,6 +27,10 @@ pub(crate) struct ClientDescriptors {
 }
 
 impl ClientDescriptors {
+    pub(super) fn is_empty(&self) -> bool {
+        self.stdin.is_none() && self.stdout.is_none() && self.stderr.is_none() && self.terminal.is_none()
+    }
+
     /// Sorts the descriptors of a request; returns those of networks beside.
     pub(crate) fn sort(purposes: &[DescriptorPurpose], descriptors: Vec<OwnedFd>) -> (Self, Vec<OwnedFd>) {
         let mut sorted = Self::default();

@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -13,7 +14,9 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use super::descriptor::ClientDescriptor;
+use super::detach_keys::DetachKeys;
 use super::wake::{Waited, Wake};
+use crate::input::Input;
 
 const STACK_BYTES: usize = 64 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -21,10 +24,20 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// The input of a process.
 #[derive(Debug)]
 pub(super) struct InputStream {
-    client: Mutex<Option<Arc<ClientDescriptor>>>,
+    process_number: u32,
+    inputs: SyncSender<Input>,
+    client: Mutex<Option<Arc<InputClient>>>,
     wake: Wake,
     started: AtomicBool,
     stopped: AtomicBool,
+}
+
+/// Whose input it is.
+#[derive(Debug)]
+pub(super) struct InputClient {
+    pub(super) number: u64,
+    pub(super) descriptor: ClientDescriptor,
+    pub(super) detach_keys: Vec<u8>,
 }
 
 /// Why a client's input is over.
@@ -34,13 +47,17 @@ enum End {
     Exhausted,
     /// The client was exchanged, or its terminal hung up.
     Detached,
+    /// The client typed its detach keys.
+    KeysTyped,
     /// The process takes no more.
     Closed,
 }
 
 impl InputStream {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(process_number: u32, inputs: SyncSender<Input>) -> io::Result<Self> {
         Ok(Self {
+            process_number,
+            inputs,
             client: Mutex::default(),
             wake: Wake::new()?,
             started: AtomicBool::new(false),
@@ -61,7 +78,7 @@ impl InputStream {
         Ok(())
     }
 
-    pub(super) fn attach(&self, client: Option<ClientDescriptor>) {
+    pub(super) fn attach(&self, client: Option<InputClient>) {
         *self.lock_client() = client.map(Arc::new);
         self.wake.call();
     }
@@ -73,11 +90,11 @@ impl InputStream {
         self.wake.call();
     }
 
-    fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<ClientDescriptor>>> {
+    fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<InputClient>>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_current(&self, client: &Arc<ClientDescriptor>) -> bool {
+    fn is_current(&self, client: &Arc<InputClient>) -> bool {
         self.lock_client().as_ref().is_some_and(|now| Arc::ptr_eq(now, client))
     }
 
@@ -96,33 +113,48 @@ impl InputStream {
                     return;
                 }
                 End::Closed => return,
-                End::Detached => {
-                    let mut slot = self.lock_client();
-                    if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, &client)) {
-                        *slot = None;
-                    }
+                End::Detached => self.forget(&client),
+                End::KeysTyped => {
+                    self.forget(&client);
+                    // The main thread lets go of the outputs too, and tells. Without one, nobody cares.
+                    let _ = self.inputs.send(Input::DetachKeysTyped(self.process_number, client.number));
                 }
             }
         }
     }
 
-    fn forward(&self, client: &Arc<ClientDescriptor>, socket: &UnixStream, buffer: &mut [u8]) -> End {
+    fn forget(&self, client: &Arc<InputClient>) {
+        let mut slot = self.lock_client();
+        if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, client)) {
+            *slot = None;
+        }
+    }
+
+    fn forward(&self, client: &Arc<InputClient>, socket: &UnixStream, buffer: &mut [u8]) -> End {
+        let descriptor = &client.descriptor;
+        // Whatever else comes through a pipe is data.
+        let keys: &[u8] = if descriptor.is_terminal() { &client.detach_keys } else { &[] };
+        let mut keys = DetachKeys::new(keys);
         loop {
-            if self.wake.wait_or(client.as_fd(), PollFlags::IN, None) == Waited::Woken {
+            if self.wake.wait_or(descriptor.as_fd(), PollFlags::IN, None) == Waited::Woken {
                 if !self.is_current(client) {
                     return End::Detached;
                 }
                 continue;
             }
-            match client.read(buffer) {
+            match descriptor.read(buffer) {
                 Ok(count) if count > 0 => {
-                    if let Err(end) = self.send(client, socket, &buffer[..count]) {
+                    let typed = keys.pass(&buffer[..count]);
+                    if let Err(end) = self.send(client, socket, &typed.bytes) {
                         return end;
+                    }
+                    if typed.detached {
+                        return End::KeysTyped;
                     }
                 }
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 // In raw mode a terminal has no end of file: it hung up.
-                _ if client.is_terminal() => return End::Detached,
+                _ if descriptor.is_terminal() => return End::Detached,
                 // A directory (EISDIR) has nothing to read either.
                 _ => return End::Exhausted,
             }
@@ -131,7 +163,7 @@ impl InputStream {
 
     /// Bytes that were read are sent even when the client is exchanged meanwhile, unless the process
     /// does not take them.
-    fn send(&self, client: &Arc<ClientDescriptor>, socket: &UnixStream, mut bytes: &[u8]) -> Result<(), End> {
+    fn send(&self, client: &Arc<InputClient>, socket: &UnixStream, mut bytes: &[u8]) -> Result<(), End> {
         while !bytes.is_empty() {
             match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(count) => bytes = &bytes[count..],

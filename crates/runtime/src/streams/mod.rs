@@ -15,6 +15,7 @@
 
 mod client;
 mod descriptor;
+mod detach_keys;
 mod input;
 mod output;
 mod wake;
@@ -27,8 +28,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bulkhead_guest_protocol::stream::{StreamHeader, StreamKind};
 
-pub(crate) use client::ClientDescriptors;
-use input::InputStream;
+pub(crate) use client::{Client, ClientDescriptors};
+use input::{InputClient, InputStream};
 use output::OutputStream;
 
 use crate::input::Input;
@@ -53,6 +54,8 @@ struct ProcessStreams {
     /// stdout and stderr, or the terminal alone.
     outputs: Vec<(StreamKind, Arc<OutputStream>)>,
     input: Option<Arc<InputStream>>,
+    /// Who is attached.
+    client: Option<u64>,
 }
 
 impl Streams {
@@ -68,7 +71,7 @@ impl Streams {
         &self,
         number: u32,
         shape: Shape,
-        clients: ClientDescriptors,
+        client: Client,
         log: Option<&Arc<LogWriter>>,
     ) -> io::Result<()> {
         let kinds: &[(StreamKind, LogStream)] = if shape.terminal {
@@ -83,9 +86,12 @@ impl Streams {
                 Ok((*kind, Arc::new(OutputStream::new(number, log, self.inputs.clone())?)))
             })
             .collect::<io::Result<_>>()?;
-        let input = if shape.stdin { Some(Arc::new(InputStream::new()?)) } else { None };
-        let streams = ProcessStreams { outputs, input };
-        streams.attach(clients);
+        let input = match shape.stdin {
+            true => Some(Arc::new(InputStream::new(number, self.inputs.clone())?)),
+            false => None,
+        };
+        let mut streams = ProcessStreams { outputs, input, client: None };
+        streams.attach(client);
         self.lock().insert(number, streams);
         Ok(())
     }
@@ -112,25 +118,21 @@ impl Streams {
         }
     }
 
-    /// Connects a client, in place of the one before.
-    pub(crate) fn attach(&self, number: u32, clients: ClientDescriptors) {
-        if let Some(process) = self.lock().get(&number) {
-            process.attach(clients);
-        }
+    /// Connects a client, in place of the one before, which is returned.
+    pub(crate) fn attach(&self, number: u32, client: Client) -> Option<u64> {
+        self.lock().get_mut(&number).and_then(|process| process.attach(client))
     }
 
-    /// Lets go of the client of a process.
-    pub(crate) fn detach(&self, number: u32) {
-        if let Some(process) = self.lock().get(&number) {
-            process.attach(ClientDescriptors::default());
-        }
+    /// Lets go of this client of a process; false when it is not the one that is attached.
+    pub(crate) fn detach(&self, number: u32, client: u64) -> bool {
+        let mut processes = self.lock();
+        let process = processes.get_mut(&number).filter(|process| process.client == Some(client));
+        process.map(ProcessStreams::detach).is_some()
     }
 
     /// Lets go of every client: nothing is to wait for any of them any more.
     pub(crate) fn detach_all(&self) {
-        for process in self.lock().values() {
-            process.attach(ClientDescriptors::default());
-        }
+        self.lock().values_mut().for_each(ProcessStreams::detach);
     }
 
     /// The process has ended: its outputs are drained, its input is over.
@@ -161,8 +163,8 @@ impl Streams {
 
     /// Forgets a process; its clients' descriptors are closed.
     pub(crate) fn remove(&self, number: u32) {
-        if let Some(process) = self.lock().remove(&number) {
-            process.attach(ClientDescriptors::default());
+        if let Some(mut process) = self.lock().remove(&number) {
+            process.detach();
             if let Some(input) = &process.input {
                 input.stop();
             }
@@ -175,13 +177,25 @@ impl Streams {
 }
 
 impl ProcessStreams {
-    /// Also takes away what `clients` lacks.
-    fn attach(&self, mut clients: ClientDescriptors) {
+    /// Also takes away what the client lacks; returns the client before.
+    fn attach(&mut self, client: Client) -> Option<u64> {
+        let Client { number, mut descriptors, detach_keys } = client;
+        let attached = (!descriptors.is_empty()).then_some(number);
         if let Some(input) = &self.input {
-            input.attach(clients.source());
+            let source = descriptors.source();
+            input.attach(source.map(|descriptor| InputClient { number, descriptor, detach_keys }));
         }
         for (kind, output) in &self.outputs {
-            output.attach(clients.sink(*kind));
+            output.attach(descriptors.sink(*kind));
         }
+        std::mem::replace(&mut self.client, attached)
+    }
+
+    fn detach(&mut self) {
+        self.client = None;
+        if let Some(input) = &self.input {
+            input.attach(None);
+        }
+        self.outputs.iter().for_each(|(_, output)| output.attach(None));
     }
 }

@@ -6,7 +6,7 @@ use bulkhead_api::container::ContainerState;
 use bulkhead_api::error::ErrorCode;
 use bulkhead_api::request::StopRequest;
 use bulkhead_descriptor_passing::asynchronous;
-use bulkhead_runtime_control::{Connection, Message, Reply, Request, RequestFrame};
+use bulkhead_runtime_control::{Connection, ExitReason, ExitStatus, Message, Reply, Request, RequestFrame};
 use bulkhead_state::{ContainerRecord, HelperIdentity, RunRecord};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -80,7 +80,7 @@ async fn running(service: &Arc<Service>, auto_remove: bool) -> (Arc<Container>, 
     let (socket, ours) = UnixStream::pair().unwrap();
     let (connection, events) = Connection::over(ours);
     let (end, ended) = watch::channel(None);
-    let run = Arc::new(Run::new(connection, HelperProcess::find(&identity).unwrap(), ended, 1));
+    let run = Arc::new(Run::new(connection, HelperProcess::find(&identity).unwrap(), ended, 1, 1));
     let active = Active { run, events, end, starting: None };
     let container = service.containers.insert(service, configuration, state, Some(active)).unwrap();
     (container, Peer { socket, process })

@@ -3,12 +3,11 @@
 use bulkhead_api::request::ExecRequest;
 use clap::Args;
 
-use crate::arguments::{ProcessFlags, ProgressMode};
-use crate::attached::{Outcome, Session};
+use crate::arguments::{DetachFlags, ProcessFlags, ProgressMode};
+use crate::attached::Session;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
-use crate::output;
 use crate::output::progress::Progress;
 use crate::services::Services;
 use crate::terminal::streams::Streams;
@@ -28,6 +27,9 @@ pub(crate) struct ExecArguments {
     privileged: bool,
 
     #[command(flatten)]
+    detach_keys: DetachFlags,
+
+    #[command(flatten)]
     process: ProcessFlags,
 
     /// Container, and what to run in it; everything after the container is passed on
@@ -41,6 +43,7 @@ pub(crate) fn run(arguments: &ExecArguments) -> Result<ExitStatus, Failure> {
     } else {
         Streams::attached(arguments.process.tty, arguments.process.interactive, COMMAND)?
     };
+    let streams = streams.leaving_by(&arguments.detach_keys.detach_keys);
     let (id, request) = resolve(arguments, &streams)?;
     let services = Services::from_environment()?;
     let mut session = Session::new(services.client().clone(), streams, Progress::new(ProgressMode::None));
@@ -51,13 +54,7 @@ pub(crate) fn run(arguments: &ExecArguments) -> Result<ExitStatus, Failure> {
         drop(descriptors);
         session.follow(events).await
     })?;
-    match outcome {
-        Outcome::Exited(status) => Ok(status),
-        Outcome::Started(id) => {
-            output::print(&output::escape::text(&id))?;
-            Ok(ExitStatus::Success)
-        }
-    }
+    outcome.conclude()
 }
 
 fn resolve<'a>(arguments: &'a ExecArguments, streams: &Streams) -> Result<(&'a str, ExecRequest), Failure> {

@@ -11,6 +11,7 @@ use crate::output;
 use crate::output::format::Format;
 use crate::output::render;
 use crate::services::Services;
+use crate::values::container_filter::{self, ContainerFilter};
 
 /// Arguments of `list`.
 #[derive(Args, Clone, Debug)]
@@ -18,6 +19,18 @@ pub(crate) struct ListArguments {
     /// Show containers that do not run as well
     #[arg(short, long)]
     all: bool,
+
+    /// Show only some: name=, id=, label=, status=, exited=, ancestor=, health=
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<ContainerFilter>,
+
+    /// Show the container that was created last, running or not
+    #[arg(short, long, conflicts_with = "last")]
+    latest: bool,
+
+    /// Show so many containers that were created last, running or not
+    #[arg(short = 'n', long, value_name = "NUMBER")]
+    last: Option<usize>,
 
     /// Format of the output
     #[arg(long, value_enum, default_value_t)]
@@ -30,7 +43,14 @@ pub(crate) struct ListArguments {
 
 pub(crate) fn run(arguments: &ListArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
-    let containers = block_on(services.call(async |client| client.list_containers(arguments.all).await))?;
+    let last = arguments.last.or(arguments.latest.then_some(1));
+    let all = arguments.all || last.is_some() || arguments.filter.iter().any(ContainerFilter::is_of_state);
+    let mut containers = block_on(services.call(async |client| client.list_containers(all).await))?;
+    containers.retain(|container| container_filter::all_match(&arguments.filter, container));
+    if let Some(count) = last {
+        containers.sort_by_key(|container| std::cmp::Reverse(container.configuration.creation_time_us));
+        containers.truncate(count);
+    }
     output::print(&render::list(&containers, arguments.format, arguments.quiet)?)?;
     Ok(ExitStatus::Success)
 }
@@ -56,6 +76,8 @@ pub(super) async fn select(
 /// Ids of all that do not run.
 pub(super) async fn not_running(services: &Services) -> Result<Vec<String>, Failure> {
     let containers = services.call(async |client| client.list_containers(true).await).await?;
-    let idle = containers.into_iter().filter(|container| container.status.state == ContainerState::Stopped);
+    let idle = containers.into_iter().filter(|container| {
+        container.status.state == ContainerState::Stopped && !container.status.restarting
+    });
     Ok(idle.map(|container| container.id).collect())
 }

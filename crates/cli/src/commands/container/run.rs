@@ -3,12 +3,11 @@
 use bulkhead_api::request::RunRequest;
 use clap::Args;
 
-use crate::arguments::{CreateFlags, ProgressFlags};
-use crate::attached::{Outcome, Session};
+use crate::arguments::{CreateFlags, DetachFlags, ProgressFlags};
+use crate::attached::Session;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
-use crate::output;
 use crate::output::progress::Progress;
 use crate::services::Services;
 use crate::ssh_agent;
@@ -19,6 +18,8 @@ use crate::terminal::streams::Streams;
 pub(crate) struct RunArguments {
     #[command(flatten)]
     progress: ProgressFlags,
+    #[command(flatten)]
+    detach_keys: DetachFlags,
     #[command(flatten)]
     create: CreateFlags,
 }
@@ -31,6 +32,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitStatus, Failure> {
     } else {
         Streams::attached(create.terminal, create.interactive, COMMAND)?
     };
+    let streams = streams.leaving_by(&arguments.detach_keys.detach_keys);
     let mut start = streams.request();
     if create.ssh {
         start.ssh_agent_socket = Some(ssh_agent::required()?);
@@ -46,11 +48,5 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitStatus, Failure> {
         drop(descriptors);
         session.follow(events).await
     })?;
-    match outcome {
-        Outcome::Exited(status) => Ok(status),
-        Outcome::Started(id) => {
-            output::print(&output::escape::text(&id))?;
-            Ok(ExitStatus::Success)
-        }
-    }
+    outcome.conclude()
 }

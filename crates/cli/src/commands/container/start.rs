@@ -1,17 +1,15 @@
 //! `start`
 
 use bulkhead_api::container::ContainerState;
-use bulkhead_api::error::ErrorCode;
+use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::request::StartRequest;
 use clap::Args;
 
-use crate::arguments::{Identifier, ProgressMode};
+use crate::arguments::{DetachFlags, Identifier, ProgressMode};
 use crate::attached::{Outcome, Session};
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
-use crate::output;
-use crate::output::escape;
 use crate::output::progress::Progress;
 use crate::services::Services;
 use crate::ssh_agent;
@@ -27,6 +25,9 @@ pub(crate) struct StartArguments {
     /// Attach stdin as well
     #[arg(short, long)]
     interactive: bool,
+
+    #[command(flatten)]
+    detach: DetachFlags,
 
     /// Container to start
     #[arg(value_name = "CONTAINER-ID")]
@@ -48,13 +49,7 @@ pub(crate) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
             detached(arguments, &services).await
         }
     })?;
-    match outcome {
-        Outcome::Exited(status) => Ok(status),
-        Outcome::Started(id) => {
-            output::print(&escape::text(&id))?;
-            Ok(ExitStatus::Success)
-        }
-    }
+    outcome.conclude()
 }
 
 async fn detached(arguments: &StartArguments, services: &Services) -> Result<Outcome, Failure> {
@@ -85,13 +80,14 @@ async fn attached(arguments: &StartArguments, services: &Services) -> Result<Out
     let id = arguments.id.as_str();
     let snapshot = services.call(async |client| client.container(id).await).await?;
     if snapshot.status.state == ContainerState::Running {
-        return Err(Failure::refused(
-            ErrorCode::InvalidState,
-            format!("container '{id}' is already running: its streams cannot be attached"),
+        return Err(Failure::Refused(
+            ApiError::new(ErrorCode::InvalidState, format!("container '{id}' is already running"))
+                .with_hint(format!("attach to it with `container attach {id}`")),
         ));
     }
     let terminal = snapshot.configuration.init_process.terminal;
-    let streams = Streams::attached(terminal, arguments.interactive, "container start")?;
+    let streams = Streams::attached(terminal, arguments.interactive, "container start")?
+        .leaving_by(&arguments.detach.detach_keys);
     let mut session = Session::new(services.client().clone(), streams, Progress::new(ProgressMode::Auto));
     session.enter_raw_mode()?;
     let request = StartRequest { ssh_agent_socket: ssh_agent::socket(), ..session.streams().request() };

@@ -21,9 +21,9 @@ pub(crate) struct StopArguments {
     #[arg(short, long, value_name = "SIGNAL")]
     signal: Option<String>,
 
-    /// Seconds to wait before the container is killed
-    #[arg(short, long, value_name = "SECONDS", default_value = "5")]
-    time: u32,
+    /// Seconds to wait before the container is killed [default: the container's, else 5]
+    #[arg(short, long, value_name = "SECONDS")]
+    time: Option<u32>,
 
     /// Containers to stop
     #[arg(value_name = "CONTAINER-IDS")]
@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &StopArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("container", arguments.all, &arguments.ids)?;
     let services = Services::from_environment()?;
     let request =
-        StopRequest { signal: arguments.signal.clone(), timeout_seconds: Some(u64::from(arguments.time)) };
+        StopRequest { signal: arguments.signal.clone(), timeout_seconds: arguments.time.map(u64::from) };
     block_on(async {
         let ids = super::list::select(&services, selection, false).await?;
         bulk::for_each(ids, Order::Completion, |id| {

@@ -1,0 +1,88 @@
+//! Health checks: commands that say whether a container does its work.
+
+use serde::{Deserialize, Serialize};
+
+/// How a container's health is checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthCheck {
+    /// argv; exit code 0 means healthy.
+    pub command: Vec<String>,
+    /// From the end of a check to the next.
+    pub interval_ms: u64,
+    /// A check that takes longer is killed and has failed.
+    pub timeout_ms: u64,
+    /// After the start of the container; failures do not count until then, or until a success.
+    pub start_period_ms: u64,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+}
+
+/// Flags of `run` and `create`; what is absent comes from the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct HealthCheckRequest {
+    /// Shell command; replaces the image's.
+    pub command: Option<String>,
+    /// See [`HealthCheck`].
+    pub interval_ms: Option<u64>,
+    /// See [`HealthCheck`].
+    pub timeout_ms: Option<u64>,
+    /// See [`HealthCheck`].
+    pub start_period_ms: Option<u64>,
+    /// See [`HealthCheck`].
+    pub retries: Option<u32>,
+    /// Check nothing, whatever the image says.
+    pub disabled: bool,
+}
+
+/// How the health of a container is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthStatus {
+    /// In one word.
+    pub status: HealthState,
+    /// Failures since the last success.
+    pub failing_streak: u32,
+    /// The last checks, the latest last.
+    pub log: Vec<HealthCheckResult>,
+}
+
+/// In one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HealthState {
+    /// Not known yet.
+    #[default]
+    Starting,
+    /// The last check succeeded.
+    Healthy,
+    /// Too many failed in a row.
+    Unhealthy,
+}
+
+impl HealthState {
+    /// As filters and JSON have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthCheckResult {
+    /// RFC 3339, whole seconds, UTC.
+    pub start: String,
+    /// RFC 3339, whole seconds, UTC.
+    pub end: String,
+    /// Of the command; -1 when it could not be run or was killed at its timeout.
+    pub exit_code: i32,
+    /// The first 4 KiB of stdout and stderr.
+    pub output: String,
+}

@@ -1,0 +1,42 @@
+//! `restart`
+
+use bulkhead_api::request::StopRequest;
+use clap::Args;
+
+use crate::arguments::{Identifier, Selection};
+use crate::commands::block_on;
+use crate::commands::bulk::{self, Order};
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::services::Services;
+
+/// Arguments of `restart`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RestartArguments {
+    /// Signal to send first [default: the container's stop signal, else SIGTERM]
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
+
+    /// Seconds to wait before the container is killed [default: the container's, else 5]
+    #[arg(short, long, value_name = "SECONDS")]
+    time: Option<u32>,
+
+    /// Containers to restart
+    #[arg(required = true, value_name = "CONTAINER-IDS")]
+    ids: Vec<Identifier>,
+}
+
+pub(crate) fn run(arguments: &RestartArguments) -> Result<ExitStatus, Failure> {
+    let selection = Selection::resolve("container", false, &arguments.ids)?;
+    let services = Services::from_environment()?;
+    let request =
+        StopRequest { signal: arguments.signal.clone(), timeout_seconds: arguments.time.map(u64::from) };
+    block_on(async {
+        let ids = super::list::select(&services, selection, true).await?;
+        bulk::for_each(ids, Order::Completion, |id| {
+            let (client, request) = (services.client().clone(), request.clone());
+            async move { Ok(client.restart_container(&id, &request).await?) }
+        })
+        .await
+    })
+}

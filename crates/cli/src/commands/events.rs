@@ -1,0 +1,72 @@
+//! `events`
+
+use bulkhead_api::request::EventsQuery;
+use bulkhead_api::system_event::SystemEvent;
+use clap::{Args, ValueEnum};
+
+use super::block_on;
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::output;
+use crate::output::{escape, format::Format, render};
+use crate::services::Services;
+use crate::values::event_filter::{self, EventFilter};
+use crate::values::moment::Moment;
+
+/// Arguments of `events`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct EventsArguments {
+    /// Show only some: type=, event=, container=, image=, label=KEY[=VALUE]
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<EventFilter>,
+
+    /// Format of the output: one line for each event, for people or in JSON
+    #[arg(long, value_enum, default_value_t)]
+    format: EventFormat,
+
+    /// Begin with events that have happened since, as far as they are remembered
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+
+    /// End then; at once if the time has passed
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+}
+
+/// Value of `--format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum EventFormat {
+    #[default]
+    Plain,
+    Json,
+}
+
+pub(crate) fn run(arguments: &EventsArguments) -> Result<ExitStatus, Failure> {
+    let services = Services::from_environment()?;
+    let query = EventsQuery {
+        since_us: arguments.since.map(Moment::unix_us),
+        until_us: arguments.until.map(Moment::unix_us),
+    };
+    block_on(async {
+        let mut events = services.call(async |client| client.system_events(query).await).await?;
+        while let Some(event) = events.next().await? {
+            if event_filter::all_match(&arguments.filter, &event) {
+                output::print(&match arguments.format {
+                    EventFormat::Plain => line(&event),
+                    EventFormat::Json => render::structured(&event, Format::Json)?,
+                })?;
+            }
+        }
+        Ok(ExitStatus::Success)
+    })
+}
+
+/// `<time> <type> <action> <id> (<name>=<value>, …)`
+fn line(event: &SystemEvent) -> String {
+    let attributes: Vec<String> =
+        event.attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let words = [event.time.as_str(), event.kind.as_str(), event.action.as_str(), event.id.as_str()];
+    let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let text = format!("{} ({})", words.join(" "), attributes.join(", "));
+    escape::text(&text).into_owned()
+}

@@ -1,0 +1,169 @@
+//! Fifty clients at once on ten names: every answer must be one that some order explains.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bulkhead_tests::linearizability::{Model, Operation, is_linearizable};
+use bulkhead_tests::{Installation, Outcome};
+
+const CLIENTS: usize = 50;
+const OPERATIONS_EACH: usize = 6;
+const NAMES: usize = 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Create,
+    Start,
+    Stop,
+    Delete,
+    DeleteForced,
+    Exec,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Done,
+    Exists,
+    NotFound,
+    Refused,
+    /// exec: the container ended under it.
+    CutOff,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Container {
+    Absent,
+    Stopped,
+    Running,
+}
+
+struct OneName;
+
+impl Model for OneName {
+    type Input = Verb;
+    type Output = Answer;
+    type State = Container;
+
+    fn initial(&self) -> Container {
+        Container::Absent
+    }
+
+    fn step(&self, state: &Container, verb: &Verb, answer: &Answer) -> Vec<Container> {
+        use Container::{Absent, Running, Stopped};
+        let next = match (verb, state, answer) {
+            (Verb::Create, Absent, Answer::Done) => Some(Stopped),
+            (Verb::Create, Stopped | Running, Answer::Exists) => Some(*state),
+            (Verb::Create, ..) => None,
+            (_, Absent, Answer::NotFound) => Some(Absent),
+            (_, Absent, _) | (_, _, Answer::NotFound | Answer::Exists) => None,
+            (Verb::Start, _, Answer::Done) => Some(Running),
+            // A forced delete ended it while it started.
+            (Verb::Start, Stopped, Answer::Refused) => Some(Stopped),
+            (Verb::Stop, _, Answer::Done) => Some(Stopped),
+            (Verb::DeleteForced, _, Answer::Done) | (Verb::Delete, Stopped, Answer::Done) => Some(Absent),
+            (Verb::Delete, Running, Answer::Refused) => Some(Running),
+            (Verb::Exec, Running, Answer::Done | Answer::CutOff) => Some(Running),
+            (Verb::Exec, Stopped, Answer::Refused) => Some(Stopped),
+            _ => None,
+        };
+        next.into_iter().collect()
+    }
+}
+
+fn perform(installation: &Installation, verb: Verb, name: &str) -> Outcome {
+    let words: &[&str] = match verb {
+        Verb::Create => {
+            &["create", "--network", "none", "--memory", "200m", "--name", name, "demo", "sleep", "600"]
+        }
+        Verb::Start => &["start", name],
+        Verb::Stop => &["stop", "--time", "0", name],
+        Verb::Delete => &["delete", name],
+        Verb::DeleteForced => &["delete", "--force", name],
+        Verb::Exec => &["exec", name, "true"],
+    };
+    installation.container(words)
+}
+
+fn answer(verb: Verb, outcome: &Outcome) -> Answer {
+    let code = outcome.stderr.strip_prefix("Error: ").and_then(|rest| rest.split(':').next());
+    match (outcome.code, code) {
+        (0, _) => Answer::Done,
+        (_, Some("exists")) => Answer::Exists,
+        (_, Some("notFound")) => Answer::NotFound,
+        (_, Some("invalidState")) => Answer::Refused,
+        // Killed with its machine, or asked of a machine that was being killed.
+        (137 | 125, _) if verb == Verb::Exec => Answer::CutOff,
+        _ => panic!("{verb:?} had no answer that anyone could explain: {outcome:?}"),
+    }
+}
+
+/// Knuth's multiplicative generator: the test is the same in every run but for its timing.
+fn next(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *seed >> 33
+}
+
+#[test]
+fn f51_every_answer_is_explained_by_some_order() {
+    let installation = Installation::with_demo();
+    let histories: Vec<Vec<(usize, Operation<Verb, Answer>)>> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let installation = &installation;
+                scope.spawn(move || {
+                    let mut seed = client as u64 + 1;
+                    let mut history = Vec::new();
+                    for _ in 0..OPERATIONS_EACH {
+                        thread::sleep(Duration::from_millis(next(&mut seed) % 400));
+                        let name = usize::try_from(next(&mut seed)).unwrap() % NAMES;
+                        let verb = [
+                            Verb::Create,
+                            Verb::Create,
+                            Verb::Start,
+                            Verb::Start,
+                            Verb::Stop,
+                            Verb::Delete,
+                            Verb::DeleteForced,
+                            Verb::Exec,
+                            Verb::Exec,
+                        ][usize::try_from(next(&mut seed)).unwrap() % 9];
+                        let began = Instant::now();
+                        let outcome = perform(installation, verb, &format!("name-{name}"));
+                        let ended = Instant::now();
+                        let output = answer(verb, &outcome);
+                        history.push((name, Operation { client, input: verb, output, began, ended }));
+                    }
+                    history
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let all: Vec<_> = histories.into_iter().flatten().collect();
+    assert!(
+        all.iter().filter(|(_, operation)| operation.output == Answer::Done).count() > 50,
+        "nothing happened"
+    );
+    for name in 0..NAMES {
+        let mut history: Vec<_> =
+            all.iter().filter(|(of, _)| *of == name).map(|(_, operation)| operation.clone()).collect();
+        history.sort_by_key(|operation| operation.began);
+        let begin = history.first().map(|operation| operation.began);
+        let shown: Vec<String> = history
+            .iter()
+            .map(|one| {
+                let since = |instant: Instant| instant.duration_since(begin.unwrap()).as_millis();
+                format!("{:>5}-{:<5} {:?} -> {:?}", since(one.began), since(one.ended), one.input, one.output)
+            })
+            .collect();
+        assert!(
+            is_linearizable(&OneName, &history),
+            "name-{name} cannot be explained:\n{}",
+            shown.join("\n")
+        );
+    }
+    for id in installation.ids() {
+        installation.run_ok(&["delete", "--force", &id]);
+    }
+    assert!(installation.container_leftovers().is_empty());
+}

@@ -1,0 +1,56 @@
+//! What is told of containers and images.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use bulkhead_tests::Installation;
+use serde_json::Value;
+
+#[test]
+fn a_life_is_told_in_order() {
+    let installation = Installation::with_demo();
+    let mut follower = installation
+        .command(&["events", "--format", "json", "--filter", "container=web", "--filter", "event=destroy"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let follower_output = BufReader::new(follower.stdout.take().unwrap());
+    installation.run_ok(&["image", "tag", "demo", "other:1"]);
+    installation.run_ok(&["create", "--name", "old", "--label", "tier=front", "demo", "sleep", "600"]);
+    installation.run_ok(&["rename", "old", "web"]);
+    installation.run_ok(&["start", "web"]);
+    installation.run_ok(&["restart", "-t", "0", "web"]);
+    installation.run_ok(&["stop", "-t", "0", "web"]);
+    installation.run_ok(&["delete", "web"]);
+    installation.run_ok(&["image", "delete", "other:1"]);
+    let events = |flags: &[&str]| -> Vec<Value> {
+        let words = [&["events", "--since", "1h", "--until", "0s", "--format", "json"], flags].concat();
+        installation.run_ok(&words).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let actions = |flags: &[&str]| -> Vec<String> {
+        events(flags).iter().map(|event| event["action"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        actions(&["--filter", "type=container"]),
+        [
+            "create", "rename", "start", "kill", "die", "stop", "start", "restart", "kill", "die", "stop",
+            "destroy"
+        ]
+    );
+    assert_eq!(actions(&["--filter", "type=image"]), ["load", "tag", "delete"]);
+    let die = &events(&["--filter", "event=die", "--filter", "label=tier=front"])[0];
+    assert_eq!(die["attributes"]["exitCode"], "137");
+    assert_eq!(die["attributes"]["image"], "docker.io/library/demo:latest");
+    assert_eq!(events(&["--filter", "event=rename"])[0]["attributes"]["oldName"], "old");
+    assert!(actions(&["--filter", "label=tier=back"]).is_empty());
+    // `--since` alone would go on.
+    let plain = installation.run_ok(&["events", "--since", "1h", "--until", "0s", "--filter", "event=tag"]);
+    assert!(plain.contains(" image tag docker.io/library/other:1 ("), "{plain}");
+
+    let line = follower_output.lines().next().unwrap().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["id"], "web");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    let _ = installation.container(&["events", "--filter", "color=red"]).expect_code(64);
+    let _ = installation.container(&["events", "--since", "0s", "--until", "1h"]).expect_code(1);
+}

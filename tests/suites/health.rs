@@ -1,0 +1,74 @@
+//! Health checks.
+
+use std::time::Duration;
+
+use bulkhead_tests::{Installation, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+#[test]
+fn health_follows_the_check() {
+    let installation = Installation::with_demo();
+    let run = |name: &str, flags: &[&str]| {
+        let words = [&["run", "-d", "--name", name], flags, &["demo", "sleep", "600"]].concat();
+        installation.run_ok(&words);
+    };
+    let health = |name: &str| installation.snapshot(name)["status"]["health"].clone();
+    run(
+        "web",
+        &[
+            "--health-cmd",
+            "echo looked; test -e /ready",
+            "--health-interval",
+            "200ms",
+            "--health-retries",
+            "2",
+        ],
+    );
+    run(
+        "hangs",
+        &[
+            "--health-cmd",
+            "echo begun; sleep 60",
+            "--health-interval",
+            "200ms",
+            "--health-timeout",
+            "300ms",
+            "--health-retries",
+            "1",
+        ],
+    );
+    run("plain", &["--no-healthcheck"]);
+    assert!(health("plain").is_null());
+    wait_until("unhealthy", LIMIT, || health("web")["status"] == "unhealthy");
+    assert!(health("web")["failingStreak"].as_u64().unwrap() >= 2);
+    assert_eq!(health("web")["log"][0]["output"], "looked\n");
+    assert_eq!(health("web")["log"][0]["exitCode"], 1);
+    wait_until("a hanging check is killed", LIMIT, || health("hangs")["status"] == "unhealthy");
+    assert_eq!(health("hangs")["log"][0]["exitCode"], -1);
+    wait_until("no check is left over", LIMIT, || {
+        installation.run_ok(&["exec", "hangs", "ps"]).matches("echo begun").count() <= 1
+    });
+    installation.run_ok(&["exec", "web", "touch", "/ready"]);
+    wait_until("healthy", LIMIT, || health("web")["status"] == "healthy");
+    assert_eq!(health("web")["failingStreak"], 0);
+    assert!(health("web")["log"].as_array().unwrap().len() <= 5);
+    assert_eq!(installation.run_ok(&["list", "-q", "--filter", "health=healthy"]), "web");
+
+    for pid in installation.pids("container-apiserver") {
+        installation.kill(pid);
+    }
+    assert_eq!(health("web")["status"], "healthy", "it survives the service");
+    installation.run_ok(&["exec", "web", "rm", "/ready"]);
+    wait_until("checks go on", LIMIT, || health("web")["status"] == "unhealthy");
+    let told = installation.run_ok(&[
+        "events",
+        "--since",
+        "10m",
+        "--until",
+        "0s",
+        "--filter",
+        "event=health_status",
+    ]);
+    assert!(told.contains("web") && told.contains("health=unhealthy"), "{told}");
+}
