@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -150,12 +150,23 @@ impl Installation {
         kill_process(pid, Signal::KILL).expect("kill");
     }
 
-    /// Files below the containers' directory: what a removed container must not leave.
+    /// What is in the containers' directory: a removed container must leave nothing. Its files go in the
+    /// background, so what is on its way out gets a moment.
     #[must_use]
     pub fn container_leftovers(&self) -> Vec<PathBuf> {
-        fs::read_dir(self.folder.join("app/containers"))
-            .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
-            .unwrap_or_default()
+        let entries = || -> Vec<PathBuf> {
+            fs::read_dir(self.folder.join("app/containers"))
+                .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+                .unwrap_or_default()
+        };
+        let is_going = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".trash-"))
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while entries().iter().any(is_going) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+        entries()
     }
 }
 

@@ -119,7 +119,47 @@ fn file_capabilities_and_modes_survive(debian: &Debian) -> Result<(), Failed> {
     expect(&debian.run(&[], "stat -c %a /usr/bin/passwd /tmp")?, "4755\n1777")
 }
 
-const CASES: [(&str, Case); 9] = [
+/// Whoever runs code as nobody must not be able to pass as vminitd towards the host.
+fn an_impostor_gets_no_streams(debian: &Debian) -> Result<(), Failed> {
+    let installation = &debian.installation;
+    let impostor = "
+import socket, struct, time
+sockets = []
+def dial(port, data):
+    s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    s.settimeout(5)
+    try:
+        s.connect((2, port))
+        s.sendall(data)
+    except OSError:
+        pass
+    sockets.append(s)
+for number in range(0, 8):
+    for stream in range(0, 6):
+        dial(1025, struct.pack(\"<IBxxx\", number, stream) + bytes(16))
+for _ in range(100):
+    dial(1025, b\"\")
+dial(1024, b\"nonsense\")
+print(\"ready\", flush=True)
+time.sleep(600)";
+    let words =
+        ["run", "-d", "--name", "impostor", "-u", "nobody", &debian.reference, "python3", "-c", impostor];
+    installation.run_ok(&words);
+    wait_until("the impostor to be connected", Duration::from_secs(60), || {
+        installation.run_ok(&["logs", "impostor"]).contains("ready")
+    });
+    for round in 0..3 {
+        let script = format!("echo out {round}; echo err >&2; exit {round}");
+        let outcome = installation.container(&["exec", "impostor", "sh", "-c", &script]);
+        expect(&outcome.text(), &format!("out {round}"))?;
+        expect(&outcome.stderr, "err")?;
+        expect(&outcome.code.to_string(), &round.to_string())?;
+    }
+    installation.run_ok(&["delete", "--force", "impostor"]);
+    Ok(())
+}
+
+const CASES: [(&str, Case); 10] = [
     ("python", python),
     ("a_c_program_is_compiled_and_runs", a_c_program_is_compiled_and_runs),
     ("node", node),
@@ -128,6 +168,7 @@ const CASES: [(&str, Case); 9] = [
     ("redis_answers", redis_answers),
     ("nginx_serves_a_page", nginx_serves_a_page),
     ("f68_much_memory_is_touched_at_random", much_memory_is_touched_at_random),
+    ("an_impostor_gets_no_streams", an_impostor_gets_no_streams),
     ("file_capabilities_and_modes_survive", file_capabilities_and_modes_survive),
 ];
 

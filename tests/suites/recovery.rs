@@ -147,3 +147,23 @@ fn f69_a_guest_that_hangs_is_told_and_may_come_back() {
     installation.run_ok(&["delete", "--force", "hangs"]);
     assert!(installation.container_leftovers().is_empty());
 }
+
+#[test]
+fn f5_an_interrupted_removal_is_completed() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "--name", "half", "demo", "true"]);
+    installation.run_ok(&["create", "--name", "fresh", "demo", "true"]);
+    let [apiserver] = installation.pids("container-apiserver")[..] else { panic!("one apiserver") };
+    installation.kill(apiserver);
+    // What a removal does first; its record is still there.
+    let containers = installation.folder().join("app/containers");
+    std::fs::rename(containers.join("half"), containers.join(".trash-interrupted")).unwrap();
+
+    assert_eq!(installation.ids(), ["fresh"]);
+    wait_until("the files are gone", Duration::from_secs(5), || {
+        !containers.join(".trash-interrupted").exists()
+    });
+    // The name is free, and nothing of the former container comes back.
+    installation.run_ok(&["run", "--name", "half", "demo", "true"]);
+    installation.run_ok(&["start", "fresh"]);
+}

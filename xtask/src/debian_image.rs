@@ -36,7 +36,9 @@ pub(crate) fn archive() -> Result<PathBuf> {
             // Package documentation is of no use in a test image.
             .args(["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"])
             .args([SUITE])
-            .arg(&root),
+            .arg(&root)
+            // As kernel/build; mmdebstrap's own default otherwise.
+            .args(std::env::var_os("BULKHEAD_DEBIAN_MIRROR")),
     )
     .context("apt-get install mmdebstrap")?;
     let fresh = folder.join(format!("debian-{key}.new"));

@@ -118,6 +118,9 @@ pub struct Start {
     /// its connections becomes a stream of kind "agent". Empty for none.
     #[prost(string, tag = "15")]
     pub agent_socket: ::prost::alloc::string::String,
+    /// 16 random bytes that open every stream connection; known to vminitd alone.
+    #[prost(bytes = "vec", tag = "16")]
+    pub stream_secret: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RootFilesystem {

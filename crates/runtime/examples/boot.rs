@@ -32,9 +32,10 @@ use bulkhead_guest_protocol::messages::{
     GeneratedFile, GuestMessage, HostMessage, LayerExtent, Mount, NetworkInterface, Process, ReadStatistics,
     ResourceLimits, RootFilesystem, Shutdown, SignalProcess, Start, StartProcess, User,
 };
-use bulkhead_guest_protocol::stream::{HEADER_LENGTH_BYTES, StreamHeader, StreamKind};
+use bulkhead_guest_protocol::stream::{HEADER_LENGTH_BYTES, StreamHeader, StreamKind, StreamSecret};
 use bulkhead_guest_protocol::{CONTROL_PORT, STREAM_PORT, frame};
 
+const SECRET: StreamSecret = StreamSecret::new([7; 16]);
 const DOCKER_CAPABILITIES: u64 = 0xa804_25fb;
 const MAC_ADDRESS: [u8; 6] = [2, 0, 0, 0, 0, 5];
 const MAC_ADDRESS_TEXT: &str = "02:00:00:00:00:05";
@@ -259,6 +260,7 @@ fn start(options: &Options, layers: Vec<LayerExtent>) -> Result<Start> {
         limits: Some(ResourceLimits { memory_bytes: limit_bytes, pids: 0, cpu_percent: 0 }),
         process: Some(process(options, 0, &options.program)),
         random_seed: vec![7; 32],
+        stream_secret: SECRET.as_bytes().into(),
         init: options.has("init"),
         privileged,
         ..Start::default()
@@ -419,7 +421,7 @@ impl Guest {
 fn carry(stream: &mut UnixStream, first_output: &Mutex<Option<Instant>>, forward_stdin: bool) -> Result<()> {
     let mut header = [0; HEADER_LENGTH_BYTES];
     stream.read_exact(&mut header).context("no header")?;
-    let header = StreamHeader::from_bytes(header)?;
+    let header = StreamHeader::from_bytes(header, &SECRET)?;
     match header.kind {
         StreamKind::Stdin => {
             io::copy(&mut io::stdin().lock(), stream)?;

@@ -1,14 +1,16 @@
 //! Sorts the guest's vsock connections: the first control connection, streams, nonsense.
 
 use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bulkhead_devices::GuestConnection;
-use bulkhead_guest_protocol::stream::{HEADER_LENGTH_BYTES, StreamHeader, StreamKind};
+use bulkhead_guest_protocol::stream::{HEADER_LENGTH_BYTES, StreamHeader, StreamKind, StreamSecret};
 use bulkhead_guest_protocol::{CONTROL_PORT, STREAM_PORT};
+use rustix::net::{RecvFlags, recv};
 
 use crate::agent;
 use crate::forwards::Forwards;
@@ -16,20 +18,24 @@ use crate::input::Input;
 use crate::streams::Streams;
 
 const STACK_BYTES: usize = 128 * 1024;
-/// vminitd sends the header with its connect. A guest that holds it back delays nobody but itself.
+/// For the whole header, which vminitd sends with its connect.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections without a header at once; each has a thread.
+const MAXIMUM_SLOW: usize = 64;
 
 /// Accepts until the vsock device ends. `start` is the encoded `Start`, sent from here so that it
 /// does not wait for another thread to wake.
 pub(crate) fn spawn(
     connections: Receiver<GuestConnection>,
     start: Vec<u8>,
+    secret: StreamSecret,
     streams: Arc<Streams>,
     forwards: Arc<Forwards>,
     inputs: SyncSender<Input>,
 ) -> io::Result<()> {
     thread::Builder::new().name("accept".to_owned()).stack_size(STACK_BYTES).spawn(move || {
         let mut start = Some(start);
+        let joiner = Joiner { secret, streams, forwards, slow: Arc::default() };
         for connection in connections {
             match connection.port {
                 CONTROL_PORT => {
@@ -39,11 +45,7 @@ pub(crate) fn spawn(
                         let _ = inputs.send(Input::AgentLost(format!("cannot talk to vminitd: {error}")));
                     }
                 }
-                STREAM_PORT => {
-                    if let Err(error) = join_stream(connection, &streams, &forwards) {
-                        tracing::warn!("refused a stream of the guest: {error}");
-                    }
-                }
+                STREAM_PORT => joiner.join(connection.stream),
                 _ => {}
             }
         }
@@ -62,15 +64,60 @@ fn greet(connection: GuestConnection, start: &[u8], inputs: &SyncSender<Input>) 
     Ok(())
 }
 
-fn join_stream(connection: GuestConnection, streams: &Streams, forwards: &Forwards) -> io::Result<()> {
-    let mut socket = connection.stream;
-    let mut header = [0; HEADER_LENGTH_BYTES];
-    socket.set_read_timeout(Some(HEADER_TIMEOUT))?;
-    socket.read_exact(&mut header)?;
-    socket.set_read_timeout(None)?;
-    let header = StreamHeader::from_bytes(header).map_err(io::Error::other)?;
-    match header.kind {
-        StreamKind::Forward | StreamKind::Agent => forwards.connect(header, socket),
-        _ => streams.connect(header, socket),
+/// Gives a stream connection to whom its header names.
+#[derive(Clone)]
+struct Joiner {
+    secret: StreamSecret,
+    streams: Arc<Streams>,
+    forwards: Arc<Forwards>,
+    /// Counts the connections whose header is waited for.
+    slow: Arc<()>,
+}
+
+impl Joiner {
+    fn join(&self, socket: UnixStream) {
+        let mut header = [0; HEADER_LENGTH_BYTES];
+        match recv(&socket, &mut header, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((_, HEADER_LENGTH_BYTES)) => self.finish(socket),
+            // Any process of the guest can connect and say nothing; vminitd's streams do not wait for it.
+            _ if Arc::strong_count(&self.slow) <= MAXIMUM_SLOW => {
+                let joiner = self.clone();
+                let thread = thread::Builder::new().name("stream-header".to_owned()).stack_size(STACK_BYTES);
+                if let Err(error) = thread.spawn(move || joiner.finish(socket)) {
+                    tracing::warn!("refused a stream of the guest: {error}");
+                }
+            }
+            _ => tracing::debug!("refused a stream of the guest: too many are without a header"),
+        }
     }
+
+    fn finish(&self, mut socket: UnixStream) {
+        let joined = read_header(&mut socket, &self.secret).and_then(|header| match header.kind {
+            StreamKind::Forward | StreamKind::Agent => self.forwards.connect(header, socket),
+            _ => self.streams.connect(header, socket),
+        });
+        if let Err(error) = joined {
+            // Not a warning: whoever is hostile in the guest could fill the log with it.
+            tracing::debug!("refused a stream of the guest: {error}");
+        }
+    }
+}
+
+fn read_header(socket: &mut UnixStream, secret: &StreamSecret) -> io::Result<StreamHeader> {
+    let mut header = [0; HEADER_LENGTH_BYTES];
+    let deadline = Instant::now() + HEADER_TIMEOUT;
+    let mut missing = header.as_mut_slice();
+    while !missing.is_empty() {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        socket.set_read_timeout(Some(rest))?;
+        match socket.read(missing)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => missing = &mut missing[count..],
+        }
+    }
+    socket.set_read_timeout(None)?;
+    StreamHeader::from_bytes(header, secret).map_err(io::Error::other)
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
 use bulkhead_guest_protocol::messages as guest;
+use bulkhead_guest_protocol::stream::StreamSecret;
 use bulkhead_runtime_control::{
     BuiltIn, DnsSettings, Failure, FailureCode, MountSpecification, NetworkAttachment, ProcessSpecification,
     RuntimeSpecification,
@@ -18,6 +19,7 @@ const MAC_ADDRESS_BYTES: usize = 6;
 pub(crate) fn start(
     specification: &RuntimeSpecification,
     layers: Vec<guest::LayerExtent>,
+    stream_secret: &StreamSecret,
 ) -> Result<guest::Start> {
     Ok(guest::Start {
         root: Some(guest::RootFilesystem {
@@ -39,7 +41,8 @@ pub(crate) fn start(
             cpu_percent: specification.container_cpu_percent,
         }),
         process: Some(process(0, &specification.process)),
-        random_seed: random_seed()?,
+        random_seed: random_bytes::<SEED_BYTES>()?.into(),
+        stream_secret: stream_secret.as_bytes().into(),
         shm_size_bytes: specification.shm_size_bytes,
         init: specification.init,
         privileged: specification.privileged,
@@ -208,10 +211,12 @@ fn resolver_configuration(dns: &DnsSettings) -> String {
     text
 }
 
-fn random_seed() -> Result<Vec<u8>> {
-    let mut seed = [0_u8; SEED_BYTES];
-    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).context("no random numbers")?;
-    Ok(seed.into())
+/// From the kernel's generator.
+pub(crate) fn random_bytes<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context("no random numbers")?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

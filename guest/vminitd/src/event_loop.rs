@@ -28,7 +28,7 @@ use crate::root_filesystem::{Layers, Root};
 use crate::streams::{Progress, Stream};
 use crate::{
     built_in, capabilities, cgroup, devices_directory, entropy, generated_files, mounts, network,
-    root_filesystem, shutdown, statistics,
+    root_filesystem, shutdown, statistics, vsock,
 };
 
 const EVENTS: usize = 16;
@@ -173,6 +173,8 @@ impl EventLoop {
             return Err(refusal(Code::InvalidArgument, "the first process is number 0"));
         }
         let root = start.root.ok_or_else(|| refusal(Code::InvalidArgument, "no root file system given"))?;
+        vsock::set_secret(&start.stream_secret)
+            .map_err(|_| refusal(Code::InvalidArgument, "no secret of the streams given"))?;
         if let Some(work) = &process.built_in {
             return self.start_maintenance(&root, &start.random_seed, &process, work);
         }

@@ -10,7 +10,6 @@ mod container_socket;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use bulkhead_guest_protocol::STREAM_PORT;
 use bulkhead_guest_protocol::stream::{StreamHeader, StreamKind};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::{CWD, Mode, chmodat, mkdirat};
@@ -96,8 +95,8 @@ impl Forwards {
         if self.connections.iter().flatten().count() >= MAXIMUM_CONNECTIONS {
             return Err(Errno::MFILE);
         }
-        let far = vsock::dial(STREAM_PORT)?;
-        vsock::send_all(&far, &header.to_bytes())?;
+        let far = vsock::dial_stream()?;
+        vsock::name_stream(&far, header)?;
         let slot = self.connections.iter().position(Option::is_none).unwrap_or(self.connections.len());
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let data = |side: u64| EventData::new_u64(self.event_class | ((slot as u64) << 1) | side);

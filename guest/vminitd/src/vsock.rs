@@ -1,8 +1,10 @@
 //! Connections to the host. The guest always dials; it never listens.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
-use bulkhead_guest_protocol::HOST_CID;
+use bulkhead_guest_protocol::stream::{StreamHeader, StreamSecret};
+use bulkhead_guest_protocol::{HOST_CID, STREAM_PORT};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
@@ -39,6 +41,26 @@ pub(crate) fn dial(port: u32) -> Result<OwnedFd, Errno> {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error),
     }
+}
+
+/// What opens every stream; from `Start`, for as long as the machine lives.
+static SECRET: OnceLock<StreamSecret> = OnceLock::new();
+
+/// Remembers what opens every stream. The first call counts.
+pub(crate) fn set_secret(bytes: &[u8]) -> Result<(), Errno> {
+    let secret = StreamSecret::try_from(bytes).map_err(|_| Errno::INVAL)?;
+    SECRET.set(secret).map_err(|_| Errno::ALREADY)
+}
+
+/// Starts to connect a stream.
+pub(crate) fn dial_stream() -> Result<OwnedFd, Errno> {
+    dial(STREAM_PORT)
+}
+
+/// Tells the host which stream a connection is.
+pub(crate) fn name_stream(socket: impl AsFd, header: StreamHeader) -> Result<(), Errno> {
+    let secret = SECRET.get().ok_or(Errno::INVAL)?;
+    send_all(socket, &header.to_bytes(secret))
 }
 
 /// Sends all of a short message, waiting for the connection or for room if it must.

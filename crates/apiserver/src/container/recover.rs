@@ -1,6 +1,8 @@
 //! The state of the world at the start of the apiserver, after whatever ended the last one.
 
 use std::collections::HashSet;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +64,15 @@ async fn one(service: &Arc<Service>, record: ContainerRecord) {
     }
     let run = launch::read_run_record(&launch::run_record_path(&service.directories, &id))
         .or_else(|| state.run.clone());
+    let was_started = run.is_some() || state.exit.is_some();
+    let lives = run.as_ref().is_some_and(|run| HelperProcess::find(&run.helper).is_some());
+    if was_started && !lives && is_missing(&service.directories.container(&id).durable) {
+        // A removal takes the files away first; this one was interrupted before its record was gone.
+        tracing::info!(id, "completed the removal of a container");
+        launch::release(service, &id);
+        drop(service.records.submit(Change::DeleteContainer { id }));
+        return;
+    }
     let mut active = None;
     maintenance::recover(service, &id).await;
     if let Some(run) = run {
@@ -175,8 +186,11 @@ fn unknown_entries(service: &Service, known: &HashSet<String>) -> Vec<String> {
         .collect()
 }
 
+fn is_missing(path: &Path) -> bool {
+    matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
 async fn sweep(service: &Service, name: &str) {
-    let path = service.directories.containers().join(name);
     if !name.starts_with(delete::TRASH_PREFIX) {
         tracing::info!(name, "removing a container that was never completely created");
         let record = launch::run_record_path(&service.directories, name);
@@ -186,6 +200,12 @@ async fn sweep(service: &Service, name: &str) {
             process.wait(ADOPTION_LIMIT).await;
         }
         launch::release(service, name);
+        // Out of the way before anybody can ask for a container of that name.
+        if let Err(error) = delete::discard_files(&service.directories, name) {
+            tracing::error!(name, "{error}");
+        }
+        return;
     }
+    let path = service.directories.containers().join(name);
     tokio::task::spawn_blocking(move || delete::remove_tree(&path));
 }

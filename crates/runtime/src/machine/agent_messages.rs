@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_guest_protocol::messages as guest;
 use bulkhead_guest_protocol::messages::guest_message::Body;
+use bulkhead_guest_protocol::messages::host_message;
 use bulkhead_runtime_control::{Event, ExitReason, FailureCode, Reply, Statistics};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -123,8 +124,10 @@ impl Machine {
         if self.heartbeat_answered(request_id) {
             return true;
         }
-        // Too late for whoever asked.
-        let Some(waiting) = self.pending.take(request_id) else { return true };
+        let Some(waiting) = self.pending.take(request_id) else {
+            self.answered_late(request_id, &body);
+            return true;
+        };
         let result = match (waiting.question, body) {
             (Question::StartProcess { number }, Body::ProcessStarted(started))
                 if started.number == number =>
@@ -153,6 +156,21 @@ impl Machine {
         };
         self.answer(&waiting, result);
         true
+    }
+
+    /// Too late for whoever asked: nobody wants the process that was asked for.
+    fn answered_late(&mut self, request_id: u64, body: &Body) {
+        let Some(number) = self.pending.take_late_start(request_id) else { return };
+        if matches!(body, Body::Failure(_)) {
+            self.processes.remove(number);
+            return;
+        }
+        let signal = guest::SignalProcess { number, signal: libc::SIGKILL.cast_unsigned() };
+        if let Some(agent) = &mut self.agent
+            && let Err(error) = agent.send(host_message::Request::SignalProcess(signal))
+        {
+            tracing::warn!("cannot end process {number}, which started too late: {error}");
+        }
     }
 }
 

@@ -84,9 +84,10 @@ impl Machine {
             self.announce_processes(&status);
         }
         self.save_exit();
-        self.connections.announce(&Event::Stopped { status });
-        // Whoever connects now would wait for nothing; the apiserver removes the directory anyway.
+        // Whoever connects now would wait for nothing, and whoever hears that it has ended may start a
+        // successor, whose socket has the same path.
         let _ = std::fs::remove_file(self.directories.control_socket());
+        self.connections.announce(&Event::Stopped { status });
         if self.exit_saved { Ok(()) } else { Err(anyhow::anyhow!("the exit status was not saved")) }
     }
 
@@ -141,6 +142,8 @@ impl Machine {
     fn announce_processes(&mut self, container: &ExitStatus) {
         for number in self.processes.numbers() {
             let status = match self.processes.remove(number) {
+                // Whoever asked was told that it failed.
+                Some(ProcessState::Abandoned) => continue,
                 Some(ProcessState::Draining { status, .. }) => status,
                 _ if number == 0 => container.clone(),
                 _ => exit::of_lost_machine(ExitReason::Killed, "the container has ended".to_owned()),

@@ -39,8 +39,8 @@ use crate::input::Input;
 use crate::server::Connections;
 use crate::streams::Streams;
 use heartbeat::Heartbeat;
-use pending::Pending;
-use process_table::ProcessTable;
+use pending::{Pending, Question};
+use process_table::{ProcessState, ProcessTable};
 
 pub(crate) use starting::run;
 
@@ -158,6 +158,9 @@ impl Machine {
         self.check_heartbeat(now);
         for waiting in self.pending.take_expired(now) {
             self.fail(&waiting, FailureCode::Timeout, "the guest does not answer");
+            if let Question::StartProcess { number } = waiting.question {
+                self.processes.set(number, ProcessState::Abandoned);
+            }
         }
         for number in self.processes.take_expired(now) {
             self.streams.abandon_unconnected(number);

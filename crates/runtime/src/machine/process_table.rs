@@ -13,6 +13,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum ProcessState {
     /// Asked for.
     Starting,
+    /// Asked for in vain: the guest was too slow to answer, and whoever asked was told so.
+    Abandoned,
     Running,
     /// Ended; its output is still being delivered.
     Draining {
@@ -43,12 +45,18 @@ impl ProcessTable {
 
     /// False when it was not running: the guest must not report that.
     pub(super) fn end(&mut self, number: u32, status: ExitStatus) -> bool {
-        let running = self.is_running(number);
-        if running {
-            let give_up = Some(Instant::now() + CONNECT_TIMEOUT);
-            self.entries.insert(number, ProcessState::Draining { status, give_up });
+        match self.entries.get(&number) {
+            Some(ProcessState::Running) => {
+                let give_up = Some(Instant::now() + CONNECT_TIMEOUT);
+                self.entries.insert(number, ProcessState::Draining { status, give_up });
+                true
+            }
+            Some(ProcessState::Abandoned) => {
+                self.entries.remove(&number);
+                true
+            }
+            _ => false,
         }
-        running
     }
 
     pub(super) fn remove(&mut self, number: u32) -> Option<ProcessState> {
@@ -85,5 +93,28 @@ impl ProcessTable {
             }
         }
         expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_runs_or_was_given_up_may_end() {
+        let status =
+            || crate::exit::of_lost_machine(bulkhead_runtime_control::ExitReason::VmmLost, String::new());
+        let mut processes = ProcessTable::default();
+        processes.set(1, ProcessState::Starting);
+        processes.set(2, ProcessState::Abandoned);
+        processes.set(3, ProcessState::Running);
+
+        assert!(!processes.end(1, status()));
+        assert!(processes.end(2, status()));
+        assert!(processes.end(3, status()));
+        assert!(!processes.end(4, status()));
+
+        assert!(!processes.contains(2));
+        assert!(processes.is_draining(3));
     }
 }

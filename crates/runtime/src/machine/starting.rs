@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use bulkhead_guest_protocol::messages::host_message;
+use bulkhead_guest_protocol::stream::StreamSecret;
 use bulkhead_paths::ContainerDirectories;
 use bulkhead_runtime_control::{Event, FailureCode, Reply, Request, RuntimeSpecification, Timeline};
 
@@ -69,10 +70,18 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
             .context("cannot start a thread")?;
         watch::spawn(vmm.pidfd(), devices, sender.clone()).context("cannot watch the machine monitor")?;
         let streams = expect_streams(&specification, &directories, clients, &sender)?;
-        let start = host_message::Request::Start(translation::start(&specification, layers)?);
+        let secret = StreamSecret::new(translation::random_bytes()?);
+        let start = host_message::Request::Start(translation::start(&specification, layers, &secret)?);
         let start = agent::encode(START_REQUEST_ID, start).context("the container has too many settings")?;
-        accept::spawn(guest_connections, start, Arc::clone(&streams), Arc::clone(&forwards), sender.clone())
-            .context("cannot start a thread")?;
+        accept::spawn(
+            guest_connections,
+            start,
+            secret,
+            Arc::clone(&streams),
+            Arc::clone(&forwards),
+            sender.clone(),
+        )
+        .context("cannot start a thread")?;
         published.serve(&sender).context("cannot start a thread")?;
         server::listen(&directories.control_socket(), sender.clone())?;
         server::read_requests(FIRST_CONNECTION, control, sender.clone()).context("cannot start a thread")?;

@@ -2,10 +2,10 @@
 //! it allocates it must free, and what it changes PID 1 sees.
 
 use std::ffi::c_void;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bulkhead_guest_protocol::messages::{Process, failure::Code};
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, chownat, openat};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Resource, Rlimit, fchdir, ioctl_tiocsctty, setsid};
@@ -158,14 +158,27 @@ fn prepare(plan: &mut Plan<'_>) -> Result<(), ChildError> {
     take_identity(plan, &identity).map_err(|(step, source)| ChildError::Credentials { step, source })
 }
 
+/// Root of the container may have put something else there; a FIFO would never open, and what is
+/// opened here is given to the process's user.
+fn open_null() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let null = openat(CWD, c"/dev/null", flags, Mode::empty())?;
+    if is_null(&null)? { Ok(null) } else { Err(Errno::NXIO) }
+}
+
+/// Documentation/admin-guide/devices.txt: character device 1, 3.
+fn is_null(descriptor: impl AsFd) -> Result<bool, Errno> {
+    let status = fstat(descriptor)?;
+    let is_device = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;
+    Ok(is_device && status.st_rdev == makedev(1, 3))
+}
+
 fn set_up_stdio(plan: &Plan<'_>) -> Result<(), Errno> {
     match plan.stdio {
         ChildStdio::Pipes { stdin, stdout, stderr } => {
             match stdin {
                 Some(stdin) => dup2_stdin(stdin)?,
-                None => {
-                    dup2_stdin(openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)?
-                }
+                None => dup2_stdin(open_null()?)?,
             }
             dup2_stdout(stdout)?;
             dup2_stderr(stderr)
@@ -243,6 +256,10 @@ fn take_identity(plan: &Plan<'_>, identity: &Identity) -> Result<(), (&'static s
     if identity.user_id != 0 {
         // open("/dev/stdout") asks for the rights of the pipe or terminal behind it.
         for descriptor in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+            // Everybody's, and open to everybody as it is.
+            if is_null(descriptor).map_err(step("look at standard input and output"))? {
+                continue;
+            }
             let flags = rustix::fs::AtFlags::EMPTY_PATH;
             match chownat(descriptor.as_fd(), c"", Some(user_id), None, flags) {
                 // /dev/null of a read-only /dev.

@@ -3,7 +3,6 @@
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
-use bulkhead_guest_protocol::STREAM_PORT;
 use bulkhead_guest_protocol::messages::Process;
 use bulkhead_guest_protocol::stream::{StreamHeader, StreamKind};
 use rustix::io::Errno;
@@ -50,7 +49,7 @@ pub(crate) fn dial(process: &Process) -> Result<Dialled, StdioError> {
         (false, true) => &[StreamKind::Stdin, StreamKind::Stdout, StreamKind::Stderr],
         (false, false) => &[StreamKind::Stdout, StreamKind::Stderr],
     };
-    let dial_one = |kind: &StreamKind| match vsock::dial(STREAM_PORT) {
+    let dial_one = |kind: &StreamKind| match vsock::dial_stream() {
         Ok(socket) => Ok((*kind, socket)),
         Err(source) => Err(StdioError::Dial { kind: *kind, source }),
     };
@@ -66,8 +65,8 @@ impl Dialled {
         let mut pipes = [None, None, None];
         let mut terminal_path = None;
         for (kind, socket) in self.sockets {
-            let header = StreamHeader { process_number, kind }.to_bytes();
-            vsock::send_all(&socket, &header).map_err(|source| StdioError::Dial { kind, source })?;
+            let header = StreamHeader { process_number, kind };
+            vsock::name_stream(&socket, header).map_err(|source| StdioError::Dial { kind, source })?;
             if kind == StreamKind::Terminal {
                 let terminal = terminal::open(process.rows, process.columns).map_err(StdioError::Terminal)?;
                 streams.push(Stream::terminal(process_number, socket, terminal.master));
