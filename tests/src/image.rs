@@ -1,4 +1,4 @@
-//! Images of a few files, as docker archives.
+//! Images of a few files, as archives.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ pub fn write_image(folder: &Path, name: &str, architecture: &str, files: &[(&str
         append(&mut layer, path, 0o755, contents);
     }
     let layer = layer.into_inner().expect("layer");
-    let digest: String = Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest(&layer);
     let configuration = json!({
         "architecture": architecture, "os": "linux", "config": {"Cmd": ["/true"]},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]}
+        "rootfs": {"type": "layers", "diff_ids": [digest]}
     });
     let manifest = json!([{
         "Config": "config.json", "RepoTags": [format!("{name}:latest")], "Layers": ["layer.tar"]
@@ -40,4 +40,79 @@ fn append(archive: &mut tar::Builder<impl std::io::Write>, path: &str, mode: u32
     header.set_mode(mode);
     header.set_cksum();
     archive.append_data(&mut header, path, contents).expect("archive entry");
+}
+
+/// The files of one layer: path and contents.
+pub type LayerFiles<'a> = &'a [(&'a str, &'a [u8])];
+
+/// Writes an OCI archive of `name:latest` with an index of one image for each architecture, all of the same layers;
+/// returns the archive's path.
+///
+/// # Panics
+/// The archive cannot be written.
+#[must_use]
+pub fn write_index(folder: &Path, name: &str, architectures: &[&str], layers: &[LayerFiles<'_>]) -> PathBuf {
+    let mut blobs: Vec<Vec<u8>> = Vec::new();
+    let descriptor = |kind: &str, blob: &[u8]| {
+        json!({
+            "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest(blob), "size": blob.len()
+        })
+    };
+    let (mut diff_ids, mut layer_descriptors) = (Vec::new(), Vec::new());
+    for files in layers {
+        let mut layer = tar::Builder::new(Vec::new());
+        for (path, contents) in *files {
+            append(&mut layer, path, 0o755, contents);
+        }
+        let layer = layer.into_inner().expect("layer");
+        diff_ids.push(digest(&layer));
+        layer_descriptors.push(descriptor("layer.v1.tar", &layer));
+        blobs.push(layer);
+    }
+    let mut manifests = Vec::new();
+    for architecture in architectures {
+        let configuration = json!({
+            "architecture": architecture, "os": "linux", "config": {"Cmd": ["/true"]},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids}
+        });
+        let configuration = configuration.to_string().into_bytes();
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("config.v1+json", &configuration), "layers": layer_descriptors
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let mut entry = descriptor("manifest.v1+json", &manifest);
+        entry["platform"] = json!({"architecture": architecture, "os": "linux"});
+        manifests.push(entry);
+        blobs.extend([configuration, manifest]);
+    }
+    let index = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests
+    });
+    let index = index.to_string().into_bytes();
+    let mut root = descriptor("index.v1+json", &index);
+    root["annotations"] = json!({
+        "io.containerd.image.name": format!("docker.io/library/{name}:latest"),
+        "org.opencontainers.image.ref.name": "latest"
+    });
+    blobs.push(index);
+    let path = folder.join(format!("{name}.tar"));
+    let mut archive = tar::Builder::new(File::create(&path).expect("archive"));
+    append(&mut archive, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#);
+    let outer = json!({"schemaVersion": 2, "manifests": [root]});
+    append(&mut archive, "index.json", 0o644, outer.to_string().as_bytes());
+    blobs.sort();
+    blobs.dedup();
+    for blob in &blobs {
+        append(&mut archive, &format!("blobs/sha256/{}", &digest(blob)[7..]), 0o644, blob);
+    }
+    archive.finish().expect("archive");
+    path
+}
+
+/// `sha256:` and 64 digits.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
 }

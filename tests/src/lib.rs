@@ -25,12 +25,12 @@ mod registry;
 mod terminal;
 mod terminal_command;
 
-pub use image::write_image;
+pub use image::{LayerFiles, digest, write_image, write_index};
 pub use installation::Installation;
 pub use outcome::{Outcome, run_with_deadline};
 pub use outside::Outside;
 pub use processes::{processes_of, wait_until};
 pub use program::put_program;
-pub use registry::Registry;
+pub use registry::{Registry, skopeo};
 pub use terminal::Terminal;
 pub use terminal_command::TerminalCommand;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::{run_with_deadline, wait_until};
+use crate::{Outcome, digest, run_with_deadline, wait_until};
 
 /// A registry over plain http, ended when it goes out of scope.
 #[derive(Debug)]
@@ -38,11 +38,12 @@ impl Registry {
         )
         .expect("configuration of the registry");
         let log = File::create(folder.join("log")).expect("log of the registry");
+        let accesses = File::create(folder.join("access.log")).expect("log of the registry's requests");
         let child = Command::new("docker-registry")
             .arg("serve")
             .arg(&configuration)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(accesses)
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| match error.kind() {
@@ -61,6 +62,28 @@ impl Registry {
         format!("127.0.0.1:{}/{name}", self.port)
     }
 
+    /// How many requests it answered so far whose line in the log (method, path, status) contains all of `parts`.
+    ///
+    /// # Panics
+    /// The log cannot be read.
+    #[must_use]
+    pub fn count_requests(&self, parts: &[&str]) -> usize {
+        let log = fs::read_to_string(self.folder.join("access.log")).expect("log of the registry's requests");
+        log.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+    }
+
+    /// The digest of a tag's manifest, and the manifest, as skopeo sees them.
+    ///
+    /// # Panics
+    /// skopeo is missing or fails.
+    #[track_caller]
+    #[must_use]
+    pub fn manifest(&self, name: &str) -> (String, Vec<u8>) {
+        let source = format!("docker://{}", self.reference(name));
+        let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &source]).stdout;
+        (digest(&raw), raw)
+    }
+
     /// Folder of the registry's blobs, to damage them.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {
@@ -73,16 +96,9 @@ impl Registry {
     /// skopeo is missing or fails.
     #[track_caller]
     pub fn push(&self, archive: &Path, name: &str) {
-        let outcome = run_with_deadline(
-            Command::new("skopeo")
-                .args(["copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"])
-                .args([
-                    format!("oci-archive:{}", archive.display()),
-                    format!("docker://{}", self.reference(name)),
-                ]),
-            b"",
-        );
-        assert_eq!(outcome.code, 0, "skopeo (apt-get install skopeo): {outcome:?}");
+        let source = format!("oci-archive:{}", archive.display());
+        let target = format!("docker://{}", self.reference(name));
+        skopeo(&["copy", "--quiet", "--dest-tls-verify=false", &source, &target]);
     }
 }
 
@@ -91,6 +107,17 @@ impl Drop for Registry {
         self.child.kill().expect("kill the registry");
         self.child.wait().expect("wait for the registry");
     }
+}
+
+/// Runs skopeo, which must succeed.
+///
+/// # Panics
+/// It is missing or fails.
+#[track_caller]
+pub fn skopeo(arguments: &[&str]) -> Outcome {
+    let outcome = run_with_deadline(Command::new("skopeo").arg("--insecure-policy").args(arguments), b"");
+    assert_eq!(outcome.code, 0, "skopeo {arguments:?} (apt-get install skopeo): {outcome:?}");
+    outcome
 }
 
 fn free_port() -> u16 {

@@ -286,12 +286,54 @@ pub struct PullRequest {
     pub maximum_concurrent_downloads: Option<usize>,
 }
 
+/// Pushes an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PushRequest {
+    /// As the user wrote it.
+    pub reference: String,
+    /// os/arch[/variant]; all platforms of the image when absent.
+    pub platform: Option<String>,
+    /// http, https or auto.
+    pub scheme: Option<String>,
+}
+
 /// Loads an archive, whose descriptor travels with the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LoadRequest {
     /// Name in error messages: the path or `stdin`.
     pub source: String,
+}
+
+/// Saves images as an archive, into a descriptor that travels with the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SaveRequest {
+    /// As the user wrote them.
+    pub references: Vec<String>,
+    /// os/arch[/variant]; all platforms that are here when absent.
+    pub platform: Option<String>,
+}
+
+/// Removes images that nobody needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PruneImagesRequest {
+    /// All that no container was created from, not only those without a tag.
+    pub all: bool,
+}
+
+/// Answer to `image prune`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PruneImagesResponse {
+    /// Names that were removed, sorted.
+    pub references: Vec<String>,
+    /// Digests of the content that was removed, sorted.
+    pub digests: Vec<String>,
+    /// Disk space that came free.
+    pub reclaimed_bytes: u64,
 }
 
 /// Gives an image a further name.

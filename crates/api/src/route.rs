@@ -34,6 +34,9 @@
 //! | DELETE [`IMAGE`]`?reference=` | → 204 |
 //! | POST [`IMAGE_PULL`] | `PullRequest` → `StreamEvent` lines |
 //! | POST [`IMAGE_LOAD`] | `LoadRequest` + one descriptor → `StreamEvent` lines |
+//! | POST [`IMAGE_PUSH`] | `PushRequest` → `StreamEvent` lines |
+//! | POST [`IMAGE_SAVE`] | `SaveRequest` + one descriptor for the archive → `StreamEvent` lines |
+//! | POST [`IMAGE_PRUNE`] | `PruneImagesRequest` → `PruneImagesResponse` |
 //! | POST [`IMAGE_TAG`] | `TagRequest` → 204 |
 //! | GET [`NETWORKS`] | → `[NetworkResource]` |
 //!
@@ -101,6 +104,12 @@ pub const IMAGE: &str = "/v1/image";
 pub const IMAGE_PULL: &str = "/v1/images/pull";
 /// Load.
 pub const IMAGE_LOAD: &str = "/v1/images/load";
+/// Push.
+pub const IMAGE_PUSH: &str = "/v1/images/push";
+/// Save.
+pub const IMAGE_SAVE: &str = "/v1/images/save";
+/// Remove unused ones.
+pub const IMAGE_PRUNE: &str = "/v1/prune/images";
 /// Tag.
 pub const IMAGE_TAG: &str = "/v1/images/tag";
 /// All networks.

@@ -40,6 +40,11 @@ impl EventSink {
         self.send(StreamEvent::Failed(error)).await;
     }
 
+    /// Whether the client is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Ready when the client is gone.
     pub(crate) async fn closed(&self) {
         self.0.closed().await;

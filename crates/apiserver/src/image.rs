@@ -6,7 +6,10 @@ pub(crate) mod delete;
 mod list;
 mod load;
 mod progress;
+pub(crate) mod prune;
 mod pull;
+mod push;
+mod save;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,7 +20,7 @@ use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_image_store::{Lease, Limits, ResolvedImage, Store, StoreError};
 use bulkhead_oci::{Digest, Platform, Reference};
 use bulkhead_paths::Directories;
-use bulkhead_registry::RegistryError;
+use bulkhead_registry::{RegistryError, Scheme};
 use bulkhead_state::{Change, ImageRecord};
 
 use crate::date;
@@ -212,6 +215,14 @@ fn parse_platform(text: Option<&str>) -> Result<Platform, ApiError> {
     }
 }
 
+fn parse_scheme(text: Option<&str>) -> Result<Scheme, ApiError> {
+    text.map_or(Ok(Scheme::Auto), |text| {
+        text.parse().map_err(|error| {
+            ApiError::caused_by(ErrorCode::InvalidArgument, "the scheme cannot be understood", &error)
+        })
+    })
+}
+
 fn digest_of(descriptor: &Descriptor) -> Result<Digest, ApiError> {
     descriptor.digest.parse().map_err(|error| failed("an image record is damaged", &error))
 }
@@ -221,6 +232,11 @@ fn from_store(reference: &str, error: &StoreError) -> ApiError {
     let caused_by = |code, message| ApiError::caused_by(code, message, error);
     match error {
         StoreError::Registry { source, .. } => from_registry(reference, source),
+        StoreError::Push { source, .. } => from_push(reference, source),
+        StoreError::Incomplete { .. } => {
+            caused_by(ErrorCode::InvalidArgument, format!("image '{reference}' cannot be pushed"))
+                .with_hint("Name one of its platforms with --platform.")
+        }
         StoreError::NoMatchingPlatform { .. } => {
             caused_by(ErrorCode::NotFound, format!("image '{reference}' cannot be used"))
         }
@@ -240,6 +256,15 @@ fn from_store(reference: &str, error: &StoreError) -> ApiError {
         }
         _ => failed(format!("image '{reference}' cannot be used"), error),
     }
+}
+
+fn from_push(reference: &str, error: &RegistryError) -> ApiError {
+    let code = match error {
+        RegistryError::NotFound { .. } => ErrorCode::NotFound,
+        RegistryError::Unreachable { .. } | RegistryError::Stalled { .. } => ErrorCode::Timeout,
+        _ => ErrorCode::InternalError,
+    };
+    ApiError::caused_by(code, format!("image '{reference}' cannot be pushed"), error)
 }
 
 fn from_registry(reference: &str, error: &RegistryError) -> ApiError {

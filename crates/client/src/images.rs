@@ -3,7 +3,9 @@
 use std::os::fd::BorrowedFd;
 
 use bulkhead_api::image::ImageResource;
-use bulkhead_api::request::{LoadRequest, PullRequest, TagRequest};
+use bulkhead_api::request::{
+    LoadRequest, PruneImagesRequest, PruneImagesResponse, PullRequest, PushRequest, SaveRequest, TagRequest,
+};
 use bulkhead_api::route;
 
 use crate::connection::Client;
@@ -44,6 +46,14 @@ impl Client {
         Ok(EventStream::new(self.post_for_stream(route::IMAGE_PULL, request, &[]).await?))
     }
 
+    /// Pushes an image; the last event is `Finished`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn push_image(&self, request: &PushRequest) -> Result<EventStream, ClientError> {
+        Ok(EventStream::new(self.post_for_stream(route::IMAGE_PUSH, request, &[]).await?))
+    }
+
     /// Loads an archive from a descriptor; the last event is `Finished`.
     ///
     /// # Errors
@@ -54,6 +64,29 @@ impl Client {
         archive: BorrowedFd<'_>,
     ) -> Result<EventStream, ClientError> {
         Ok(EventStream::new(self.post_for_stream(route::IMAGE_LOAD, request, &[archive]).await?))
+    }
+
+    /// Saves images into a descriptor; the last event is `Finished`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn save_images(
+        &self,
+        request: &SaveRequest,
+        archive: BorrowedFd<'_>,
+    ) -> Result<EventStream, ClientError> {
+        Ok(EventStream::new(self.post_for_stream(route::IMAGE_SAVE, request, &[archive]).await?))
+    }
+
+    /// Removes images that nobody needs.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn prune_images(
+        &self,
+        request: &PruneImagesRequest,
+    ) -> Result<PruneImagesResponse, ClientError> {
+        self.post_for(route::IMAGE_PRUNE, request).await
     }
 
     /// Gives an image a further name.

@@ -48,6 +48,21 @@ pub enum StoreError {
         #[source]
         source: Arc<RegistryError>,
     },
+    /// The registry did not take what was sent.
+    #[error("cannot push `{reference}`")]
+    Push {
+        /// The image's full name.
+        reference: String,
+        /// Why.
+        #[source]
+        source: Arc<RegistryError>,
+    },
+    /// Some platforms of an index are here and some are not.
+    #[error("the image is here for {available} only, not for all platforms of its index")]
+    Incomplete {
+        /// Those that are here, separated by commas.
+        available: String,
+    },
     /// A layer is no usable tar stream, exceeds the limits or could not be stored.
     #[error("layer {digest} cannot be used")]
     Layer {

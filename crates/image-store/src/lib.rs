@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! Everything but [`Store::pull`] blocks; async callers use `spawn_blocking` for what is documented to.
+//! Everything but [`Store::pull`] and [`Store::push`] blocks; async callers use `spawn_blocking` for what is documented to.
 //! Layers are the only thing ever created from an archive's content, as bytes of EROFS files: nothing of an image is
 //! unpacked on the host.
 
@@ -50,6 +50,7 @@ mod parents;
 mod program;
 mod progress;
 mod pull;
+mod push;
 mod resolve;
 mod store;
 mod verify;
@@ -63,5 +64,6 @@ pub use layer::Limits;
 pub use lease::Lease;
 pub use progress::ProgressEvent;
 pub use pull::{PullOptions, PulledImage};
+pub use push::{PushOptions, PushedImage};
 pub use resolve::{LayerFile, ResolvedImage, Variant};
 pub use store::{Store, StoreOptions};

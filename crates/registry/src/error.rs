@@ -97,6 +97,15 @@ pub enum RegistryError {
         /// What came.
         actual: Digest,
     },
+    /// The local copy of a blob is unreadable, or not what its digest says.
+    #[error("the stored blob {digest} is damaged")]
+    Source {
+        /// The blob.
+        digest: Digest,
+        /// Why it cannot be read, if that is what is wrong.
+        #[source]
+        source: Option<std::io::Error>,
+    },
     /// More or fewer bytes than the descriptor says.
     #[error(
         "{registry} sent blob {digest} with {actual_bytes} bytes or more, its descriptor says {expected_bytes}"

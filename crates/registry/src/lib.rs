@@ -1,4 +1,4 @@
-//! Client of the OCI distribution protocol, for pulling.
+//! Client of the OCI distribution protocol, for pulling and pushing.
 //!
 //! One [`Transport`] holds the connections of the process; a [`Client`] is one registry as one user sees it.
 //! The registry is not trusted: sizes are bounded before anything is read, digests are computed here, credentials go
@@ -25,16 +25,20 @@ mod challenge;
 mod client;
 mod credentials;
 mod error;
+mod exchange;
 mod options;
+mod push;
 mod redirect;
 mod scheme;
 mod token;
 mod transport;
+mod upload;
 
 pub use blob::BlobStream;
 pub use client::{Client, FetchedManifest};
 pub use credentials::Credentials;
 pub use error::RegistryError;
 pub use options::{ClientOptions, Patience};
+pub use push::BlobPush;
 pub use scheme::{Scheme, SchemeError};
 pub use transport::Transport;

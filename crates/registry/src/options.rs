@@ -25,8 +25,10 @@ pub struct Patience {
     pub connect: Duration,
     /// For the head of an answer.
     pub answer: Duration,
-    /// For the next bytes of a body.
+    /// For the next bytes of a body, in either direction.
     pub idle: Duration,
+    /// For the answer to an upload: the registry may read all of it again.
+    pub commit: Duration,
     /// In each such window at least [`Self::min_window_bytes`] of a blob must arrive.
     pub window: Duration,
     /// Less than this per window is a stall, bytes.
@@ -45,6 +47,7 @@ impl Default for Patience {
             connect: Duration::from_secs(10),
             answer: Duration::from_secs(30),
             idle: Duration::from_secs(30),
+            commit: Duration::from_secs(300),
             window: Duration::from_secs(60),
             min_window_bytes: 16 << 10,
             attempts: 4,

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
+use crate::exchange::{Access, Call};
 use crate::options::ClientOptions;
 use crate::redirect::{check_target, is_same_origin};
 use crate::transport::{Transport, display_host};
@@ -49,29 +50,26 @@ pub(crate) async fn request_token(
     options: &ClientOptions,
     realm: &str,
     service: Option<&str>,
-    scope: Option<&str>,
+    scopes: &[String],
 ) -> Result<Token, RegistryError> {
     let fail = |reason| RegistryError::Token { registry: registry.to_owned(), reason };
     let mut url = Url::parse(realm).map_err(|_| fail("its address is no URL"))?;
     if let Some(reason) = check_target(base, &url) {
         return Err(RegistryError::Redirect { registry: registry.to_owned(), reason });
     }
-    for (key, value) in [("service", service), ("scope", scope)] {
-        if let Some(value) = value {
-            url.query_pairs_mut().append_pair(key, value);
-        }
+    let parameters = service.map(|service| ("service", service)).into_iter();
+    for (key, value) in parameters.chain(scopes.iter().map(|scope| ("scope", scope.as_str()))) {
+        url.query_pairs_mut().append_pair(key, value);
     }
     let host = display_host(&url);
     let is_trusted = is_same_origin(base, &url)
         || KNOWN_TOKEN_HOSTS.contains(&(registry, host.as_str()))
         || options.trusted_token_hosts.contains(&host);
     let credentials = options.credentials.as_ref().filter(|_| is_trusted);
-    let response = transport
-        .send(&url, |request| match credentials {
-            Some(credentials) => request.header(AUTHORIZATION, Token::basic(credentials).header),
-            None => request,
-        })
-        .await?;
+    let authorization = credentials.map(|credentials| Token::basic(credentials).header);
+    let nothing = Access::default();
+    let call = Call::get(url.clone(), &nothing, "a token");
+    let response = transport.send(&url, &call, authorization.as_ref()).await?;
     let status = response.status();
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
         let hint = match (&options.credentials, credentials) {

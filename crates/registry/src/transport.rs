@@ -4,10 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Response, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::time::timeout;
 
+use crate::exchange::{Call, Payload};
 use crate::options::Patience;
+use crate::upload::Upload;
 use crate::{RegistryError, scheme};
 
 /// Connections to all registries; make one and share it. Cheap to clone.
@@ -40,16 +43,52 @@ impl Transport {
     pub(crate) async fn send(
         &self,
         url: &Url,
-        build: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
+        call: &Call<'_>,
+        authorization: Option<&HeaderValue>,
     ) -> Result<Response, RegistryError> {
-        let registry = display_host(url);
-        let request = build(self.client(url)?.get(url.clone()));
-        match timeout(self.patience().answer, request.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            // The URL may hold a signature that grants access.
-            Ok(Err(error)) => Err(RegistryError::Unreachable { registry, source: error.without_url() }),
-            Err(_) => {
-                Err(RegistryError::Stalled { registry, waited_seconds: self.patience().answer.as_secs() })
+        let mut request =
+            self.client(url)?.request(call.method.clone(), url.clone()).headers(call.headers.clone());
+        if let Some(value) = authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        let request = match &call.payload {
+            Payload::Nothing if matches!(call.method, Method::GET | Method::HEAD) => request,
+            Payload::Nothing => request.header(CONTENT_LENGTH, 0),
+            Payload::Bytes(bytes) => request.body(bytes.clone()),
+            Payload::File(upload) => {
+                request.header(CONTENT_LENGTH, upload.length_bytes()).body(upload.body())
+            }
+        };
+        let upload = match &call.payload {
+            Payload::File(upload) => Some(*upload),
+            _ => None,
+        };
+        self.await_answer(display_host(url), request, upload).await
+    }
+
+    async fn await_answer(
+        &self,
+        registry: String,
+        request: RequestBuilder,
+        upload: Option<&Upload>,
+    ) -> Result<Response, RegistryError> {
+        let patience = self.patience();
+        let mut sending = std::pin::pin!(request.send());
+        loop {
+            let sent_bytes = upload.map_or(0, Upload::sent_bytes);
+            let limit = match upload {
+                None => patience.answer,
+                Some(upload) if sent_bytes < upload.length_bytes() => patience.idle,
+                Some(_) => patience.commit,
+            };
+            match timeout(limit, &mut sending).await {
+                Ok(Ok(response)) => return Ok(response),
+                // The URL may hold a signature that grants access.
+                Ok(Err(error)) => {
+                    return Err(RegistryError::Unreachable { registry, source: error.without_url() });
+                }
+                Err(_) if upload.is_some_and(|upload| upload.sent_bytes() > sent_bytes) => {}
+                Err(_) => return Err(RegistryError::Stalled { registry, waited_seconds: limit.as_secs() }),
             }
         }
     }

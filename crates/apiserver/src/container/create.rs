@@ -132,11 +132,8 @@ async fn find_or_pull(
             return Err(service.images.missing_platform(&pull.reference, platform).unwrap_or(error));
         }
     };
-    service.history.image("pull", &pulled, &[]);
-    service
-        .images
-        .find(&pull.reference, platform)?
-        .ok_or_else(|| not_found(format!("image '{reference}' has gone right after it was pulled")))
+    service.history.image("pull", &pulled.reference, &[]);
+    Ok(pulled)
 }
 
 /// Undoes a creation that failed further on.

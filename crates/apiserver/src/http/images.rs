@@ -7,7 +7,9 @@ use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use bulkhead_api::event::StreamEvent;
 use bulkhead_api::image::ImageResource;
-use bulkhead_api::request::{LoadRequest, PullRequest, TagRequest};
+use bulkhead_api::request::{
+    LoadRequest, PruneImagesRequest, PruneImagesResponse, PullRequest, PushRequest, SaveRequest, TagRequest,
+};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -52,8 +54,26 @@ pub(super) async fn pull(
     respond(|sink| async move {
         tokio::select! {
             pulled = service.images.pull(&request, &sink) => {
-                let reference = pulled?;
+                let reference = pulled?.reference;
                 service.history.image("pull", &reference, &[]);
+                sink.send(StreamEvent::Finished { references: vec![reference] }).await;
+            }
+            () = sink.closed() => {}
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn push(
+    State(service): State<Arc<Service>>,
+    JsonBody(request): JsonBody<PushRequest>,
+) -> Response {
+    respond(|sink| async move {
+        tokio::select! {
+            pushed = service.images.push(&request, &sink) => {
+                let reference = pushed?;
+                service.history.image("push", &reference, &[]);
                 sink.send(StreamEvent::Finished { references: vec![reference] }).await;
             }
             () = sink.closed() => {}
@@ -81,6 +101,37 @@ pub(super) async fn load(
         Ok(())
     })
     .await
+}
+
+pub(super) async fn save(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(descriptors): ConnectInfo<PassedDescriptors>,
+    JsonBody(request): JsonBody<SaveRequest>,
+) -> Response {
+    let mut descriptors = descriptors.take();
+    respond(|sink| async move {
+        let (Some(archive), true) = (descriptors.pop(), descriptors.is_empty()) else {
+            return Err(invalid("the request needs exactly one descriptor: the archive"));
+        };
+        let references = service.images.save(&request, archive, &sink).await?;
+        for reference in &references {
+            service.history.image("save", reference, &[]);
+        }
+        sink.send(StreamEvent::Finished { references }).await;
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn prune(
+    State(service): State<Arc<Service>>,
+    JsonBody(request): JsonBody<PruneImagesRequest>,
+) -> Result<Json<PruneImagesResponse>, Problem> {
+    let response = crate::image::prune::prune(&service, request).await?;
+    for reference in &response.references {
+        service.history.image("delete", reference, &[]);
+    }
+    Ok(Json(response))
 }
 
 pub(super) async fn tag(

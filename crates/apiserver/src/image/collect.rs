@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bulkhead_api::error::ApiError;
+use bulkhead_image_store::Collected;
 use bulkhead_oci::Digest;
 
 use crate::error::failed;
@@ -26,19 +28,30 @@ pub(super) fn later(service: &Arc<Service>) {
     tokio::spawn(async move {
         let _alone = collector.running.lock().await;
         collector.wanted.store(false, Ordering::Release);
-        let outcome =
-            tokio::task::spawn_blocking(move || service.images.store.remove_unreferenced(|| roots(&service)))
-                .await;
-        match outcome {
-            Ok(Ok(collected)) => tracing::info!(
+        match collect(&service).await {
+            Ok(collected) => tracing::info!(
                 blobs = collected.blobs.len(),
                 freed_bytes = collected.freed_bytes,
                 "collected unused image content"
             ),
-            Ok(Err(error)) => tracing::warn!("{}", failed("cannot collect unused image content", &error)),
-            Err(error) => tracing::warn!("{}", failed("cannot collect unused image content", &error)),
+            Err(error) => tracing::warn!("{error}"),
         }
     });
+}
+
+/// Collects now; tells what came of it.
+pub(super) async fn now(service: &Arc<Service>) -> Result<Collected, ApiError> {
+    let _alone = service.images.collector.running.lock().await;
+    collect(service).await
+}
+
+async fn collect(service: &Arc<Service>) -> Result<Collected, ApiError> {
+    const FAILED: &str = "cannot remove unused image content";
+    let service = Arc::clone(service);
+    tokio::task::spawn_blocking(move || service.images.store.remove_unreferenced(|| roots(&service)))
+        .await
+        .map_err(|error| failed(FAILED, &error))?
+        .map_err(|error| failed(FAILED, &error))
 }
 
 /// What names and containers lead to.

@@ -1,25 +1,19 @@
 //! `image pull`, and the pull of an image that `run` misses.
 
-use bulkhead_api::error::{ApiError, ErrorCode};
+use bulkhead_api::error::ApiError;
 use bulkhead_api::request::PullRequest;
 use bulkhead_image_store::PullOptions;
-use bulkhead_registry::Scheme;
 
 use super::progress::Progress;
-use super::{Images, convert, from_store, parse_platform};
+use super::{Found, Images, convert, from_store, parse_platform, parse_scheme};
 use crate::events::EventSink;
 
 impl Images {
-    /// Fetches an image and names it; returns the full reference. Dropping the future cancels it.
-    pub(crate) async fn pull(&self, request: &PullRequest, sink: &EventSink) -> Result<String, ApiError> {
+    /// Fetches an image and names it. Dropping the future cancels it.
+    pub(crate) async fn pull(&self, request: &PullRequest, sink: &EventSink) -> Result<Found, ApiError> {
         let reference = self.parse(&request.reference)?;
         let platform = parse_platform(request.platform.as_deref())?;
-        let scheme = match &request.scheme {
-            None => Scheme::Auto,
-            Some(text) => text.parse().map_err(|error| {
-                ApiError::caused_by(ErrorCode::InvalidArgument, "the scheme cannot be understood", &error)
-            })?,
-        };
+        let scheme = parse_scheme(request.scheme.as_deref())?;
         let options = PullOptions {
             scheme,
             local_domain: self.local_domain.clone(),
@@ -33,8 +27,13 @@ impl Images {
             .await
             .map_err(|error| from_store(&reference.to_string(), &error))?;
         let name = pulled.reference.to_string();
-        self.name(name.clone(), convert::descriptor(&pulled.descriptor)).await?;
-        drop(pulled.lease);
-        Ok(name)
+        let descriptor = convert::descriptor(&pulled.descriptor);
+        self.name(name.clone(), descriptor.clone()).await?;
+        // That of the pull knows nothing of what the image is resolved to.
+        let lease = self.store.lease(std::slice::from_ref(&pulled.descriptor.digest));
+        let image = self.store.image(&pulled.descriptor.digest, &platform);
+        let image = image.map_err(|error| from_store(&name, &error))?;
+        // The name may be taken away at once; whoever waited for the image still has it.
+        Ok(Found { reference: name, descriptor, image, _lease: lease })
     }
 }

@@ -4,7 +4,10 @@ mod delete;
 mod inspect;
 mod list;
 mod load;
+mod prune;
 mod pull;
+mod push;
+mod save;
 mod tag;
 
 use bulkhead_api::event::StreamEvent;
@@ -29,8 +32,14 @@ pub(crate) enum ImageCommand {
     List(list::ListArguments),
     /// Load images from an archive
     Load(load::LoadArguments),
+    /// Remove images without a tag, or all that no container uses
+    Prune(prune::PruneArguments),
     /// Pull an image from a registry
     Pull(pull::PullArguments),
+    /// Push an image to a registry
+    Push(push::PushArguments),
+    /// Save images as an archive
+    Save(save::SaveArguments),
     /// Give an image a further name
     Tag(tag::TagArguments),
 }
@@ -41,7 +50,10 @@ pub(super) fn run(command: ImageCommand) -> Result<ExitStatus, Failure> {
         ImageCommand::Inspect(arguments) => inspect::run(&arguments),
         ImageCommand::List(arguments) => list::run(&arguments),
         ImageCommand::Load(arguments) => load::run(&arguments),
+        ImageCommand::Prune(arguments) => prune::run(&arguments),
         ImageCommand::Pull(arguments) => pull::run(&arguments),
+        ImageCommand::Push(arguments) => push::run(&arguments),
+        ImageCommand::Save(arguments) => save::run(&arguments),
         ImageCommand::Tag(arguments) => tag::run(&arguments),
     }
 }

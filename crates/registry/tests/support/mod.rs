@@ -3,20 +3,32 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 /// A request as the server saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) headers: HashMap<String, String>,
+    /// While the request is answered.
+    reader: Option<Arc<Mutex<BufReader<TcpStream>>>>,
 }
 
 impl Request {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+
+    /// Reads the body, or as much of it as wanted.
+    pub(crate) fn body(&self, limit_bytes: u64) -> Vec<u8> {
+        let announced = self.header("content-length").map_or(0, |text| text.parse().unwrap());
+        let mut body = Vec::new();
+        let mut reader = self.reader.as_ref().unwrap().lock().unwrap();
+        drop((&mut *reader).take(limit_bytes.min(announced)).read_to_end(&mut body));
+        body
     }
 }
 
@@ -55,6 +67,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) {
     if reader.read_line(&mut line).unwrap_or(0) == 0 {
         return;
     }
+    let method = line.split(' ').next().unwrap_or_default().to_owned();
     let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
     let mut headers = HashMap::new();
     loop {
@@ -66,8 +79,9 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) {
             headers.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
         }
     }
-    let request = Request { path, headers };
+    let request = Request { method, path, headers, reader: None };
     seen.lock().unwrap().push(request.clone());
+    let request = Request { reader: Some(Arc::new(Mutex::new(reader))), ..request };
     handler(&request, &mut stream);
 }
 
