@@ -214,7 +214,7 @@ pub enum MountKind {
 pub struct PublishedPort {
     /// Host address.
     pub host_address: String,
-    /// First host port.
+    /// First host port; 0 stands for any that is free when the container starts.
     pub host_port: u16,
     /// First container port.
     pub container_port: u16,
@@ -248,17 +248,23 @@ pub struct NetworkConfiguration {
 }
 
 /// Options of an interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkOptions {
     /// Name in DNS.
     pub hostname: String,
-    /// Wanted address.
+    /// Wanted MAC address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
     /// Wanted MTU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// Wanted IPv4 address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4_address: Option<String>,
+    /// Further names in DNS, which containers may share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
 }
 
 /// resolv.conf.
@@ -299,6 +305,9 @@ pub struct ContainerStatus {
     pub state: ContainerState,
     /// Interfaces of a running container.
     pub networks: Vec<NetworkStatus>,
+    /// Ports of a running container, with the host ports that were chosen for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published_ports: Vec<PublishedPort>,
     /// Last start; RFC 3339, whole seconds, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_date: Option<String>,

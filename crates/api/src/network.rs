@@ -40,6 +40,34 @@ pub struct NetworkResourceConfiguration {
     pub options: BTreeMap<String, String>,
 }
 
+/// Creates a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NetworkCreateRequest {
+    /// Name.
+    pub name: String,
+    /// Picked when absent.
+    pub ipv4_subnet: Option<String>,
+    /// Absent: no IPv6.
+    pub ipv6_subnet: Option<String>,
+    /// No way outside.
+    pub internal: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Options: `mtu`.
+    pub options: BTreeMap<String, String>,
+    /// Plugin that is to serve it.
+    pub plugin: Option<String>,
+}
+
+/// Answer to the removal of unused networks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkPruneResponse {
+    /// What was removed.
+    pub names: Vec<String>,
+}
+
 /// How a network is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -39,6 +39,10 @@
 //! | POST [`IMAGE_PRUNE`] | `PruneImagesRequest` → `PruneImagesResponse` |
 //! | POST [`IMAGE_TAG`] | `TagRequest` → 204 |
 //! | GET [`NETWORKS`] | → `[NetworkResource]` |
+//! | POST [`NETWORKS`] | `NetworkCreateRequest` → `NetworkResource` |
+//! | GET [`NETWORK`] | → `NetworkResource` |
+//! | DELETE [`NETWORK`] | → 204 |
+//! | POST [`PRUNE_NETWORKS`] | → `NetworkPruneResponse` |
 //!
 //! Every failure is an `ApiError` body with its status. An event stream that has begun reports
 //! failure as its last line, `Failed`.
@@ -114,3 +118,7 @@ pub const IMAGE_PRUNE: &str = "/v1/prune/images";
 pub const IMAGE_TAG: &str = "/v1/images/tag";
 /// All networks.
 pub const NETWORKS: &str = "/v1/networks";
+/// One network.
+pub const NETWORK: &str = "/v1/networks/{name}";
+/// Remove those that no container refers to.
+pub const PRUNE_NETWORKS: &str = "/v1/prune/networks";

@@ -52,6 +52,7 @@ pub(crate) mod observe;
 pub(crate) mod paths;
 pub(crate) mod pause;
 pub(crate) mod prune;
+pub(crate) mod published_ports;
 pub(crate) mod recover;
 pub(crate) mod registry;
 mod rename;

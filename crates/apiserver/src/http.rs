@@ -8,6 +8,7 @@ mod history;
 mod images;
 pub(crate) mod listener;
 mod logs;
+mod networks;
 mod problem;
 mod processes;
 mod router;

@@ -3,6 +3,7 @@
 //! The daemon is started when the first container wants a network; after a crash of the apiserver the
 //! running one is found by its socket. Should it end, the next lease starts another.
 
+pub(crate) mod change;
 mod connection;
 mod list;
 
@@ -10,13 +11,16 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bulkhead_api::container::NetworkConfiguration;
+use bulkhead_api::container::{ContainerConfiguration, NetworkConfiguration, PublishedPort};
 use bulkhead_api::error::{ApiError, ErrorCode};
-use bulkhead_network_control::{ClientError, FailureCode, Lease, LeaseRequest, Reply, Request};
+use bulkhead_network_control::{
+    ClientError, FailureCode, Lease, LeaseRequest, PublishRequest, Reply, Request,
+};
 use bulkhead_paths::Directories;
 use bulkhead_state::NetworkRecord;
 use tokio::sync::watch;
 
+use crate::container::published_ports;
 use crate::error::{failed, printable};
 use crate::records::Records;
 use crate::settings::Settings;
@@ -30,10 +34,21 @@ pub(crate) struct Interface {
     pub(crate) socket: OwnedFd,
 }
 
+/// What a container holds while it runs.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) interfaces: Vec<Interface>,
+    /// With the host ports that were chosen.
+    pub(crate) published_ports: Vec<PublishedPort>,
+}
+
 /// All networks.
 #[derive(Debug)]
 pub(crate) struct Networks {
     link: Arc<Link>,
+    records: Arc<Records>,
+    /// Networks are created and deleted one at a time.
+    changing: tokio::sync::Mutex<()>,
     /// Ids whose leases are being given up. A container of the same name that starts right now must
     /// not have its new lease taken away by the old one's release.
     releasing: Arc<Mutex<HashMap<String, watch::Receiver<()>>>>,
@@ -46,30 +61,61 @@ impl Networks {
         records: Arc<Records>,
         networks: Vec<NetworkRecord>,
     ) -> Self {
-        let link = Arc::new(Link::new(directories, settings, records, networks));
-        Self { link, releasing: Arc::default() }
+        let link = Arc::new(Link::new(directories, settings, Arc::clone(&records), networks));
+        Self { link, records, changing: tokio::sync::Mutex::default(), releasing: Arc::default() }
     }
 
-    /// Leases every interface that a container wants; on failure none is kept.
-    pub(crate) async fn lease(
+    /// Leases every interface that a container wants and binds its ports; on failure nothing is kept.
+    pub(crate) async fn connect(
         &self,
-        container_id: &str,
-        wanted: &[NetworkConfiguration],
-    ) -> Result<Vec<Interface>, ApiError> {
-        self.wait_for_release(container_id).await;
-        let mut interfaces = Vec::with_capacity(wanted.len());
-        for network in wanted {
-            match self.lease_one(container_id, network).await {
-                Ok(interface) => interfaces.push(interface),
-                Err(error) => {
-                    if !interfaces.is_empty() {
-                        self.release(container_id);
-                    }
-                    return Err(error);
+        configuration: &ContainerConfiguration,
+    ) -> Result<Connected, ApiError> {
+        let id = configuration.id.as_str();
+        if configuration.published_ports.is_empty() {
+            self.wait_for_release(id).await;
+        } else {
+            // A port may belong to whoever ended just now.
+            self.wait_for_releases().await;
+        }
+        let mut interfaces = Vec::with_capacity(configuration.networks.len());
+        let connected = async {
+            for network in &configuration.networks {
+                interfaces.push(self.lease_one(id, network).await?);
+            }
+            self.publish(configuration).await
+        };
+        match connected.await {
+            Ok(published_ports) => Ok(Connected { interfaces, published_ports }),
+            Err(error) => {
+                if !interfaces.is_empty() {
+                    self.release(id);
                 }
+                Err(error)
             }
         }
-        Ok(interfaces)
+    }
+
+    async fn publish(&self, configuration: &ContainerConfiguration) -> Result<Vec<PublishedPort>, ApiError> {
+        let (Some(first), false) = (configuration.networks.first(), configuration.published_ports.is_empty())
+        else {
+            return Ok(Vec::new());
+        };
+        let request = Request::Publish(PublishRequest {
+            container_id: configuration.id.clone(),
+            network: first.network.clone(),
+            ports: configuration
+                .published_ports
+                .iter()
+                .map(published_ports::range)
+                .collect::<Result<_, _>>()?,
+        });
+        match self.link.request(request).await?.0 {
+            Reply::Published(ports) => Ok(ports.into_iter().map(published_ports::shown).collect()),
+            _ => Err(ApiError::new(
+                ErrorCode::InternalError,
+                format!("container-network did not publish the ports of container '{}'", configuration.id),
+            )),
+        }
     }
 
     async fn lease_one(
@@ -83,8 +129,17 @@ impl Networks {
             hostname: wanted.options.hostname.clone(),
             mac_address: wanted.options.mac_address.clone(),
             mtu: wanted.options.mtu,
+            ipv4_address: wanted.options.ipv4_address.as_deref().and_then(|address| address.parse().ok()),
+            aliases: wanted.options.aliases.clone(),
         });
-        let (reply, descriptors) = self.link.request(request).await?;
+        let (reply, descriptors) = match self.link.request(request.clone()).await {
+            // It could not be had when container-network started: says why, or has it now.
+            Err(error) if error.code == ErrorCode::NotFound => {
+                self.link.establish(&wanted.network).await?;
+                self.link.request(request).await?
+            }
+            outcome => outcome?,
+        };
         match (reply, descriptors.into_iter().next()) {
             (Reply::Lease(lease), Some(socket)) => Ok(Interface { lease, socket }),
             _ => Err(ApiError::new(
@@ -94,7 +149,7 @@ impl Networks {
         }
     }
 
-    /// Gives up all leases of a container, in the background.
+    /// Gives up all leases and ports of a container, in the background.
     pub(crate) fn release(&self, container_id: &str) {
         let Some(client) = self.link.current() else { return };
         let (sender, receiver) = watch::channel(());
@@ -122,6 +177,15 @@ impl Networks {
             self.releasing.lock().unwrap_or_else(PoisonError::into_inner).get(container_id).cloned();
         if let Some(mut pending) = pending {
             // The sender says nothing; that it is dropped is what counts.
+            drop(pending.changed().await);
+        }
+    }
+
+    async fn wait_for_releases(&self) {
+        let all: Vec<_> =
+            self.releasing.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for mut pending in all {
+            // As above.
             drop(pending.changed().await);
         }
     }
@@ -156,7 +220,9 @@ fn from_client(error: ClientError) -> ApiError {
         FailureCode::Exists => ErrorCode::Exists,
         FailureCode::InUse => ErrorCode::InvalidState,
         FailureCode::InvalidArgument => ErrorCode::InvalidArgument,
-        FailureCode::Exhausted | FailureCode::System => ErrorCode::InternalError,
+        FailureCode::Exhausted | FailureCode::PermissionDenied | FailureCode::System => {
+            ErrorCode::InternalError
+        }
     };
     ApiError::new(code, printable(&failure.message))
 }

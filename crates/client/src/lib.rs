@@ -21,6 +21,7 @@ mod event_stream;
 mod files;
 mod images;
 mod log_stream;
+mod networks;
 mod path;
 mod processes;
 mod system;

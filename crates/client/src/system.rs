@@ -1,6 +1,5 @@
-//! The service itself, and networks.
+//! The service itself.
 
-use bulkhead_api::network::NetworkResource;
 use bulkhead_api::route;
 use bulkhead_api::system::SystemStatus;
 
@@ -22,13 +21,5 @@ impl Client {
     /// [`ClientError`]
     pub async fn shut_down(&self) -> Result<(), ClientError> {
         self.post(route::SHUTDOWN, &serde_json::json!({})).await
-    }
-
-    /// All networks.
-    ///
-    /// # Errors
-    /// [`ClientError`]
-    pub async fn list_networks(&self) -> Result<Vec<NetworkResource>, ClientError> {
-        self.get(route::NETWORKS).await
     }
 }

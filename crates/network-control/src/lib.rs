@@ -2,7 +2,8 @@
 //!
 //! container-network owns one network namespace with a bridge for each network. A lease ties one
 //! interface of one container to an address and to the host end of its packet socket; it lives
-//! until `Release`, not until the connection ends, so that it survives the apiserver.
+//! until `Release`, not until the connection ends, so that it survives the apiserver. The same holds
+//! for published ports.
 //!
 //! Frames are those of `bulkhead_descriptor_passing::frame`: a [`RequestFrame`] one way, a
 //! [`ReplyFrame`] back; requests may overlap and are answered by id.
@@ -12,6 +13,6 @@ mod message;
 
 pub use client::{Client, ClientError};
 pub use message::{
-    DEFAULT_NETWORK, Failure, FailureCode, Lease, LeaseRequest, Network, NetworkConfiguration, Reply,
-    ReplyFrame, Request, RequestFrame,
+    DEFAULT_NETWORK, Failure, FailureCode, Lease, LeaseRequest, Network, NetworkConfiguration, PortRange,
+    Protocol, PublishRequest, Reply, ReplyFrame, Request, RequestFrame,
 };

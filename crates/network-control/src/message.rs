@@ -1,7 +1,7 @@
 //! Requests and replies.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,12 +42,16 @@ pub enum Request {
     /// An address and an interface for a container. Replied with `Lease`, whose frame carries the
     /// packet socket: an AF_PACKET SOCK_RAW socket bound to the container's end of a veth pair.
     Lease(LeaseRequest),
-    /// Give up every lease of a container. Replied with `Done`, also when there is none.
+    /// Bind ports of the host that lead to a container, all of them or none. Replied with
+    /// `Published`.
+    Publish(PublishRequest),
+    /// Give up every lease and published port of a container. Replied with `Done` when its ports are
+    /// free, also when there is nothing to give up.
     Release {
         /// Container id.
         container_id: String,
     },
-    /// Give up the leases of every container that is not listed (after a crash of the apiserver).
+    /// Give up what every container holds that is not listed (after a crash of the apiserver).
     /// Replied with `Done`.
     Retain {
         /// Ids that keep their leases.
@@ -104,6 +108,12 @@ pub struct LeaseRequest {
     pub mac_address: Option<String>,
     /// Bytes; 1280 when absent, the smallest that IPv6 allows and safe behind any tunnel.
     pub mtu: Option<u32>,
+    /// Wanted address, else one is picked.
+    #[serde(default)]
+    pub ipv4_address: Option<Ipv4Addr>,
+    /// Further names, which containers may share.
+    #[serde(default)]
+    pub aliases: Vec<String>,
 }
 
 /// An interface of a container.
@@ -129,6 +139,55 @@ pub struct Lease {
     pub internal: bool,
 }
 
+/// Asks for ports of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PublishRequest {
+    /// Container id.
+    pub container_id: String,
+    /// Network in which it has a lease; the ports lead to the address of that one.
+    pub network: String,
+    /// What to bind.
+    pub ports: Vec<PortRange>,
+}
+
+/// Consecutive ports of the host that lead to as many ports of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortRange {
+    /// Address of the host; an unspecified one stands for all of its family.
+    pub host_address: IpAddr,
+    /// First port of the host; 0 in a request stands for any that is free.
+    pub host_port: u16,
+    /// First port of the container.
+    pub container_port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// How many, at least 1.
+    pub count: u16,
+}
+
+/// Transport protocol of a published port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Protocol {
+    /// Streams.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Protocol {
+    /// Lower case, as in `80/tcp`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
 /// Successful answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -141,6 +200,8 @@ pub enum Reply {
     Networks(Vec<Network>),
     /// The interface; its packet socket is the frame's descriptor.
     Lease(Lease),
+    /// What was asked for, with the ports that were chosen.
+    Published(Vec<PortRange>),
 }
 
 /// Closed set of failure kinds.
@@ -157,6 +218,8 @@ pub enum FailureCode {
     InvalidArgument,
     /// No address left.
     Exhausted,
+    /// It takes rights that we do not have.
+    PermissionDenied,
     /// The kernel refused.
     System,
 }

@@ -127,12 +127,13 @@ async fn answer(service: &Service, request: Request) -> Result<(Reply, Option<Ow
             let (lease, socket) = networks.lease(request).await?;
             return Ok((Reply::Lease(lease), Some(socket)));
         }
+        Request::Publish(request) => Reply::Published(networks.publish(request).await?),
         Request::Release { container_id } => {
-            networks.release(&container_id);
+            networks.release(&container_id).await;
             Reply::Done
         }
         Request::Retain { container_ids } => {
-            networks.retain(&container_ids);
+            networks.retain(&container_ids).await;
             Reply::Done
         }
         Request::Shutdown => {

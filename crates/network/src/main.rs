@@ -1,4 +1,4 @@
-//! container-network: the network namespace, its bridges, addresses and names.
+//! container-network: the network namespace, its bridges, addresses, names and published ports.
 //!
 //! Started by the apiserver with one end of a socket pair as descriptor 3; lives until it is told to
 //! shut down, so that containers keep their network when the apiserver dies.
@@ -11,6 +11,7 @@ mod logging;
 mod netlink;
 mod networks;
 mod port;
+mod ports;
 mod start;
 mod subnet;
 mod uplink;

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use bulkhead_network_control::FailureCode;
 use bulkhead_paths::Directories;
 use rustix::fs::FlockOperation;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use crate::control::{self, Service, Shutdown};
 use crate::dns::Forwarder;
 use crate::logging;
 use crate::networks::{Networks, failure};
+use crate::ports::Ports;
 use crate::uplink::Uplink;
 use crate::worker::Worker;
 
@@ -55,6 +57,7 @@ fn establish(directories: &Directories) -> anyhow::Result<Established> {
     if !rustix::process::geteuid().is_root() {
         bail!("rootless networking is not there yet: use --network none");
     }
+    raise_open_files();
     let lock = lock(directories)?;
     // This thread stays in the host's namespace; all later ones start in ours.
     let host = start_host_thread()?;
@@ -62,8 +65,18 @@ fn establish(directories: &Directories) -> anyhow::Result<Established> {
     let creator = Worker::start("ports")?;
     let remover = Worker::start("removals")?;
     let runtime = Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    let networks = Networks::new(uplink, Forwarder::new(host), creator, remover);
+    let ports = Ports::start(host.clone())?;
+    let networks = Networks::new(uplink, Forwarder::new(host), creator, remover, ports);
     Ok(Established { runtime, networks, _lock: lock })
+}
+
+/// Every published port and every connection to one takes descriptors.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
 }
 
 fn lock(directories: &Directories) -> anyhow::Result<File> {

@@ -1,6 +1,10 @@
 //! What is recorded.
 
-use bulkhead_api::container::{ContainerConfiguration, Descriptor, MachineStatus, NetworkStatus};
+use std::collections::BTreeMap;
+
+use bulkhead_api::container::{
+    ContainerConfiguration, Descriptor, MachineStatus, NetworkStatus, PublishedPort,
+};
 use bulkhead_api::health::HealthStatus;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +45,9 @@ pub struct RunRecord {
     pub helper: HelperIdentity,
     /// Its interfaces.
     pub networks: Vec<NetworkStatus>,
+    /// Ports of the host that lead to it.
+    #[serde(default)]
+    pub published_ports: Vec<PublishedPort>,
     /// Its machine, known once it booted.
     pub machine: Option<MachineStatus>,
     /// RFC 3339: since when its guest does not answer.
@@ -95,8 +102,17 @@ pub struct NetworkRecord {
     pub ipv4_subnet: Option<String>,
     /// "fd00:…::/64"
     pub ipv6_subnet: Option<String>,
+    /// The IPv4 subnet was asked for: without it the network cannot be had.
+    #[serde(default)]
+    pub subnet_is_fixed: bool,
     /// No way outside.
     pub internal: bool,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Options.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
     /// RFC 3339
     pub creation_date: String,
 }

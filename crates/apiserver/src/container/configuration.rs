@@ -10,8 +10,8 @@ use bulkhead_api::request::CreateRequest;
 use bulkhead_network_control::DEFAULT_NETWORK;
 
 use super::{
-    capabilities, environment, health, hosts, identifier, kernel_arguments, paths, resource_limits, signals,
-    sockets, user,
+    capabilities, environment, health, hosts, identifier, kernel_arguments, paths, published_ports,
+    resource_limits, signals, sockets, user,
 };
 use crate::date;
 use crate::error::{invalid, not_found, unsupported};
@@ -51,9 +51,8 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
     for mount in &request.mounts {
         validate_mount(mount)?;
     }
-    if !request.published_ports.is_empty() {
-        return Err(unsupported("publishing ports is not available yet"));
-    }
+    let joins_network = request.networks.as_ref().is_none_or(|networks| !networks.is_empty());
+    published_ports::validate(&request.published_ports, joins_network)?;
     sockets::validate(&request.published_sockets)?;
     if let Some(hostname) = &request.hostname {
         hosts::validate_hostname(hostname)?;
@@ -124,7 +123,7 @@ pub(crate) fn merge(
         Some(networks) => networks,
         None => vec![NetworkConfiguration {
             network: DEFAULT_NETWORK.to_owned(),
-            options: NetworkOptions { hostname: String::new(), mac_address: None, mtu: None },
+            options: NetworkOptions::default(),
         }],
     };
     let networks = networks

@@ -47,6 +47,7 @@ pub(crate) async fn reserve(
     sink: &EventSink,
 ) -> Result<Created, ApiError> {
     configuration::validate(&request)?;
+    service.networks.check(request.networks.as_deref())?;
     let id = request.id.clone().unwrap_or_else(identifier::generate);
     // A pull may take minutes: better to hear of the taken name before.
     if service.containers.contains(&id) {

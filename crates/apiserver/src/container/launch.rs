@@ -21,7 +21,7 @@ use super::sockets;
 use super::specification::{self, Start};
 use crate::error::{failed, from_control, invalid};
 use crate::helper_pool::Helper;
-use crate::network::Interface;
+use crate::network::{Connected, Interface};
 use crate::service::Service;
 
 /// The helper answers as soon as it has read the request.
@@ -137,12 +137,12 @@ async fn try_launch(
     prepare(&directories).map_err(|error| failed(format!("cannot prepare container '{id}'"), &error))?;
     let disk = directories.writable_disk();
     let durable_directory = directories.durable;
-    let (helper, (interfaces, disk_outcome)) = (
+    let (helper, (connected, disk_outcome)) = (
         service.helpers.take().map_err(|error| failed(format!("cannot start container '{id}'"), &error))?,
-        tokio::join!(service.networks.lease(id, &configuration.networks), service.disks.ensure(&disk)),
+        tokio::join!(service.networks.connect(configuration), service.disks.ensure(&disk)),
     );
     let prepared = began.elapsed();
-    let interfaces = interfaces?;
+    let Connected { interfaces, published_ports } = connected?;
     let is_new = disk_outcome
         .map_err(|error| failed(format!("cannot create the disk of container '{id}'"), &error))?;
 
@@ -155,6 +155,7 @@ async fn try_launch(
                 specification::network_status(&wanted.options.hostname, &interface.lease)
             })
             .collect(),
+        published_ports,
         machine: None,
         unresponsive_since: None,
     };

@@ -148,6 +148,7 @@ async fn try_launch(
     let record = RunRecord {
         helper: helper.process.identity.clone(),
         networks: Vec::new(),
+        published_ports: Vec::new(),
         machine: None,
         unresponsive_since: None,
     };

@@ -10,7 +10,8 @@ impl Container {
         let status = self.status();
         let record = status.record;
         let unresponsive_since = record.run.as_ref().and_then(|run| run.unresponsive_since.clone());
-        let (networks, machine) = record.run.map_or_else(Default::default, |run| (run.networks, run.machine));
+        let (networks, published_ports, machine) =
+            record.run.map_or_else(Default::default, |run| (run.networks, run.published_ports, run.machine));
         let exit = record.exit;
         ContainerSnapshot {
             id: self.id.clone(),
@@ -18,6 +19,7 @@ impl Container {
             status: ContainerStatus {
                 state: status.phase.shown(),
                 networks,
+                published_ports,
                 started_date: record.started_date,
                 exit_code: exit.as_ref().map(|exit| exit.exit_code),
                 finished_date: exit.as_ref().map(|exit| exit.finished_date.clone()),

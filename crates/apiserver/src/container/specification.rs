@@ -50,7 +50,7 @@ pub(super) fn build(
             .collect(),
         read_only: configuration.read_only,
         hostname: hostname(configuration).to_owned(),
-        networks: interfaces.iter().enumerate().map(|(index, one)| attachment(index, &one.lease)).collect(),
+        networks: attachments(interfaces),
         dns: dns(configuration, interfaces),
         extra_hosts: hosts::resolve(&configuration.extra_hosts, interfaces)?,
         mounts: configuration.mounts.iter().map(mount).collect(),
@@ -132,11 +132,21 @@ fn mount(mount: &Mount) -> MountSpecification {
     }
 }
 
-fn attachment(index: usize, lease: &Lease) -> NetworkAttachment {
-    let ipv4_gateway = (!lease.internal).then(|| lease.ipv4_gateway.to_string());
-    let ipv6_gateway = lease.ipv6_gateway.filter(|_| !lease.internal).map(|gateway| gateway.to_string());
-    // The first interface leads outside; a second default route would make replies wander.
-    let leads_outside = index == 0;
+/// The first interface of a network with a way outside leads there; a second default route would make
+/// replies wander.
+fn outward(interfaces: &[Interface]) -> Option<usize> {
+    interfaces.iter().position(|interface| !interface.lease.internal)
+}
+
+fn attachments(interfaces: &[Interface]) -> Vec<NetworkAttachment> {
+    let outward = outward(interfaces);
+    let attachments = interfaces.iter().enumerate();
+    attachments.map(|(index, one)| attachment(index, &one.lease, outward == Some(index))).collect()
+}
+
+fn attachment(index: usize, lease: &Lease, leads_outside: bool) -> NetworkAttachment {
+    let ipv4_gateway = Some(lease.ipv4_gateway.to_string());
+    let ipv6_gateway = lease.ipv6_gateway.map(|gateway| gateway.to_string());
     NetworkAttachment {
         interface: format!("eth{index}"),
         mac_address: lease.mac_address.clone(),
@@ -147,12 +157,14 @@ fn attachment(index: usize, lease: &Lease) -> NetworkAttachment {
     }
 }
 
-/// Without name servers of its own a container asks the gateway of its first network.
+/// Without name servers of its own a container asks a gateway, which knows the names of all its
+/// networks: the one that also knows those of the outside, if there is one.
 fn dns(configuration: &ContainerConfiguration, interfaces: &[Interface]) -> Option<DnsSettings> {
     let wanted = configuration.dns.as_ref()?;
     let mut nameservers = wanted.nameservers.clone();
     if nameservers.is_empty() {
-        nameservers.extend(interfaces.first().map(|first| first.lease.ipv4_gateway.to_string()));
+        let asked = interfaces.get(outward(interfaces).unwrap_or(0));
+        nameservers.extend(asked.map(|interface| interface.lease.ipv4_gateway.to_string()));
     }
     if nameservers.is_empty() {
         return None;

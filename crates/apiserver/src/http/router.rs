@@ -9,7 +9,7 @@ use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::route;
 
 use super::problem::Problem;
-use super::{containers, files, history, images, logs, processes, system};
+use super::{containers, files, history, images, logs, networks, processes, system};
 use crate::service::Service;
 
 /// As much as a helper takes in one frame: arguments and environment of a process.
@@ -19,7 +19,9 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
     Router::new()
         .route(route::STATUS, get(system::status))
         .route(route::SHUTDOWN, post(system::shut_down))
-        .route(route::NETWORKS, get(system::networks))
+        .route(route::NETWORKS, get(networks::list).post(networks::create))
+        .route(route::NETWORK, get(networks::inspect).delete(networks::delete))
+        .route(route::PRUNE_NETWORKS, post(networks::prune))
         .route(route::CONTAINERS, get(containers::list).post(containers::create))
         .route(route::RUN, post(containers::run))
         .route(route::CONTAINER, get(containers::inspect).delete(containers::delete))

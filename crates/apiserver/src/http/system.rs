@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use bulkhead_api::network::NetworkResource;
 use bulkhead_api::system::SystemStatus;
 use http::StatusCode;
 use tokio::task::JoinSet;
@@ -25,12 +24,6 @@ pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemSt
         api_server_app_name: "container-apiserver".to_owned(),
         machine: Some(service.machines.support.clone()),
     })
-}
-
-pub(super) async fn networks(
-    State(service): State<Arc<Service>>,
-) -> Result<Json<Vec<NetworkResource>>, Problem> {
-    Ok(Json(service.networks.list().await?))
 }
 
 /// Stops every container at once, then the network, then this process.

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bulkhead_api::error::ApiError;
+use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_network_control::{
-    Client, ClientError, DEFAULT_NETWORK, FailureCode, NetworkConfiguration, Reply, Request,
+    Client, ClientError, DEFAULT_NETWORK, FailureCode, Network, NetworkConfiguration, Reply, Request,
 };
 use bulkhead_paths::Directories;
 use bulkhead_state::{Change, NetworkRecord};
 
+use super::change::missing;
 use super::from_client;
 use crate::records::Records;
 use crate::settings::Settings;
@@ -49,7 +50,10 @@ impl Link {
             name: DEFAULT_NETWORK.to_owned(),
             ipv4_subnet: settings.ipv4_subnet.clone(),
             ipv6_subnet: settings.ipv6_subnet.clone(),
+            subnet_is_fixed: false,
             internal: false,
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
             creation_date: date::now(),
         });
         Self {
@@ -133,7 +137,9 @@ impl Link {
             let wanted = configuration(&record);
             let created = match client.request(Request::CreateNetwork(wanted.clone())).await {
                 // The subnet that served yesterday may belong to a VPN today.
-                Err(ClientError::Refused(failure)) if failure.code == FailureCode::Exists => {
+                Err(ClientError::Refused(failure))
+                    if failure.code == FailureCode::Exists && !record.subnet_is_fixed =>
+                {
                     tracing::warn!(network = record.name, "{failure}; taking other subnets");
                     let free = NetworkConfiguration { ipv4_subnet: None, ipv6_subnet: None, ..wanted };
                     client.request(Request::CreateNetwork(free)).await
@@ -158,6 +164,34 @@ impl Link {
         Ok(client)
     }
 
+    /// Makes a new network and knows it from now on, but does not record it.
+    pub(super) async fn create(&self, record: NetworkRecord) -> Result<(Network, NetworkRecord), ApiError> {
+        let (reply, _) = self.request(Request::CreateNetwork(configuration(&record))).await?;
+        let Reply::Network(network) = reply else {
+            return Err(failed_reply());
+        };
+        let record = NetworkRecord { ipv4_subnet: Some(network.ipv4_subnet.clone()), ..record };
+        self.networks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(record.name.clone(), record.clone());
+        Ok((network, record))
+    }
+
+    /// Makes sure that a known network is there.
+    pub(super) async fn establish(&self, name: &str) -> Result<(), ApiError> {
+        let record = self.records().remove(name).ok_or_else(|| missing(name))?;
+        match self.request(Request::CreateNetwork(configuration(&record))).await?.0 {
+            Reply::Network(_) => Ok(()),
+            _ => Err(failed_reply()),
+        }
+    }
+
+    /// Knows a network no more.
+    pub(super) fn forget(&self, name: &str) {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
     fn remember(&self, record: NetworkRecord) {
         let known = self
             .networks
@@ -177,6 +211,10 @@ fn configuration(record: &NetworkRecord) -> NetworkConfiguration {
         ipv4_subnet: record.ipv4_subnet.clone(),
         ipv6_subnet: record.ipv6_subnet.clone(),
         internal: record.internal,
-        options: BTreeMap::new(),
+        options: record.options.clone(),
     }
+}
+
+fn failed_reply() -> ApiError {
+    ApiError::new(ErrorCode::InternalError, "container-network answered nonsense")
 }

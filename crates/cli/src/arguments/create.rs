@@ -75,7 +75,7 @@ impl CreateFlags {
             extra_hosts: management.add_host.iter().cloned().map(|host| host.into_extra_host()).collect(),
             labels: self.labels(),
             mounts: self.mounts(),
-            published_ports: Vec::new(),
+            published_ports: management.publish.iter().cloned().map(|port| port.into_published()).collect(),
             published_sockets: self.published_sockets()?,
             cap_add: management.cap_add.iter().cloned().map(|name| name.into_name()).collect(),
             cap_drop: management.cap_drop.iter().cloned().map(|name| name.into_name()).collect(),
@@ -118,7 +118,6 @@ impl CreateFlags {
         let management = &self.management;
         let folders = management.mount.iter().any(|mount| mount.clone().into_tmpfs().is_none());
         let unserved = [
-            (!management.publish.is_empty(), "--publish"),
             (!management.volume.is_empty(), "--volume"),
             (folders, "--mount of another type than tmpfs"),
             (management.rosetta, "--rosetta"),
@@ -149,16 +148,30 @@ impl CreateFlags {
     fn networks(&self) -> Result<Option<Vec<NetworkConfiguration>>, InvalidValue> {
         let wanted = &self.management.network;
         if wanted.iter().any(|network| network.name == network::NONE) {
-            return if wanted.len() == 1 {
-                Ok(Some(Vec::new()))
-            } else {
-                invalid("--network none cannot be combined with other networks")
+            let wishes = self.management.ip.is_some() || !self.management.network_alias.is_empty();
+            return match wanted.len() {
+                1 if wishes => invalid("--network none conflicts with --ip and --network-alias"),
+                1 => Ok(Some(Vec::new())),
+                _ => invalid("--network none cannot be combined with other networks"),
             };
         }
-        let hostname = self.management.name.clone().map(|name| name.into_string()).unwrap_or_default();
-        let label = hostname.split('.').next().unwrap_or_default();
-        let networks: Vec<_> =
-            wanted.iter().cloned().map(|network| network.into_configuration(label)).collect();
+        let mut networks = wanted.clone();
+        let (address, aliases) = (self.management.ip, &self.management.network_alias);
+        if address.is_some() || !aliases.is_empty() {
+            if networks.len() > 1 {
+                return invalid(
+                    "--ip and --network-alias need one network: with several, write --network NAME,ip=…,alias=…",
+                );
+            }
+            if networks.is_empty() {
+                networks.push(network::NetworkAttachment::plain(network::DEFAULT));
+            }
+            if let Some(only) = networks.first_mut() {
+                only.address = address.or(only.address);
+                only.aliases.extend(aliases.iter().cloned());
+            }
+        }
+        let networks: Vec<_> = networks.into_iter().map(|network| network.into_configuration()).collect();
         Ok((!networks.is_empty()).then_some(networks))
     }
 

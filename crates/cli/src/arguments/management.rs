@@ -1,6 +1,6 @@
 //! How a container is set up.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use bulkhead_api::container::DnsConfiguration;
@@ -78,6 +78,10 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "IMAGE")]
     pub(crate) init_image: Option<String>,
 
+    /// IPv4 address of the container on its network
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip: Option<Ipv4Addr>,
+
     /// Use another guest kernel
     #[arg(short, long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
@@ -102,9 +106,13 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<ContainerName>,
 
-    /// Join a network, with optional address and MTU; none joins none
-    #[arg(long, value_name = "NAME[,mac=MAC][,mtu=MTU]")]
+    /// Join a network, with optional addresses, MTU and further names; none joins none
+    #[arg(long, value_name = "NAME[,mac=MAC][,mtu=MTU][,ip=ADDRESS][,alias=NAME]")]
     pub(crate) network: Vec<NetworkAttachment>,
+
+    /// Give the container a further name on its network
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network_alias: Vec<String>,
 
     /// Operating system of the image [default: linux]
     #[arg(long, value_name = "OS")]
@@ -118,7 +126,7 @@ pub(crate) struct ManagementFlags {
     #[arg(long)]
     pub(crate) privileged: bool,
 
-    /// Publish a port: [host-ip:]host-port:container-port[/tcp|udp]
+    /// Publish a port or range: [[host-ip:]host-port:]container-port[/tcp|udp]; any free host port if none is given
     #[arg(short, long, value_name = "PORTS")]
     pub(crate) publish: Vec<PublishPort>,
 

@@ -1,6 +1,10 @@
 //! Networks.
 
+mod create;
+mod delete;
+mod inspect;
 mod list;
+mod prune;
 
 use clap::Subcommand;
 
@@ -10,13 +14,26 @@ use crate::failure::Failure;
 /// Commands about networks.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum NetworkCommand {
+    /// Create a network
+    Create(create::CreateArguments),
+    /// Delete networks that no container refers to
+    #[command(visible_alias = "rm")]
+    Delete(delete::DeleteArguments),
+    /// Display information about networks
+    Inspect(inspect::InspectArguments),
     /// List networks
     #[command(visible_alias = "ls")]
     List(list::ListArguments),
+    /// Delete all networks but the default one that no container refers to
+    Prune,
 }
 
 pub(super) fn run(command: NetworkCommand) -> Result<ExitStatus, Failure> {
     match command {
+        NetworkCommand::Create(arguments) => create::run(&arguments),
+        NetworkCommand::Delete(arguments) => delete::run(&arguments),
+        NetworkCommand::Inspect(arguments) => inspect::run(&arguments),
         NetworkCommand::List(arguments) => list::run(&arguments),
+        NetworkCommand::Prune => prune::run(),
     }
 }

@@ -1,5 +1,6 @@
-//! `--network name[,mac=…][,mtu=…]`
+//! `--network name[,mac=…][,mtu=…][,ip=…][,alias=…]…`
 
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use bulkhead_api::container::{NetworkConfiguration, NetworkOptions};
@@ -9,23 +10,35 @@ use super::{InvalidValue, invalid};
 /// Means no network at all; only alone.
 pub(crate) const NONE: &str = "none";
 
+/// The network that containers join when they name none.
+pub(crate) const DEFAULT: &str = "default";
+
 /// A wish for an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NetworkAttachment {
     pub(crate) name: String,
     mac_address: Option<String>,
     mtu: Option<u32>,
+    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) aliases: Vec<String>,
 }
 
 impl NetworkAttachment {
-    /// With the container's name in DNS; empty lets the daemon choose.
-    pub(crate) fn into_configuration(self, hostname: &str) -> NetworkConfiguration {
+    /// Without any wish.
+    pub(crate) fn plain(name: &str) -> Self {
+        Self { name: name.to_owned(), mac_address: None, mtu: None, address: None, aliases: Vec::new() }
+    }
+
+    /// Its name in DNS is the container's, which the daemon knows.
+    pub(crate) fn into_configuration(self) -> NetworkConfiguration {
         NetworkConfiguration {
             network: self.name,
             options: NetworkOptions {
-                hostname: hostname.to_owned(),
+                hostname: String::new(),
                 mac_address: self.mac_address,
                 mtu: self.mtu,
+                ipv4_address: self.address.map(|address| address.to_string()),
+                aliases: self.aliases,
             },
         }
     }
@@ -40,7 +53,7 @@ impl FromStr for NetworkAttachment {
         if !is_name(name) {
             return invalid("a network's name has lower-case letters, digits, '.', '_' and '-'");
         }
-        let mut attachment = Self { name: name.to_owned(), mac_address: None, mtu: None };
+        let mut attachment = Self::plain(name);
         for part in parts {
             match part.split_once('=') {
                 Some(("mac", value)) => attachment.mac_address = Some(parse_mac(value)?),
@@ -48,10 +61,19 @@ impl FromStr for NetworkAttachment {
                     Ok(mtu) if (1280..=65535).contains(&mtu) => attachment.mtu = Some(mtu),
                     _ => return invalid(format!("mtu '{value}' is not from 1280 to 65535")),
                 },
-                _ => return invalid(format!("unknown network option '{part}': expected mac or mtu")),
+                Some(("ip", value)) => match value.parse() {
+                    Ok(address) => attachment.address = Some(address),
+                    Err(_) => return invalid(format!("ip '{value}' is no IPv4 address")),
+                },
+                Some(("alias", value)) if !value.is_empty() => attachment.aliases.push(value.to_owned()),
+                _ => {
+                    return invalid(format!(
+                        "unknown network option '{part}': expected mac, mtu, ip or alias"
+                    ));
+                }
             }
         }
-        if name == NONE && (attachment.mac_address.is_some() || attachment.mtu.is_some()) {
+        if name == NONE && attachment != Self::plain(NONE) {
             return invalid("'none' has no options");
         }
         Ok(attachment)
@@ -91,10 +113,11 @@ mod tests {
 
     #[test]
     fn networks() {
-        let parsed: NetworkAttachment = "web,mac=02-42-AC-11-00-02,mtu=9000".parse().unwrap();
-        let options = parsed.into_configuration("host").options;
+        let text = "web,mac=02-42-AC-11-00-02,mtu=9000,ip=10.0.0.7,alias=db,alias=cache";
+        let options = text.parse::<NetworkAttachment>().unwrap().into_configuration().options;
         assert_eq!(options.mac_address.as_deref(), Some("02:42:ac:11:00:02"));
-        assert_eq!((options.mtu, options.hostname.as_str()), (Some(9000), "host"));
+        assert_eq!((options.mtu, options.ipv4_address.as_deref()), (Some(9000), Some("10.0.0.7")));
+        assert_eq!(options.aliases, ["db", "cache"]);
         for text in [
             "",
             "Web",
@@ -107,6 +130,9 @@ mod tests {
             "a,mac=+2:42:ac:11:00:02",
             "a,colour=red",
             "none,mtu=1500",
+            "none,alias=a",
+            "a,ip=10.0.0",
+            "a,alias=",
         ] {
             assert!(text.parse::<NetworkAttachment>().is_err(), "{text:?}");
         }

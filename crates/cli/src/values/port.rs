@@ -1,4 +1,4 @@
-//! `--publish [ip:]host[-host]:container[-container][/protocol]`
+//! `--publish [[ip:]host[-host]:]container[-container][/protocol]`
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -9,6 +9,9 @@ use super::{InvalidValue, invalid};
 
 /// Most `--publish` flags of one container.
 pub(crate) const MAXIMUM_COUNT: usize = 64;
+
+/// In place of a host port: one that is free when the container starts.
+const ANY_FREE: u16 = 0;
 
 /// A port or range of ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +34,15 @@ impl PublishPort {
         }
     }
 
-    /// Whether both would bind the same host port.
+    /// Whether both would bind the same host port. Each family has ports of its own.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         let any = |address: IpAddr| address.is_unspecified();
-        let same_address = self.address == other.address || any(self.address) || any(other.address);
+        let same_address = self.address == other.address
+            || self.address.is_ipv4() == other.address.is_ipv4() && (any(self.address) || any(other.address));
         let last = |port: &Self| u32::from(port.host) + u32::from(port.count) - 1;
-        self.protocol == other.protocol
+        self.host != ANY_FREE
+            && other.host != ANY_FREE
+            && self.protocol == other.protocol
             && same_address
             && u32::from(self.host) <= last(other)
             && u32::from(other.host) <= last(self)
@@ -53,19 +59,23 @@ impl FromStr for PublishPort {
             Some((ports, word)) if word.eq_ignore_ascii_case("udp") => (ports, "udp"),
             Some((_, word)) => return invalid(format!("unknown protocol '{word}': expected tcp or udp")),
         };
-        let Some((rest, container)) = ports.rsplit_once(':') else {
-            return invalid("expected [host-ip:]host-port:container-port[/protocol]");
-        };
+        let (rest, container) = ports.rsplit_once(':').unwrap_or(("", ports));
         let (address, host) = match rest.rsplit_once(':') {
             None => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), rest),
             Some((address, host)) => (parse_address(address)?, host),
         };
-        let (host, host_count) = parse_range(host)?;
-        let (container, container_count) = parse_range(container)?;
-        if host_count != container_count {
-            return invalid("both ranges must be equally long");
-        }
-        Ok(Self { address, host, container, protocol, count: host_count })
+        let (container, count) = parse_range(container)?;
+        let host = match host {
+            "" | "0" => ANY_FREE,
+            range => {
+                let (first, host_count) = parse_range(range)?;
+                if host_count != count {
+                    return invalid("both ranges must be equally long");
+                }
+                first
+            }
+        };
+        Ok(Self { address, host, container, protocol, count })
     }
 }
 
@@ -108,15 +118,19 @@ mod tests {
             ("[::1]:8080:80/TCP", Some("::1 8080 80 tcp 1")),
             ("8000-8009:80-89", Some("0.0.0.0 8000 80 tcp 10")),
             ("1-65535:1-65535", Some("0.0.0.0 1 1 tcp 65535")),
-            ("80", None),
-            ("0:80", None),
+            ("80", Some("0.0.0.0 0 80 tcp 1")),
+            ("0:80", Some("0.0.0.0 0 80 tcp 1")),
+            ("127.0.0.1::53/udp", Some("127.0.0.1 0 53 udp 1")),
+            ("[::]:0:80-81", Some(":: 0 80 tcp 2")),
+            ("80:", None),
+            ("80:0", None),
+            ("", None),
             ("65536:80", None),
             ("8000-8009:80", None),
             ("9-8:9-8", None),
             ("::1:8080:80", None),
             ("host:1:1", None),
             ("1:1/sctp", None),
-            ("", None),
         ] {
             assert_eq!(show(text).as_deref(), expected, "{text:?}");
         }
@@ -130,5 +144,7 @@ mod tests {
         assert!(!port("80:80").overlaps(&port("80:80/udp")));
         assert!(!port("127.0.0.1:80:80").overlaps(&port("127.0.0.2:80:80")));
         assert!(!port("80-89:80-89").overlaps(&port("90:1")));
+        assert!(!port("80:80").overlaps(&port("[::]:80:80")));
+        assert!(!port("80").overlaps(&port("81")));
     }
 }

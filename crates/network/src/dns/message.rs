@@ -14,6 +14,9 @@ const CLASS_IN: u16 = 1;
 /// Seconds; containers come and go.
 const TIME_TO_LIVE_S: u32 = 5;
 
+/// As many fit into 512 bytes beside the longest name, which every client takes.
+const MAXIMUM_ADDRESSES: usize = 14;
+
 /// Response codes of section 4.1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -93,11 +96,14 @@ impl Question {
         })
     }
 
-    /// The answer for a name that has this address: no data for other types than A.
-    pub(super) fn answer(&self, query: &[u8], address: Ipv4Addr) -> Vec<u8> {
+    /// The answer for a name that has these addresses: no data for other types than A.
+    pub(super) fn answer(&self, query: &[u8], addresses: &[Ipv4Addr]) -> Vec<u8> {
         let mut message = self.empty_answer(query, Code::NoError);
-        if self.class == CLASS_IN && (self.kind == TYPE_A || self.kind == TYPE_ANY) {
-            message[7] = 1;
+        if self.class != CLASS_IN || (self.kind != TYPE_A && self.kind != TYPE_ANY) {
+            return message;
+        }
+        for address in addresses.iter().take(MAXIMUM_ADDRESSES) {
+            message[7] += 1;
             // The name is that of the question, at offset 12.
             message.extend([0xc0, 0x0c]);
             message.extend(TYPE_A.to_be_bytes());
@@ -167,11 +173,11 @@ mod tests {
         let a = query("Web.Example", 1);
         let question = Question::parse(&a).unwrap();
         assert_eq!(question.name, "web.example");
-        let answer = question.answer(&a, address);
+        let answer = question.answer(&a, &[address]);
         assert!(question.is_answered_by(&answer) && !is_truncated(&answer));
         assert_eq!((answer[7], &answer[answer.len() - 4..]), (1, &address.octets()[..]));
         let aaaa = query("web.example", 28);
-        let answer = Question::parse(&aaaa).unwrap().answer(&aaaa, address);
+        let answer = Question::parse(&aaaa).unwrap().answer(&aaaa, &[address]);
         assert_eq!((answer[3] & 15, answer[7]), (0, 0));
     }
 
@@ -192,7 +198,7 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             if let Ok(question) = Question::parse(&bytes) {
                 prop_assert!(question.name.chars().count() <= MAXIMUM_NAME_BYTES);
-                question.answer(&bytes, Ipv4Addr::LOCALHOST);
+                question.answer(&bytes, &[Ipv4Addr::LOCALHOST]);
                 question.is_answered_by(&bytes);
             }
         }

@@ -5,7 +5,7 @@ mod message;
 mod upstream;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,9 @@ const CONNECTION_IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Finds containers of one network.
 pub(crate) trait Names: Send + Sync + 'static {
-    /// The address of the container with this id or host name, in lower case.
-    fn find(&self, name: &str) -> Option<Ipv4Addr>;
+    /// The addresses behind a name in lower case, as the container with the client's address sees it;
+    /// none if it is no container's.
+    fn find(&self, name: &str, client: IpAddr) -> Vec<Ipv4Addr>;
 }
 
 /// The way to the host's resolvers, shared by all networks.
@@ -103,16 +104,19 @@ impl Server {
 
 impl Answers {
     /// The answer if it is known here.
-    fn local(&self, query: &[u8]) -> Result<Vec<u8>, Option<Question>> {
+    fn local(&self, query: &[u8], client: IpAddr) -> Result<Vec<u8>, Option<Question>> {
         let question = match Question::parse(query) {
             Ok(question) => question,
             Err(Refusal::Silent) => return Err(None),
             Err(Refusal::Code(code)) => return Ok(response(query, code)),
         };
-        match self.names.find(&question.name) {
-            Some(address) => Ok(question.answer(query, address)),
-            None if self.forwarder.is_none() => Ok(question.empty_answer(query, Code::NameError)),
-            None => Err(Some(question)),
+        let found = self.names.find(&question.name, client);
+        if !found.is_empty() {
+            return Ok(question.answer(query, &found));
+        }
+        match self.forwarder {
+            None => Ok(question.empty_answer(query, Code::NameError)),
+            Some(_) => Err(Some(question)),
         }
     }
 
@@ -138,7 +142,7 @@ async fn serve_datagrams(socket: Arc<UdpSocket>, answers: Arc<Answers>) {
             }
         };
         let query = &buffer[..length];
-        match answers.local(query) {
+        match answers.local(query, sender.ip()) {
             Ok(response) => drop(socket.try_send_to(&response, sender)),
             Err(None) => {}
             Err(Some(question)) => {
@@ -159,10 +163,10 @@ async fn serve_connections(listener: TcpListener, answers: Arc<Answers>) {
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, client)) => {
                 let answers = Arc::clone(&answers);
                 tokio::spawn(async move {
-                    if let Err(error) = serve_connection(stream, &answers).await {
+                    if let Err(error) = serve_connection(stream, client.ip(), &answers).await {
                         tracing::debug!("DNS connection: {error}");
                     }
                     drop(permit);
@@ -176,10 +180,10 @@ async fn serve_connections(listener: TcpListener, answers: Arc<Answers>) {
     }
 }
 
-async fn serve_connection(mut stream: TcpStream, answers: &Answers) -> io::Result<()> {
+async fn serve_connection(mut stream: TcpStream, client: IpAddr, answers: &Answers) -> io::Result<()> {
     loop {
         let query = timeout(CONNECTION_IDLE_LIMIT, receive(&mut stream)).await??;
-        let response = match answers.local(&query) {
+        let response = match answers.local(&query, client) {
             Ok(response) => response,
             Err(None) => return Ok(()),
             Err(Some(question)) => answers.remote(Transport::Tcp, &question, &query).await,

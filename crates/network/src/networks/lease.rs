@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use bulkhead_network_control::{Failure, FailureCode, Lease, LeaseRequest};
+use bulkhead_network_control::{Failure, FailureCode, Lease, LeaseRequest, PortRange, PublishRequest};
 
 use super::configuration::{DEFAULT_MTU_BYTES, check_mac, check_mtu, check_name};
 use super::state::Holding;
@@ -26,8 +26,14 @@ impl Networks {
                 self.state().segments.get(network).map_or(DEFAULT_MTU_BYTES, |segment| segment.bridge.mtu)
             }
         };
+        for alias in &request.aliases {
+            check_name("alias", alias)?;
+        }
         self.check_free(&request, wanted_mac)?;
-        let mut port = self.take_port(network, mtu).await?;
+        let mut port = match request.ipv4_address {
+            Some(address) => self.take_port_of(network, address, mtu).await?,
+            None => self.take_port(network, mtu).await?,
+        };
         if let Err(failure) = self.adapt(network, &mut port, mtu, wanted_mac).await {
             self.give_back(network, port).await;
             return Err(failure);
@@ -112,6 +118,7 @@ impl Networks {
             hostname: request.hostname.to_ascii_lowercase(),
             address: port.plan.address,
             mac: port.plan.mac,
+            aliases: request.aliases.iter().map(|alias| alias.to_ascii_lowercase()).collect(),
         };
         segment.leases.insert(request.container_id.clone(), holding);
         Ok(Lease {
@@ -133,13 +140,36 @@ impl Networks {
         self.forget_address(network, address);
     }
 
-    /// Ends the leases of one container; its ports go in the background.
-    pub(crate) fn release(self: &Arc<Self>, container_id: &str) {
+    /// Binds ports of the host that lead to a container.
+    pub(crate) async fn publish(&self, request: PublishRequest) -> Result<Vec<PortRange>, Failure> {
+        let PublishRequest { container_id, network, ports } = request;
+        let address = self
+            .state()
+            .segments
+            .get(&network)
+            .ok_or_else(|| not_found(&network))?
+            .leases
+            .get(&container_id)
+            .map(|held| held.address);
+        let address = address.ok_or_else(|| {
+            failure(
+                FailureCode::NotFound,
+                format!("container '{container_id}' is not on network '{network}'"),
+            )
+        })?;
+        self.ports.publish(&container_id, address, &ports).await
+    }
+
+    /// Ends the leases of one container and frees its ports of the host; its interfaces go in the
+    /// background.
+    pub(crate) async fn release(self: &Arc<Self>, container_id: &str) {
+        self.ports.unpublish(container_id).await;
         self.release_where(|id| id == container_id);
     }
 
     /// Ends the leases of all others.
-    pub(crate) fn retain(self: &Arc<Self>, container_ids: &[String]) {
+    pub(crate) async fn retain(self: &Arc<Self>, container_ids: &[String]) {
+        self.ports.retain(container_ids).await;
         let keep: BTreeSet<&str> = container_ids.iter().map(String::as_str).collect();
         self.release_where(|id| !keep.contains(id));
     }

@@ -5,7 +5,7 @@ mod lease;
 mod pool;
 mod state;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bulkhead_network_control::{DEFAULT_NETWORK, Failure, FailureCode, Network, NetworkConfiguration};
@@ -13,6 +13,7 @@ use bulkhead_network_control::{DEFAULT_NETWORK, Failure, FailureCode, Network, N
 use crate::dns::{Forwarder, Names, Server};
 use crate::firewall::{INTERNAL_BRIDGE, OUTWARD_BRIDGE};
 use crate::port::mac_of;
+use crate::ports::Ports;
 use crate::subnet::Subnet;
 use crate::uplink::Uplink;
 use crate::worker::Worker;
@@ -32,6 +33,7 @@ pub(crate) struct Networks {
     creator: Worker,
     /// Removes ports: that takes the kernel longer, and nobody waits for it.
     remover: Worker,
+    ports: Ports,
 }
 
 pub(crate) fn failure(code: FailureCode, message: impl Into<String>) -> Failure {
@@ -55,7 +57,13 @@ fn gone() -> Failure {
 }
 
 impl Networks {
-    pub(crate) fn new(uplink: Uplink, forwarder: Forwarder, creator: Worker, remover: Worker) -> Arc<Self> {
+    pub(crate) fn new(
+        uplink: Uplink,
+        forwarder: Forwarder,
+        creator: Worker,
+        remover: Worker,
+        ports: Ports,
+    ) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
@@ -63,6 +71,7 @@ impl Networks {
             forwarder,
             creator,
             remover,
+            ports,
         })
     }
 
@@ -254,6 +263,9 @@ fn not_found(name: &str) -> Failure {
     failure(FailureCode::NotFound, format!("network '{}' not found", name.escape_debug()))
 }
 
+/// Names of the host.
+const HOST_NAMES: [&str; 2] = ["host.container.internal", "host.docker.internal"];
+
 /// The names of one network, as its DNS server sees them.
 struct NetworkNames {
     networks: Weak<Networks>,
@@ -261,7 +273,25 @@ struct NetworkNames {
 }
 
 impl Names for NetworkNames {
-    fn find(&self, name: &str) -> Option<Ipv4Addr> {
-        self.networks.upgrade()?.state().segments.get(&self.network)?.find(name)
+    fn find(&self, name: &str, client: IpAddr) -> Vec<Ipv4Addr> {
+        let Some(networks) = self.networks.upgrade() else { return Vec::new() };
+        let state = networks.state();
+        let Some(segment) = state.segments.get(&self.network) else { return Vec::new() };
+        if HOST_NAMES.contains(&name) {
+            return vec![segment.network.ipv4_gateway];
+        }
+        let found = segment.find(name);
+        if !found.is_empty() {
+            return found;
+        }
+        // A container asks one server for the names of all its networks. Nobody can ask with the
+        // address of another: the bridge drops that.
+        let IpAddr::V4(client) = client else { return Vec::new() };
+        let Some(asking) = segment.holder(client) else { return Vec::new() };
+        let others = state
+            .segments
+            .iter()
+            .filter(|(name, other)| **name != self.network && other.leases.contains_key(asking));
+        others.map(|(_, other)| other.find(name)).find(|found| !found.is_empty()).unwrap_or_default()
     }
 }

@@ -2,17 +2,37 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_network_control::{Failure, FailureCode};
 
+use super::state::Segment;
 use super::{Networks, failure, gone, not_found, system_failure};
 use crate::port::{Plan, Port, mac_of};
 
 /// Ports that wait for a container.
 const POOL_SIZE: usize = 2;
+/// How long somebody may still hold an address that is asked for.
+const IN_USE_LIMIT: Duration = Duration::from_secs(2);
+const IN_USE_PAUSE: Duration = Duration::from_millis(10);
 /// A lease means that a VM boots next: it needs the processors more than the pool does.
 const REFILL_DELAY: Duration = Duration::from_millis(50);
+
+/// What there is behind an address.
+enum Taken {
+    Ready(Port),
+    Free(Plan),
+    Busy,
+}
+
+fn plan(segment: &Segment, address: Ipv4Addr, mtu: u32) -> Plan {
+    Plan {
+        bridge_index: segment.bridge.index,
+        address,
+        mac: mac_of(address),
+        mtu: mtu.max(segment.bridge.mtu),
+    }
+}
 
 impl Networks {
     /// A port of the pool, else a new one.
@@ -27,13 +47,66 @@ impl Networks {
             let address = segment.take_address().ok_or_else(|| {
                 failure(FailureCode::Exhausted, format!("network '{network}' has no free address"))
             })?;
-            Plan {
-                bridge_index: segment.bridge.index,
-                address,
-                mac: mac_of(address),
-                mtu: mtu.max(segment.bridge.mtu),
-            }
+            plan(segment, address, mtu)
         };
+        self.make_port(network, plan).await
+    }
+
+    /// The port of a certain address.
+    pub(super) async fn take_port_of(
+        self: &Arc<Self>,
+        network: &str,
+        address: Ipv4Addr,
+        mtu: u32,
+    ) -> Result<Port, Failure> {
+        let deadline = Instant::now() + IN_USE_LIMIT;
+        loop {
+            match self.try_take(network, address, mtu)? {
+                Taken::Ready(port) if port.plan.mtu >= mtu => return Ok(port),
+                Taken::Ready(port) => {
+                    drop(port);
+                    self.remove_port(address, mac_of(address)).await;
+                    self.forget_address(network, address);
+                }
+                Taken::Free(plan) => return self.make_port(network, plan).await,
+                // Of a container that ended just now, or on its way into the pool.
+                Taken::Busy if Instant::now() < deadline => tokio::time::sleep(IN_USE_PAUSE).await,
+                Taken::Busy => {
+                    return Err(failure(
+                        FailureCode::Exists,
+                        format!("address {address} of network '{network}' is in use"),
+                    ));
+                }
+            }
+        }
+    }
+
+    fn try_take(&self, network: &str, address: Ipv4Addr, mtu: u32) -> Result<Taken, Failure> {
+        let mut state = self.state();
+        let segment = state.segments.get_mut(network).ok_or_else(|| not_found(network))?;
+        if !segment.offers(address) {
+            return Err(failure(
+                FailureCode::InvalidArgument,
+                format!(
+                    "{address} is no address for a container on network '{network}' ({})",
+                    segment.subnet
+                ),
+            ));
+        }
+        if let Some(holder) = segment.holder(address) {
+            return Err(failure(
+                FailureCode::Exists,
+                format!("address {address} of network '{network}' belongs to container '{holder}'"),
+            ));
+        }
+        let ready = segment.pool.iter().position(|port| port.plan.address == address);
+        if let Some(port) = ready.and_then(|position| segment.pool.remove(position)) {
+            return Ok(Taken::Ready(port));
+        }
+        Ok(if segment.take(address) { Taken::Free(plan(segment, address, mtu)) } else { Taken::Busy })
+    }
+
+    async fn make_port(self: &Arc<Self>, network: &str, plan: Plan) -> Result<Port, Failure> {
         let address = plan.address;
         match self.creator.run(move |plumbing| plumbing.create(plan)).await {
             Some(Ok(port)) => Ok(port),

@@ -39,6 +39,8 @@ pub(super) struct Holding {
     pub(super) hostname: String,
     pub(super) address: Ipv4Addr,
     pub(super) mac: [u8; 6],
+    /// Further names in lower case, which others may have too.
+    pub(super) aliases: Vec<String>,
 }
 
 /// A network with its leases.
@@ -95,14 +97,38 @@ impl Segment {
         }
     }
 
-    /// The address of a container by id or host name, in lower case.
-    pub(super) fn find(&self, name: &str) -> Option<Ipv4Addr> {
-        let held = self.leases.get(name).or_else(|| {
-            self.leases
-                .iter()
-                .find(|(id, held)| held.hostname == name || id.eq_ignore_ascii_case(name))
-                .map(|(_, held)| held)
-        });
-        held.map(|held| held.address)
+    /// Takes this address if it is free.
+    pub(super) fn take(&mut self, address: Ipv4Addr) -> bool {
+        self.offers(address) && self.subnet.offset(address).is_some_and(|offset| self.used.insert(offset))
+    }
+
+    /// Whether containers can have this address at all.
+    pub(super) fn offers(&self, address: Ipv4Addr) -> bool {
+        let offset = self.subnet.offset(address);
+        offset.is_some_and(|offset| (FIRST_OFFSET..self.subnet.last_offset()).contains(&offset))
+    }
+
+    /// The addresses behind a name in lower case: that of the container with this id or host name, else
+    /// those with this alias, else those whose name begins with this label.
+    pub(super) fn find(&self, name: &str) -> Vec<Ipv4Addr> {
+        let all = |wanted: &dyn Fn(&str, &Holding) -> bool| -> Vec<Ipv4Addr> {
+            let found = self.leases.iter().filter(|(id, held)| wanted(id, held));
+            found.map(|(_, held)| held.address).collect()
+        };
+        let first_label =
+            |text: &str| text.split('.').next().is_some_and(|first| first.eq_ignore_ascii_case(name));
+        let mut found = all(&|id, held| held.hostname == name || id.eq_ignore_ascii_case(name));
+        if found.is_empty() {
+            found = all(&|_, held| held.aliases.iter().any(|alias| alias == name));
+        }
+        if found.is_empty() {
+            found = all(&|id, held| first_label(id) || first_label(&held.hostname));
+        }
+        found
+    }
+
+    /// The container that has an address.
+    pub(super) fn holder(&self, address: Ipv4Addr) -> Option<&str> {
+        self.leases.iter().find(|(_, held)| held.address == address).map(|(id, _)| id.as_str())
     }
 }

@@ -146,6 +146,8 @@ pub(crate) fn plain(id: &str) -> LeaseRequest {
         hostname: id.to_owned(),
         mac_address: None,
         mtu: None,
+        ipv4_address: None,
+        aliases: Vec::new(),
     }
 }
 
@@ -156,6 +158,15 @@ impl Daemon {
 
     pub(crate) fn socket(&self) -> PathBuf {
         self.root.join("run/network.sock")
+    }
+
+    /// Sockets among its descriptors.
+    pub(crate) fn open_sockets(&self) -> usize {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        entries
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
     }
 
     /// Ends it as a crash would.

@@ -71,8 +71,13 @@ async fn running(service: &Arc<Service>, auto_remove: bool) -> (Arc<Container>, 
     let configuration = configuration("web", auto_remove);
     let process = tokio::process::Command::new("/bin/sleep").arg("60").kill_on_drop(true).spawn().unwrap();
     let identity = identity::of(process.id().unwrap()).unwrap();
-    let run =
-        RunRecord { helper: identity.clone(), networks: Vec::new(), machine: None, unresponsive_since: None };
+    let run = RunRecord {
+        helper: identity.clone(),
+        networks: Vec::new(),
+        published_ports: Vec::new(),
+        machine: None,
+        unresponsive_since: None,
+    };
     let state = StateRecord { run: Some(run), ..StateRecord::default() };
     let record = ContainerRecord { configuration: configuration.clone(), state: state.clone() };
     service.records.submit(Change::PutContainer(Box::new(record))).wait().await.unwrap();
@@ -226,7 +231,13 @@ async fn f4_what_ended_while_nobody_watched_is_settled_at_the_start() {
     let directories = testing::directories(folder.path());
     let (records, _) = testing::records(folder.path());
     let dead = HelperIdentity { pid: std::process::id(), start_time_ticks: 1, boot_id: "earlier".to_owned() };
-    let run = RunRecord { helper: dead, networks: Vec::new(), machine: None, unresponsive_since: None };
+    let run = RunRecord {
+        helper: dead,
+        networks: Vec::new(),
+        published_ports: Vec::new(),
+        machine: None,
+        unresponsive_since: None,
+    };
     let state = StateRecord { run: Some(run.clone()), ..StateRecord::default() };
     for (id, auto_remove) in [("kept", false), ("lost", false), ("gone", true)] {
         let record = ContainerRecord { configuration: configuration(id, auto_remove), state: state.clone() };

@@ -49,7 +49,11 @@ pub(crate) fn run(arguments: &PortArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     let id = arguments.id.as_str();
     let container = block_on(services.call(async |client| client.container(id).await))?;
-    let published = &container.configuration.published_ports;
+    // What a running container has: its host ports may have been chosen when it started.
+    let published = match container.status.published_ports.is_empty() {
+        true => &container.configuration.published_ports,
+        false => &container.status.published_ports,
+    };
     let text: String = match &arguments.port {
         None => all(published)
             .map(|(port, host)| format!("{}/{} -> {host}\n", port.number, port.protocol))
@@ -70,7 +74,8 @@ pub(crate) fn run(arguments: &PortArguments) -> Result<ExitStatus, Failure> {
 
 /// Each port, ranges spread out, with its address on the host.
 fn all(published: &[PublishedPort]) -> impl Iterator<Item = (ContainerPort, String)> + '_ {
-    published.iter().flat_map(|range| {
+    // Any free port will do for those without one, once the container starts.
+    published.iter().filter(|range| range.host_port != 0).flat_map(|range| {
         (0..range.count.max(1)).map(|offset| {
             let number = range.container_port.saturating_add(offset);
             let host_port = range.host_port.saturating_add(offset);
@@ -97,7 +102,8 @@ mod tests {
             proto: "tcp".to_owned(),
             count,
         };
-        let shown: Vec<String> = all(&[port("0.0.0.0", 2), port("::", 1)])
+        let chosen_later = PublishedPort { host_port: 0, ..port("0.0.0.0", 1) };
+        let shown: Vec<String> = all(&[port("0.0.0.0", 2), port("::", 1), chosen_later])
             .map(|(port, host)| format!("{} {host}", port.number))
             .collect();
         assert_eq!(shown, ["80 0.0.0.0:8080", "81 0.0.0.0:8081", "80 [::]:8080"]);

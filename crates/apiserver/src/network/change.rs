@@ -1,0 +1,191 @@
+//! Creating and deleting networks.
+
+use bulkhead_api::container::NetworkConfiguration;
+use bulkhead_api::error::ApiError;
+use bulkhead_api::network::{NetworkCreateRequest, NetworkResource};
+use bulkhead_network_control::{DEFAULT_NETWORK, FailureCode, Reply, Request};
+use bulkhead_state::{Change, NetworkRecord};
+
+use super::{Networks, list};
+use crate::date;
+use crate::error::{exists, invalid, invalid_state, not_found, unsupported};
+use crate::service::Service;
+
+/// The plugin that serves every network, by the name that scripts know.
+pub(super) const PLUGIN: &str = "container-network-vmnet";
+/// Stands for no network at all.
+const RESERVED: &str = "none";
+const MAXIMUM_NAME_BYTES: usize = 63;
+/// Names of containers that an error lists.
+const SHOWN_USERS: usize = 5;
+
+impl Networks {
+    /// Creates a network; it is durable and usable when this returns.
+    pub(crate) async fn create(&self, request: NetworkCreateRequest) -> Result<NetworkResource, ApiError> {
+        validate(&request)?;
+        let _one_at_a_time = self.changing.lock().await;
+        let name = request.name;
+        if self.link.records().contains_key(&name) {
+            return Err(exists(format!("network '{name}' already exists")));
+        }
+        let record = NetworkRecord {
+            name,
+            subnet_is_fixed: request.ipv4_subnet.is_some(),
+            ipv4_subnet: request.ipv4_subnet,
+            ipv6_subnet: None,
+            internal: request.internal,
+            labels: request.labels,
+            options: request.options,
+            creation_date: date::now(),
+        };
+        let (network, record) = self.link.create(record).await?;
+        let recorded = self.records.submit(Change::PutNetwork(Box::new(record.clone()))).wait().await;
+        if let Err(error) = recorded {
+            self.link.forget(&record.name);
+            self.link.request(Request::DeleteNetwork { name: record.name }).await?;
+            return Err(error);
+        }
+        tracing::info!(network = record.name, subnet = network.ipv4_subnet, "created");
+        Ok(list::resource(&record, Some(network)))
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), ApiError> {
+        let _one_at_a_time = self.changing.lock().await;
+        if !self.link.records().contains_key(name) {
+            return Err(missing(name));
+        }
+        // Whoever ended just now may still hold a lease.
+        self.wait_for_releases().await;
+        if let Some(client) = self.link.current() {
+            match client.request(Request::DeleteNetwork { name: name.to_owned() }).await {
+                Ok((Reply::Done, _)) => {}
+                // It could not be made on this host, today.
+                Err(super::ClientError::Refused(failure)) if failure.code == FailureCode::NotFound => {}
+                Err(error) => return Err(super::from_client(error)),
+                Ok(_) => return Err(invalid_state("container-network answered nonsense")),
+            }
+        }
+        self.link.forget(name);
+        self.records.submit(Change::DeleteNetwork { name: name.to_owned() }).wait().await?;
+        tracing::info!(network = name, "deleted");
+        Ok(())
+    }
+
+    /// Whether a container can be created with these.
+    pub(crate) fn check(&self, wanted: Option<&[NetworkConfiguration]>) -> Result<(), ApiError> {
+        let wanted = wanted.unwrap_or_default();
+        let records = self.link.records();
+        for (index, one) in wanted.iter().enumerate() {
+            let name = &one.network;
+            if !records.contains_key(name) {
+                return Err(missing(name).with_hint("List the networks: container network list"));
+            }
+            if wanted[..index].iter().any(|earlier| earlier.network == *name) {
+                return Err(invalid(format!("network '{name}' is given twice")));
+            }
+            if let Some(address) = &one.options.ipv4_address
+                && address.parse::<std::net::Ipv4Addr>().is_err()
+            {
+                return Err(invalid(format!("'{}' is not an IPv4 address", shown(address))));
+            }
+            for alias in &one.options.aliases {
+                crate::container::hosts::validate_hostname(alias)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Deletes a network that no container refers to, running or not.
+pub(crate) async fn delete(service: &Service, name: &str) -> Result<(), ApiError> {
+    if name == DEFAULT_NETWORK {
+        return Err(invalid("the default network cannot be deleted"));
+    }
+    let users = users(service, name);
+    if users.is_empty() {
+        return service.networks.delete(name).await;
+    }
+    let more = if users.len() > SHOWN_USERS { ", …" } else { "" };
+    let names = users.iter().take(SHOWN_USERS).map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
+    Err(invalid_state(format!("network '{}' is used by container {names}{more}", shown(name)))
+        .with_hint("Delete the containers first."))
+}
+
+/// Deletes every network but the default one that no container refers to; returns their names.
+pub(crate) async fn prune(service: &Service) -> Result<Vec<String>, ApiError> {
+    let mut deleted = Vec::new();
+    for name in service.networks.link.records().into_keys() {
+        if name != DEFAULT_NETWORK && users(service, &name).is_empty() {
+            service.networks.delete(&name).await?;
+            deleted.push(name);
+        }
+    }
+    Ok(deleted)
+}
+
+fn users(service: &Service, name: &str) -> Vec<String> {
+    let joins = |networks: &[NetworkConfiguration]| networks.iter().any(|one| one.network == name);
+    let containers = service.containers.all().into_iter();
+    containers
+        .filter(|container| joins(&container.configuration.networks))
+        .map(|container| container.id.clone())
+        .collect()
+}
+
+pub(super) fn missing(name: &str) -> ApiError {
+    not_found(format!("network '{}' not found", shown(name)))
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(80).flat_map(char::escape_default).collect()
+}
+
+fn validate(request: &NetworkCreateRequest) -> Result<(), ApiError> {
+    let name = request.name.as_str();
+    if !is_name(name) {
+        return Err(invalid(format!(
+            "'{}' is not a network name: up to {MAXIMUM_NAME_BYTES} lower-case letters, digits, '.', '_' \
+             and '-', the first and last a letter or digit",
+            shown(name)
+        )));
+    }
+    if name == RESERVED {
+        return Err(invalid(format!("'{RESERVED}' stands for no network and cannot be created")));
+    }
+    if request.ipv6_subnet.is_some() {
+        return Err(unsupported("networks with IPv6 are not available yet"));
+    }
+    match request.plugin.as_deref() {
+        None | Some(PLUGIN) => Ok(()),
+        Some(other) => Err(not_found(format!("there is no network plugin '{}'", shown(other)))),
+    }
+}
+
+/// `^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$`
+fn is_name(name: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = name.as_bytes();
+    bytes.len() <= MAXIMUM_NAME_BYTES
+        && bytes.first().is_some_and(plain)
+        && bytes.last().is_some_and(plain)
+        && bytes.iter().all(|byte| plain(byte) || b"._-".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_reference() {
+        for name in ["a", "foo", "a.b_c-d", "0", &"x".repeat(63)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "A", "-a", "a-", "a/b", "a b", "é", &"x".repeat(64)] {
+            assert!(!is_name(name), "{name}");
+        }
+        let request = |name: &str| NetworkCreateRequest { name: name.to_owned(), ..Default::default() };
+        assert!(validate(&request("foo")).is_ok());
+        assert!(validate(&request("none")).is_err());
+        assert!(validate(&NetworkCreateRequest { plugin: Some("x".to_owned()), ..request("foo") }).is_err());
+    }
+}

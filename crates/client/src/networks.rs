@@ -1,0 +1,53 @@
+//! Networks.
+
+use bulkhead_api::network::{NetworkCreateRequest, NetworkPruneResponse, NetworkResource};
+use bulkhead_api::route;
+
+use crate::connection::Client;
+use crate::error::ClientError;
+use crate::path::fill;
+
+impl Client {
+    /// All networks.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn list_networks(&self) -> Result<Vec<NetworkResource>, ClientError> {
+        self.get(route::NETWORKS).await
+    }
+
+    /// One network.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn network(&self, name: &str) -> Result<NetworkResource, ClientError> {
+        self.get(&fill(route::NETWORK, "name", name)).await
+    }
+
+    /// Creates a network.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn create_network(
+        &self,
+        request: &NetworkCreateRequest,
+    ) -> Result<NetworkResource, ClientError> {
+        self.post_for(route::NETWORKS, request).await
+    }
+
+    /// Removes a network that no container refers to.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn delete_network(&self, name: &str) -> Result<(), ClientError> {
+        self.delete(&fill(route::NETWORK, "name", name)).await
+    }
+
+    /// Removes every network but the default one that no container refers to.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn prune_networks(&self) -> Result<NetworkPruneResponse, ClientError> {
+        self.post_for(route::PRUNE_NETWORKS, &serde_json::json!({})).await
+    }
+}

@@ -1,0 +1,242 @@
+//! Published ports: ports of the host that lead to containers.
+//!
+//! The listening sockets are opened on the host's thread, so they and what they accept belong to the
+//! host's namespace. They are served on a thread of their own in our namespace, from where containers
+//! are reached: bytes are copied between the two, and no rule of the host's firewall is needed. All
+//! ports of a container are bound before its machine starts, so that a conflict is known by then.
+
+mod binding;
+mod datagrams;
+mod streams;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use bulkhead_network_control::{Failure, FailureCode, PortRange, Protocol};
+use thiserror::Error;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::networks::failure;
+use binding::{BindError, Bound};
+
+/// Connections of one container at once; more wait in the listeners' queues.
+const MAXIMUM_CONNECTIONS: usize = 1024;
+/// Ports of one container, counted singly.
+const MAXIMUM_PORTS: usize = 65_536;
+
+/// Why ports cannot be served.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum PortsError {
+    /// No runtime.
+    #[error("cannot start the runtime of published ports")]
+    Runtime(#[source] io::Error),
+    /// No thread.
+    #[error("cannot start the thread of published ports")]
+    Spawn(#[source] io::Error),
+}
+
+/// All published ports.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    /// Runs on a thread in the host's namespace.
+    host: Handle,
+    /// Runs on a thread in our namespace.
+    proxy: Handle,
+    published: Mutex<BTreeMap<String, Publication>>,
+    /// Ports are bound one request at a time: what another request is about to bind is known then.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// The ports of one container.
+#[derive(Debug)]
+struct Publication {
+    ranges: Vec<PortRange>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Ports {
+    /// To be called in our namespace.
+    pub(crate) fn start(host: Handle) -> Result<Self, PortsError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(PortsError::Runtime)?;
+        let proxy = runtime.handle().clone();
+        thread::Builder::new()
+            .name("published".to_owned())
+            .spawn(move || runtime.block_on(std::future::pending::<()>()))
+            .map_err(PortsError::Spawn)?;
+        Ok(Self { host, proxy, published: Mutex::default(), changing: tokio::sync::Mutex::default() })
+    }
+
+    fn published(&self) -> MutexGuard<'_, BTreeMap<String, Publication>> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Binds ports that lead to a container's address: all of them or none.
+    pub(crate) async fn publish(
+        &self,
+        container_id: &str,
+        address: Ipv4Addr,
+        wanted: &[PortRange],
+    ) -> Result<Vec<PortRange>, Failure> {
+        check(wanted)?;
+        let _one_at_a_time = self.changing.lock().await;
+        if let Some(publication) = self.published().get(container_id) {
+            return Err(failure(
+                FailureCode::Exists,
+                format!(
+                    "container '{container_id}' has {} published ports already",
+                    publication.ranges.len()
+                ),
+            ));
+        }
+        let mut bound = Vec::with_capacity(wanted.len());
+        for range in wanted.iter().copied() {
+            let binding = self.host.spawn(async move { binding::bind(range) }).await;
+            match binding.map_err(|_| failure(FailureCode::System, "container-network is ending"))? {
+                Ok(one) => bound.push(one),
+                Err(error) => return Err(self.explain(&error)),
+            }
+        }
+        let ranges: Vec<PortRange> = bound.iter().map(|one| one.range).collect();
+        let connections = Arc::new(Semaphore::new(MAXIMUM_CONNECTIONS));
+        let tasks = bound.into_iter().flat_map(|one| self.serve(one, address, &connections)).collect();
+        tracing::info!(container = container_id, %address, ports = ranges.len(), "published");
+        let publication = Publication { ranges: ranges.clone(), tasks };
+        self.published().insert(container_id.to_owned(), publication);
+        Ok(ranges)
+    }
+
+    fn serve(&self, bound: Bound, address: Ipv4Addr, connections: &Arc<Semaphore>) -> Vec<JoinHandle<()>> {
+        let ports = bound.range.container_port..;
+        let targets = ports.map(|port| SocketAddrV4::new(address, port));
+        let served = bound.sockets.into_iter().zip(targets).map(|(socket, target)| {
+            let connections = Arc::clone(connections);
+            match bound.range.protocol {
+                Protocol::Tcp => self.proxy.spawn(streams::serve(socket.into(), target, connections)),
+                Protocol::Udp => self.proxy.spawn(datagrams::serve(socket.into(), target)),
+            }
+        });
+        served.collect()
+    }
+
+    /// Frees the ports of a container and cuts their connections.
+    pub(crate) async fn unpublish(&self, container_id: &str) {
+        let publication = self.published().remove(container_id);
+        if let Some(publication) = publication {
+            close(publication.tasks).await;
+            tracing::info!(container = container_id, "unpublished");
+        }
+    }
+
+    /// Frees the ports of all others.
+    pub(crate) async fn retain(&self, container_ids: &[String]) {
+        let others: Vec<String> =
+            self.published().keys().filter(|id| !container_ids.contains(id)).cloned().collect();
+        for id in others {
+            self.unpublish(&id).await;
+        }
+    }
+
+    /// One line that says who has the port, or what it takes to bind it.
+    fn explain(&self, error: &BindError) -> Failure {
+        match error {
+            BindError::InUse { address, port, protocol } => {
+                let published = self.published();
+                let holder = published.iter().find(|(_, publication)| {
+                    publication.ranges.iter().any(|range| covers(range, *address, *port, *protocol))
+                });
+                let holder = match holder {
+                    Some((id, _)) => format!("published by container '{id}'"),
+                    None => "in use by another program of this host".to_owned(),
+                };
+                failure(
+                    FailureCode::InUse,
+                    format!(
+                        "host port {}/{} is {holder}",
+                        std::net::SocketAddr::new(*address, *port),
+                        protocol.as_str()
+                    ),
+                )
+            }
+            BindError::Privileged { port } => failure(
+                FailureCode::PermissionDenied,
+                format!(
+                    "Permission denied while binding to host port {port}. Binding to ports below 1024 \
+                     requires root privileges."
+                ),
+            ),
+            error => crate::networks::system_failure(error),
+        }
+    }
+}
+
+/// Ends tasks; their sockets are closed afterwards.
+async fn close(tasks: Vec<JoinHandle<()>>) {
+    for task in &tasks {
+        task.abort();
+    }
+    for task in tasks {
+        // Cancelled, which is what was asked for.
+        drop(task.await);
+    }
+}
+
+fn check(wanted: &[PortRange]) -> Result<(), Failure> {
+    let fits = |first: u16, count: u16| first.checked_add(count.saturating_sub(1)).is_some();
+    let good = wanted.iter().all(|range| {
+        range.count > 0
+            && range.container_port > 0
+            && fits(range.host_port, range.count)
+            && fits(range.container_port, range.count)
+    });
+    if !good {
+        return Err(failure(FailureCode::InvalidArgument, "a published range of ports is empty or too long"));
+    }
+    if wanted.iter().map(|range| usize::from(range.count)).sum::<usize>() > MAXIMUM_PORTS {
+        return Err(failure(
+            FailureCode::InvalidArgument,
+            format!("at most {MAXIMUM_PORTS} ports of a container can be published"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a published range keeps others from binding this address and port.
+fn covers(range: &PortRange, address: IpAddr, port: u16, protocol: Protocol) -> bool {
+    let same_address = range.host_address == address
+        || range.host_address.is_ipv4() == address.is_ipv4()
+            && (range.host_address.is_unspecified() || address.is_unspecified());
+    range.protocol == protocol
+        && same_address
+        && port.checked_sub(range.host_port).is_some_and(|offset| offset < range.count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_port_is_found() {
+        let range = PortRange {
+            host_address: Ipv4Addr::UNSPECIFIED.into(),
+            host_port: 8000,
+            container_port: 80,
+            protocol: Protocol::Tcp,
+            count: 2,
+        };
+        let local = Ipv4Addr::LOCALHOST.into();
+        assert!(covers(&range, local, 8001, Protocol::Tcp));
+        assert!(!covers(&range, local, 8002, Protocol::Tcp));
+        assert!(!covers(&range, local, 8001, Protocol::Udp));
+        assert!(!covers(&range, std::net::Ipv6Addr::LOCALHOST.into(), 8001, Protocol::Tcp));
+        assert!(check(&[range]).is_ok());
+        assert!(check(&[PortRange { count: 0, ..range }]).is_err());
+        assert!(check(&[PortRange { host_port: 65535, ..range }]).is_err());
+        assert!(check(&[PortRange { container_port: 0, ..range }]).is_err());
+    }
+}

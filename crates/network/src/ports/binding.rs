@@ -1,0 +1,154 @@
+//! Takes ports of the host. Runs on the host's thread: a socket belongs to the namespace of the
+//! thread that opens it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+
+use bulkhead_network_control::{PortRange, Protocol};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind as bind_socket, listen, sockopt};
+use thiserror::Error;
+
+/// Connections that the kernel has completed and nobody has accepted.
+const BACKLOG: i32 = 1024;
+/// Below are ports for privileged programs.
+const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
+/// Tries to find free ports that follow each other.
+const ATTEMPTS: usize = 64;
+
+/// Why a port cannot be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(super) enum BindError {
+    /// Somebody has it.
+    #[error("port {port} is in use")]
+    InUse { address: IpAddr, port: u16, protocol: Protocol },
+    /// Only root may.
+    #[error("port {port} is privileged")]
+    Privileged { port: u16 },
+    /// Anything else.
+    #[error("cannot bind host port {address}/{}", protocol.as_str())]
+    Bind {
+        address: SocketAddr,
+        protocol: Protocol,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Sockets in the order of a range's ports.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// With the ports that were chosen.
+    pub(super) range: PortRange,
+    pub(super) sockets: Vec<OwnedFd>,
+}
+
+/// Binds every port of a range, or none.
+pub(super) fn bind(range: PortRange) -> Result<Bound, BindError> {
+    if range.host_port != 0 {
+        return bind_from(range, range.host_port);
+    }
+    let mut outcome = choose(range);
+    for _ in 1..ATTEMPTS {
+        // The kernel chose the first port; the ones after it may be taken.
+        if range.count == 1 || outcome.is_ok() {
+            break;
+        }
+        outcome = choose(range);
+    }
+    outcome
+}
+
+fn choose(range: PortRange) -> Result<Bound, BindError> {
+    let first = bind_one(range, 0)?;
+    let failed = |source| BindError::Bind {
+        address: SocketAddr::new(range.host_address, 0),
+        protocol: range.protocol,
+        source,
+    };
+    let address = rustix::net::getsockname(&first).map_err(|error| failed(error.into()))?;
+    let address = SocketAddr::try_from(address).map_err(|error| failed(error.into()))?;
+    if range.count == 1 {
+        let range = PortRange { host_port: address.port(), ..range };
+        return Ok(Bound { range, sockets: vec![first] });
+    }
+    if address.port().checked_add(range.count - 1).is_none() {
+        return Err(failed(Errno::ADDRINUSE.into()));
+    }
+    drop(first);
+    bind_from(range, address.port())
+}
+
+fn bind_from(range: PortRange, first: u16) -> Result<Bound, BindError> {
+    let ports = (0..range.count).map(|offset| first.saturating_add(offset));
+    let sockets = ports.map(|port| bind_one(range, port)).collect::<Result<_, _>>()?;
+    Ok(Bound { range: PortRange { host_port: first, ..range }, sockets })
+}
+
+fn bind_one(range: PortRange, port: u16) -> Result<OwnedFd, BindError> {
+    let address = SocketAddr::new(range.host_address, port);
+    open(address, range.protocol).map_err(|error| match error {
+        Errno::ADDRINUSE => BindError::InUse { address: range.host_address, port, protocol: range.protocol },
+        Errno::ACCESS if port < FIRST_UNPRIVILEGED_PORT => BindError::Privileged { port },
+        error => BindError::Bind { address, protocol: range.protocol, source: error.into() },
+    })
+}
+
+fn open(address: SocketAddr, protocol: Protocol) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let kind = match protocol {
+        Protocol::Tcp => SocketType::STREAM,
+        Protocol::Udp => SocketType::DGRAM,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, kind, flags, None)?;
+    if address.is_ipv6() {
+        // 0.0.0.0 and [::] are published separately.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    if protocol == Protocol::Tcp {
+        // Connections of an earlier run may still be in TIME_WAIT; two listeners stay impossible.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    bind_socket(&socket, &address)?;
+    if protocol == Protocol::Tcp {
+        listen(&socket, BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    fn range(host_port: u16, count: u16, protocol: Protocol) -> PortRange {
+        PortRange { host_address: Ipv4Addr::LOCALHOST.into(), host_port, container_port: 80, protocol, count }
+    }
+
+    #[test]
+    fn f71_free_ports_are_found_and_taken_ones_are_named() {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let bound = bind(range(0, 3, protocol)).unwrap();
+            assert_eq!(bound.sockets.len(), 3);
+            let first = bound.range.host_port;
+            assert!(first > 0);
+            let last = first + 2;
+            let error = bind(range(last, 1, protocol)).unwrap_err();
+            assert!(matches!(error, BindError::InUse { port, .. } if port == last), "{error}");
+            drop(bound);
+            assert!(bind(range(first, 3, protocol)).is_ok());
+        }
+    }
+
+    #[test]
+    fn f71_both_families_can_have_the_same_port() {
+        let any = PortRange { host_address: Ipv4Addr::UNSPECIFIED.into(), ..range(0, 1, Protocol::Tcp) };
+        let bound = bind(any).unwrap();
+        let other = PortRange { host_address: Ipv6Addr::UNSPECIFIED.into(), ..bound.range };
+        assert!(bind(other).is_ok());
+        assert!(matches!(bind(bound.range), Err(BindError::InUse { .. })));
+    }
+}

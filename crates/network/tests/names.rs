@@ -1,0 +1,179 @@
+//! Names, wanted addresses and the border between networks.
+
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
+mod support;
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use bulkhead_network_control::{ClientError, FailureCode, LeaseRequest, NetworkConfiguration, Request};
+use support::guest::{Guest, RawGuest};
+use support::packet::{BROADCAST, arp, echo_request, ethernet, ipv4, udp};
+use support::{Daemon, Host, plain};
+
+const SOON: Duration = Duration::from_secs(2);
+const NEVER: Duration = Duration::from_millis(150);
+const TYPE_A: u8 = 1;
+const TYPE_AAAA: u8 = 28;
+
+fn create(host: &Host, daemon: &Daemon, name: &str, subnet: &str) {
+    let configuration = NetworkConfiguration {
+        name: name.to_owned(),
+        ipv4_subnet: Some(subnet.to_owned()),
+        ipv6_subnet: None,
+        internal: false,
+        options: std::collections::BTreeMap::new(),
+    };
+    host.request(daemon, Request::CreateNetwork(configuration)).unwrap();
+}
+
+fn on(network: &str, id: &str) -> LeaseRequest {
+    LeaseRequest { network: network.to_owned(), ..plain(id) }
+}
+
+/// Response code and addresses of an answer.
+fn ask(guest: &Guest, name: &str, kind: u8) -> (u8, Vec<Ipv4Addr>) {
+    let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        query.push(u8::try_from(label.len()).unwrap());
+        query.extend(label.bytes());
+    }
+    query.extend([0, 0, kind, 0, 1]);
+    let gateway = guest.gateway;
+    let sent = query.clone();
+    let answer = guest.namespace.run(move || {
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket.send_to(&sent, (gateway, 53)).unwrap();
+        let mut buffer = [0; 512];
+        let length = socket.recv(&mut buffer).unwrap();
+        buffer[..length].to_vec()
+    });
+    let records = answer[query.len()..].chunks_exact(16);
+    let mut addresses: Vec<Ipv4Addr> =
+        records.map(|record| <[u8; 4]>::try_from(&record[12..]).unwrap().into()).collect();
+    addresses.sort();
+    assert_eq!(usize::from(answer[7]), addresses.len());
+    (answer[3] & 15, addresses)
+}
+
+#[test]
+fn ids_aliases_and_first_labels_are_names() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let asking = Guest::new(host.lease(&daemon, "asking"));
+    let alias = |id: &str| LeaseRequest { aliases: vec!["Shared".to_owned()], ..on("default", id) };
+    let one = Guest::new(host.lease_as(&daemon, alias("one.test")).unwrap());
+    let two = Guest::new(host.lease_as(&daemon, alias("two")).unwrap());
+    for name in ["one.test", "ONE.test", "one"] {
+        assert_eq!(ask(&asking, name, TYPE_A), (0, vec![one.address]), "{name}");
+    }
+    assert_eq!(ask(&asking, "shared", TYPE_A), (0, vec![one.address, two.address]));
+    assert_eq!(ask(&asking, "one", TYPE_AAAA), (0, vec![]), "a name without AAAA has no data");
+    for name in ["host.container.internal", "host.docker.internal"] {
+        assert_eq!(ask(&asking, name, TYPE_A), (0, vec![asking.gateway]), "{name}");
+    }
+    host.request(&daemon, Request::Release { container_id: "two".to_owned() }).unwrap();
+    assert_eq!(ask(&asking, "shared", TYPE_A), (0, vec![one.address]));
+}
+
+#[test]
+fn one_server_knows_the_names_of_all_networks_of_who_asks() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    create(&host, &daemon, "blue", "192.168.100.0/24");
+    create(&host, &daemon, "red", "192.168.101.0/24");
+    let both = Guest::new(host.lease_as(&daemon, on("blue", "both")).unwrap());
+    let _second_interface = host.lease_as(&daemon, on("red", "both")).unwrap();
+    let red = Guest::new(host.lease_as(&daemon, on("red", "db")).unwrap());
+    let blue = Guest::new(host.lease_as(&daemon, on("blue", "web")).unwrap());
+    assert_eq!(ask(&both, "db", TYPE_A), (0, vec![red.address]));
+    assert_eq!(ask(&both, "web", TYPE_A), (0, vec![blue.address]));
+    // The resolver outside answers nothing: a failure, in any case no address.
+    let (code, addresses) = ask_slowly(&blue, "db");
+    assert!(code != 0 && addresses.is_empty());
+}
+
+/// As [`ask`], for a name that the host's resolver is asked for.
+fn ask_slowly(guest: &Guest, name: &str) -> (u8, Vec<Ipv4Addr>) {
+    let gateway = guest.gateway;
+    let label = name.to_owned();
+    guest.namespace.run(move || {
+        let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, u8::try_from(label.len()).unwrap()];
+        query.extend(label.bytes());
+        query.extend([0, 0, TYPE_A, 0, 1]);
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+        socket.send_to(&query, (gateway, 53)).unwrap();
+        let mut buffer = [0; 512];
+        socket.recv(&mut buffer).unwrap();
+        (buffer[3] & 15, if buffer[7] == 0 { vec![] } else { vec![Ipv4Addr::UNSPECIFIED] })
+    })
+}
+
+#[test]
+fn a_wanted_address_is_given_or_refused_for_a_reason() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    create(&host, &daemon, "blue", "192.168.100.0/28");
+    let want = |id: &str, last: u8| LeaseRequest {
+        ipv4_address: Some([192, 168, 100, last].into()),
+        ..on("blue", id)
+    };
+    // Addresses that the pool is likely to have a port for, and others.
+    for last in [2, 3, 4, 14] {
+        let (lease, _socket) = host.lease_as(&daemon, want(&format!("c{last}"), last)).unwrap();
+        assert_eq!(lease.ipv4_address, format!("192.168.100.{last}/28"));
+    }
+    let refused = |last: u8| match host.lease_as(&daemon, want("late", last)) {
+        Err(ClientError::Refused(failure)) => failure,
+        outcome => panic!("{outcome:?}"),
+    };
+    assert_eq!(refused(3).message, "address 192.168.100.3 of network 'blue' belongs to container 'c3'");
+    for last in [0, 1, 15, 16] {
+        assert_eq!(refused(last).code, FailureCode::InvalidArgument, "{last}");
+    }
+    // Right after its release an address can be had again.
+    for _ in 0..5 {
+        host.request(&daemon, Request::Release { container_id: "c14".to_owned() }).unwrap();
+        host.lease_as(&daemon, want("c14", 14)).unwrap();
+    }
+}
+
+#[test]
+fn f74_frames_made_by_hand_do_not_cross_networks() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    create(&host, &daemon, "blue", "192.168.100.0/24");
+    create(&host, &daemon, "red", "192.168.101.0/24");
+    let blue = RawGuest::new(host.lease_as(&daemon, on("blue", "web")).unwrap());
+    let red = RawGuest::new(host.lease_as(&daemon, on("red", "db")).unwrap());
+    let gateway = blue.find_gateway().unwrap();
+    let from_blue = |frame: &[u8]| {
+        frame.windows(5).any(|bytes| bytes == b"cross")
+            || frame[12..14] == [8, 0] && frame[26..30] == blue.address.octets()
+    };
+    let datagram = udp((blue.address, 1), (red.address, 2), b"cross");
+    for destination in [gateway, red.mac, BROADCAST] {
+        blue.send(&ethernet(destination, blue.mac, 0x0800, &ipv4(17, blue.address, red.address, &datagram)));
+        let ping = ipv4(1, blue.address, red.address, &echo_request(9));
+        blue.send(&ethernet(destination, blue.mac, 0x0800, &ping));
+    }
+    // Addresses of the other network, as source and in ARP; loopback; the gateway of the other.
+    for source in [red.address, red.gateway, Ipv4Addr::LOCALHOST] {
+        let datagram = udp((source, 1), (red.address, 2), b"cross");
+        blue.send(&ethernet(gateway, blue.mac, 0x0800, &ipv4(17, source, red.address, &datagram)));
+    }
+    blue.send(&ethernet(BROADCAST, blue.mac, 0x0806, &arp(1, blue.mac, blue.address, red.address)));
+    assert!(red.receive(NEVER, from_blue).is_none());
+    // Nobody answers for the other network's gateway or for loopback.
+    for target in [red.gateway, Ipv4Addr::LOCALHOST] {
+        blue.send(&ethernet(gateway, blue.mac, 0x0800, &ipv4(1, blue.address, target, &echo_request(3))));
+        blue.send(&ethernet(BROADCAST, blue.mac, 0x0806, &arp(1, blue.mac, blue.address, target)));
+    }
+    let answer = |frame: &[u8]| {
+        frame[12..14] == [8, 0] && frame[23] == 1 && frame[34] == 0
+            || frame[12..14] == [8, 6] && frame[21] == 2
+    };
+    assert!(blue.receive(NEVER, answer).is_none());
+}

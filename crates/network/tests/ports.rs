@@ -1,0 +1,209 @@
+//! Published ports.
+
+#![expect(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::Duration;
+
+use bulkhead_network_control::{
+    ClientError, FailureCode, PortRange, Protocol, PublishRequest, Reply, Request,
+};
+use support::guest::Guest;
+use support::{Daemon, HOST, Host};
+
+const SOON: Duration = Duration::from_secs(3);
+const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+fn port(host_address: IpAddr, host_port: u16, protocol: Protocol) -> PortRange {
+    PortRange { host_address, host_port, container_port: 7000, protocol, count: 1 }
+}
+
+fn publish(
+    host: &Host,
+    daemon: &Daemon,
+    id: &str,
+    ports: &[PortRange],
+) -> Result<Vec<PortRange>, ClientError> {
+    let request = Request::Publish(PublishRequest {
+        container_id: id.to_owned(),
+        network: "default".to_owned(),
+        ports: ports.to_vec(),
+    });
+    match host.request(daemon, request)?.0 {
+        Reply::Published(ports) => Ok(ports),
+        reply => panic!("{reply:?}"),
+    }
+}
+
+fn release(host: &Host, daemon: &Daemon, id: &str) {
+    host.request(daemon, Request::Release { container_id: id.to_owned() }).unwrap();
+}
+
+/// Answers each connection with all that it said, once that has ended.
+fn serve_streams(guest: &Guest) {
+    let listener = guest.namespace.run(|| TcpListener::bind("0.0.0.0:7000").unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut bytes = Vec::new();
+                stream.read_to_end(&mut bytes).and_then(|_| stream.write_all(&bytes))
+            });
+        }
+    });
+}
+
+fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer
+}
+
+fn refusal(outcome: Result<Vec<PortRange>, ClientError>) -> (FailureCode, String) {
+    match outcome {
+        Err(ClientError::Refused(failure)) => (failure.code, failure.message),
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+#[test]
+fn streams_reach_the_container_from_every_side_of_the_host() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let guest = Guest::new(host.lease(&daemon, "web"));
+    serve_streams(&guest);
+    let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let wanted = [port(ANY, 8080, Protocol::Tcp), port(v6, 8080, Protocol::Tcp)];
+    assert_eq!(publish(&host, &daemon, "web", &wanted).unwrap(), wanted);
+    let ask = |address: IpAddr| move || exchange((address, 8080).into(), b"hello");
+    assert_eq!(host.host.run(ask(Ipv4Addr::LOCALHOST.into())), b"hello");
+    assert_eq!(host.host.run(ask(v6)), b"hello");
+    assert_eq!(host.outside.run(ask(HOST.into())), b"hello");
+    let long = vec![0x5a; 3 << 20];
+    let sent = long.clone();
+    assert!(host.outside.run(move || exchange((HOST, 8080).into(), &sent)) == long);
+}
+
+#[test]
+fn datagrams_find_their_way_back_to_each_peer() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let guest = Guest::new(host.lease(&daemon, "dns"));
+    let server = guest.namespace.run(|| UdpSocket::bind("0.0.0.0:7000").unwrap());
+    thread::spawn(move || {
+        let mut buffer = [0; 2000];
+        while let Ok((length, peer)) = server.recv_from(&mut buffer) {
+            server.send_to(&buffer[..length], peer).unwrap();
+        }
+    });
+    let published = publish(&host, &daemon, "dns", &[port(ANY, 0, Protocol::Udp)]).unwrap();
+    let host_port = published[0].host_port;
+    assert_ne!(host_port, 0);
+    let peers: Vec<UdpSocket> = (0..3)
+        .map(|_| {
+            host.outside.run(move || {
+                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                socket.set_read_timeout(Some(SOON)).unwrap();
+                socket.connect((HOST, host_port)).unwrap();
+                socket
+            })
+        })
+        .collect();
+    for _ in 0..2 {
+        for (number, peer) in peers.iter().enumerate() {
+            peer.send(format!("peer {number}").as_bytes()).unwrap();
+        }
+        for (number, peer) in peers.iter().enumerate() {
+            let mut buffer = [0; 100];
+            let length = peer.recv(&mut buffer).unwrap();
+            assert_eq!(buffer[..length], *format!("peer {number}").as_bytes());
+        }
+    }
+}
+
+#[test]
+fn f71_a_taken_port_is_named_and_nothing_of_the_others_stays() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let _leases = [host.lease(&daemon, "web"), host.lease(&daemon, "other")];
+    let foreign = host.host.run(|| TcpListener::bind("127.0.0.1:8081").unwrap());
+    let wanted = [port(ANY, 8080, Protocol::Tcp), port(ANY, 8081, Protocol::Tcp)];
+    let (code, message) = refusal(publish(&host, &daemon, "web", &wanted));
+    assert_eq!(code, FailureCode::InUse);
+    assert_eq!(message, "host port 0.0.0.0:8081/tcp is in use by another program of this host");
+    drop(foreign);
+    publish(&host, &daemon, "web", &wanted).unwrap();
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let (_, message) = refusal(publish(&host, &daemon, "other", &[port(local, 8080, Protocol::Tcp)]));
+    assert_eq!(message, "host port 127.0.0.1:8080/tcp is published by container 'web'");
+    // A port is free the moment the release is answered.
+    for _ in 0..20 {
+        release(&host, &daemon, "web");
+        let _lease = host.lease(&daemon, "web");
+        publish(&host, &daemon, "web", &wanted).unwrap();
+    }
+}
+
+#[test]
+fn ranges_are_bound_whole_and_connections_end_with_the_release() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let guest = Guest::new(host.lease(&daemon, "web"));
+    serve_streams(&guest);
+    let range = PortRange { container_port: 6990, count: 500, ..port(ANY, 0, Protocol::Tcp) };
+    let published = publish(&host, &daemon, "web", &[range]).unwrap();
+    let served = published[0].host_port + 10;
+    let mut open = host.host.run(move || TcpStream::connect((Ipv4Addr::LOCALHOST, served)).unwrap());
+    assert_eq!(
+        host.host.run(move || exchange((Ipv4Addr::LOCALHOST, served).into(), b"x")),
+        b"x",
+        "the eleventh port leads to 7000"
+    );
+    // Nobody listens behind the first one.
+    let first = published[0].host_port;
+    let outcome = host.host.run(move || {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, first)).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.read(&mut [0; 1]).map_err(|error| error.kind())
+    });
+    assert_eq!(outcome, Err(std::io::ErrorKind::ConnectionReset));
+    release(&host, &daemon, "web");
+    open.set_read_timeout(Some(SOON)).unwrap();
+    assert!(matches!(open.read(&mut [0; 1]), Ok(0) | Err(_)));
+    let again = host.host.run(move || TcpStream::connect((Ipv4Addr::LOCALHOST, served)).is_err());
+    assert!(again, "the port is still bound");
+}
+
+#[test]
+fn f76_a_flood_of_idle_connections_is_bounded_and_leaves_other_containers_alone() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let guests = ["flooded", "other"].map(|id| Guest::new(host.lease(&daemon, id)));
+    guests.iter().for_each(serve_streams);
+    publish(&host, &daemon, "flooded", &[port(ANY, 8080, Protocol::Tcp)]).unwrap();
+    publish(&host, &daemon, "other", &[port(ANY, 8081, Protocol::Tcp)]).unwrap();
+    let idle: Vec<TcpStream> = host.host.run(|| {
+        (0..1300)
+            .map_while(|_| {
+                let address = (Ipv4Addr::LOCALHOST, 8080).into();
+                TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok()
+            })
+            .collect()
+    });
+    assert!(idle.len() > 1024, "{}", idle.len());
+    support::eventually("the limit is reached", || daemon.open_sockets() >= 2 * 1024);
+    thread::sleep(Duration::from_millis(200));
+    let sockets = daemon.open_sockets();
+    assert!(sockets < 2 * 1024 + 64, "{sockets} sockets for {} connections", idle.len());
+    assert_eq!(host.host.run(|| exchange((Ipv4Addr::LOCALHOST, 8081).into(), b"alive")), b"alive");
+    drop(idle);
+    support::eventually("there is room again", || daemon.open_sockets() < 200);
+    assert_eq!(host.host.run(|| exchange((Ipv4Addr::LOCALHOST, 8080).into(), b"back")), b"back");
+}

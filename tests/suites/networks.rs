@@ -1,0 +1,182 @@
+//! Networks that users create.
+
+use std::net::TcpListener;
+
+use bulkhead_tests::{Installation, Outside};
+use serde_json::Value;
+
+fn inspect(installation: &Installation, name: &str) -> Value {
+    let mut all: Value =
+        serde_json::from_str(&installation.run_ok(&["network", "inspect", name])).expect("JSON");
+    all[0].take()
+}
+
+fn address(installation: &Installation, id: &str, index: usize) -> String {
+    let snapshot = installation.snapshot(id);
+    let address = snapshot["status"]["networks"][index]["ipv4Address"].as_str().expect("address");
+    address.split('/').next().expect("address").to_owned()
+}
+
+#[test]
+fn networks_are_created_shown_and_deleted() {
+    let installation = Installation::with_demo();
+    let created = installation.run_ok(&[
+        "network",
+        "create",
+        "foo",
+        "--subnet",
+        "192.168.100.0/24",
+        "--label",
+        "team=web",
+        "--option",
+        "mtu=1400",
+    ]);
+    assert_eq!(created, "foo");
+    let network = inspect(&installation, "foo");
+    assert_eq!(network["id"], "foo");
+    let configuration = &network["configuration"];
+    assert_eq!(configuration["name"], "foo");
+    assert_eq!(configuration["mode"], "nat");
+    assert_eq!(configuration["ipv4Subnet"], "192.168.100.0/24");
+    assert_eq!(configuration["labels"]["team"], "web");
+    assert_eq!(configuration["options"]["mtu"], "1400");
+    assert_eq!(configuration["plugin"], "container-network-vmnet");
+    assert_eq!(network["status"]["ipv4Gateway"], "192.168.100.1");
+    installation.run_ok(&["network", "create", "closed", "--internal"]);
+    assert_eq!(inspect(&installation, "closed")["configuration"]["mode"], "hostOnly");
+    assert_eq!(installation.run_ok(&["network", "ls", "-q"]), "closed\ndefault\nfoo");
+
+    let taken = installation.container(&["network", "create", "foo"]).expect_code(1);
+    assert!(taken.stderr.contains("network 'foo' already exists"), "{taken:?}");
+    let overlap =
+        installation.container(&["network", "create", "bar", "--subnet", "192.168.0.0/16"]).expect_code(1);
+    assert!(overlap.stderr.contains("overlaps"), "{overlap:?}");
+    for (arguments, reason) in [
+        (&["Foo"][..], "not a network name"),
+        (&["none"], "stands for no network"),
+        (&["bar", "--subnet", "8.8.8.0/24"], "must be private"),
+        (&["bar", "--plugin", "other"], "no network plugin 'other'"),
+    ] {
+        let command = [&["network", "create"][..], arguments].concat();
+        let refused = installation.container(&command).expect_code(1);
+        assert!(refused.stderr.contains(reason), "{refused:?}");
+    }
+    // Networks are remembered, with their subnets.
+    for program in ["container-apiserver", "container-network"] {
+        for pid in installation.pids(program) {
+            installation.kill(pid);
+        }
+    }
+    assert_eq!(inspect(&installation, "foo"), network);
+
+    installation.run_ok(&["create", "--name", "web", "--network", "foo", "demo", "true"]);
+    let used = installation.container(&["network", "rm", "foo"]).expect_code(1);
+    assert!(used.stderr.contains("network 'foo' is used by container 'web'"), "{used:?}");
+    assert_eq!(installation.run_ok(&["network", "prune"]), "closed");
+    installation.run_ok(&["rm", "web"]);
+    assert_eq!(installation.run_ok(&["network", "rm", "foo"]), "foo");
+    let refused = installation.container(&["network", "rm", "default"]).expect_code(1);
+    assert!(refused.stderr.contains("the default network cannot be deleted"), "{refused:?}");
+    installation.container(&["network", "inspect", "foo"]).expect_code(1).stderr.lines().for_each(drop);
+    let unknown = installation.container(&["create", "--network", "foo", "demo", "true"]);
+    assert!(unknown.stderr.contains("network 'foo' not found"), "{unknown:?}");
+    assert_eq!(installation.run_ok(&["network", "delete", "--all"]), "");
+}
+
+#[test]
+fn containers_find_each_other_by_every_name_in_all_their_networks() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["network", "create", "foo", "--subnet", "192.168.100.0/24"]);
+    installation.run_ok(&["network", "create", "closed", "--internal"]);
+    installation.run_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "web.test",
+        "--network",
+        "foo",
+        "--ip",
+        "192.168.100.77",
+        "--network-alias",
+        "front",
+        "--rm",
+        "demo",
+        "sleep",
+        "600",
+    ]);
+    installation.run_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "db",
+        "--network",
+        "closed,alias=store",
+        "demo",
+        "sleep",
+        "600",
+    ]);
+    installation.run_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "both",
+        "--network",
+        "closed,mtu=1400",
+        "--network",
+        "foo,mac=02:42:ac:11:00:02",
+        "demo",
+        "sleep",
+        "600",
+    ]);
+    assert_eq!(address(&installation, "web.test", 0), "192.168.100.77");
+    let web = address(&installation, "web.test", 0);
+    let db = address(&installation, "db", 0);
+    let both = |script: &str| installation.container(&["exec", "both", "sh", "-c", script]);
+    for name in ["web.test", "web", "front"] {
+        assert!(both(&format!("nslookup {name}")).text().contains(&web), "{name}");
+        assert_eq!(both(&format!("ping -c 1 -W 5 {name}")).code, 0, "{name}");
+    }
+    for name in ["db", "store"] {
+        assert!(both(&format!("nslookup {name}")).text().contains(&db), "{name}");
+        assert_eq!(both(&format!("ping -c 1 -W 5 {name}")).code, 0, "{name}");
+    }
+    let links = both("ip -o link").text();
+    assert!(links.contains("mtu 1400") && links.contains("02:42:ac:11:00:02"), "{links}");
+    let gateway =
+        |name: &str| inspect(&installation, name)["status"]["ipv4Gateway"].as_str().unwrap().to_owned();
+    assert!(both("nslookup host.container.internal").text().contains(&gateway("foo")));
+
+    // Names of other networks do not exist, and their addresses are out of reach.
+    let from_web = |script: &str| installation.container(&["exec", "web.test", "sh", "-c", script]);
+    assert_ne!(from_web("nslookup db").code, 0);
+    assert_ne!(from_web(&format!("ping -c 1 -W 1 {db}")).code, 0);
+    assert_ne!(from_web(&format!("ping -c 1 -W 1 {}", gateway("closed"))).code, 0);
+    let taken = installation.container(&["run", "--network", "foo", "--ip", &web, "demo", "true"]);
+    assert!(taken.stderr.contains("belongs to container 'web.test'"), "{taken:?}");
+    let foreign = installation.container(&["run", "--network", "foo", "--ip", "10.9.9.9", "demo", "true"]);
+    assert!(foreign.stderr.contains("no address for a container on network 'foo'"), "{foreign:?}");
+    // An address is free the moment its container has ended.
+    installation.run_ok(&["kill", "web.test"]);
+    installation.run_ok(&["run", "--rm", "--network", "foo", "--ip", &web, "demo", "true"]);
+}
+
+#[test]
+fn an_internal_network_has_no_way_outside_and_does_not_take_it_away() {
+    let installation = Installation::with_demo();
+    let outside = Outside::new(|address, ready| {
+        let listener = TcpListener::bind((address, 7000)).unwrap();
+        ready.send(()).unwrap();
+        // As long as the test wants.
+        for connection in listener.incoming().take(1) {
+            drop(connection);
+        }
+    });
+    installation.run_ok(&["network", "create", "closed", "--internal"]);
+    let reach = format!("nc -w 2 {} 7000 < /dev/null", outside.address());
+    let run = |networks: &[&str]| {
+        let command = [&["run", "--rm"][..], networks, &["demo", "sh", "-c", &reach]].concat();
+        installation.container(&command).code
+    };
+    assert_ne!(run(&["--network", "closed"]), 0);
+    assert_eq!(run(&["--network", "closed", "--network", "default"]), 0);
+}

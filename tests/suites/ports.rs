@@ -1,0 +1,188 @@
+//! Published ports.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use bulkhead_tests::{Installation, put_program};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(10);
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Has a running container answer on a port, TCP and UDP.
+fn serve(installation: &Installation, id: &str, port: u16) {
+    put_program(installation, id, "echo_server");
+    installation.run_ok(&["exec", "-d", id, "/bin/echo_server", &port.to_string()]);
+}
+
+/// `None` while nobody answers.
+fn try_exchange(address: SocketAddr) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(SOON)).ok()?;
+    stream.write_all(b"hello").ok()?;
+    stream.shutdown(Shutdown::Write).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    Some(answer)
+}
+
+#[track_caller]
+fn assert_answers(address: SocketAddr) {
+    let began = Instant::now();
+    while try_exchange(address).is_none() {
+        assert!(began.elapsed() < SOON, "{address} does not answer");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(try_exchange(address).unwrap(), b"hello");
+}
+
+/// The host port of the only published range.
+fn chosen(snapshot: &Value) -> u16 {
+    let port = snapshot["status"]["publishedPorts"][0]["hostPort"].as_u64().unwrap();
+    u16::try_from(port).unwrap()
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind((LOCAL, 0)).unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn streams_and_datagrams_reach_the_container() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "web",
+        "-p",
+        "127.0.0.1::7000",
+        "-p",
+        "[::1]:0:7000",
+        "-p",
+        "7000/udp",
+        "demo",
+        "sleep",
+        "600",
+    ]);
+    let snapshot = installation.snapshot("web");
+    let ports = snapshot["status"]["publishedPorts"].as_array().unwrap();
+    let host_port = |index: usize| u16::try_from(ports[index]["hostPort"].as_u64().unwrap()).unwrap();
+    assert_eq!(snapshot["configuration"]["publishedPorts"][0]["hostPort"], 0);
+    let listed: Value = serde_json::from_str(&installation.run_ok(&["list", "--format", "json"])).unwrap();
+    assert_eq!(listed[0]["status"]["publishedPorts"], snapshot["status"]["publishedPorts"]);
+    assert_eq!(
+        installation.run_ok(&["port", "web"]),
+        format!(
+            "7000/tcp -> 127.0.0.1:{}\n7000/tcp -> [::1]:{}\n7000/udp -> 0.0.0.0:{}",
+            host_port(0),
+            host_port(1),
+            host_port(2)
+        )
+    );
+    serve(&installation, "web", 7000);
+    assert_answers((LOCAL, host_port(0)).into());
+    assert_answers((Ipv6Addr::LOCALHOST, host_port(1)).into());
+    let socket = UdpSocket::bind((LOCAL, 0)).unwrap();
+    socket.connect((LOCAL, host_port(2))).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.send(b"datagram").unwrap();
+    let mut buffer = [0; 100];
+    let length = socket.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"datagram");
+    installation.run_ok(&["stop", "-t", "0", "web"]);
+    assert!(TcpStream::connect((LOCAL, host_port(0))).is_err(), "the port is bound after stop");
+    assert_eq!(installation.run_ok(&["port", "web"]), "");
+}
+
+#[test]
+fn a_conflict_fails_the_start_and_leaves_the_container_startable() {
+    let installation = Installation::with_demo();
+    let taken = TcpListener::bind((LOCAL, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let free = free_port();
+    installation.run_ok(&[
+        "create",
+        "--name",
+        "web",
+        "-p",
+        &format!("127.0.0.1:{free}:80"),
+        "-p",
+        &format!("127.0.0.1:{port}:81"),
+        "demo",
+        "sleep",
+        "600",
+    ]);
+    let refused = installation.container(&["start", "web"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let expected = format!("host port 127.0.0.1:{port}/tcp is in use by another program of this host");
+    assert!(refused.stderr.contains(&expected), "{refused:?}");
+    assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+    assert_eq!(installation.state("web"), "stopped");
+    let console = installation.container_directory("web").join("console.log");
+    assert!(!console.exists(), "a machine was started");
+    assert!(TcpStream::connect((LOCAL, free)).is_err(), "the other port stays bound");
+    drop(taken);
+    installation.run_ok(&["start", "web"]);
+    assert_eq!(installation.state("web"), "running");
+
+    // Two containers, and `run`, which leaves nothing.
+    let second = installation.container(&[
+        "run",
+        "-d",
+        "--name",
+        "second",
+        "-p",
+        &format!("{free}:80"),
+        "demo",
+        "sleep",
+        "600",
+    ]);
+    assert_ne!(second.code, 0);
+    assert!(second.stderr.contains("is published by container 'web'"), "{second:?}");
+    assert_eq!(installation.ids(), ["web"]);
+}
+
+#[test]
+fn a_port_is_free_the_moment_its_container_has_stopped() {
+    let installation = Installation::with_demo();
+    let publish = format!("127.0.0.1:{}:80", free_port());
+    for round in 0..5 {
+        let name = format!("web{round}");
+        installation.run_ok(&["run", "-d", "--rm", "--name", &name, "-p", &publish, "demo", "sleep", "600"]);
+        installation.run_ok(&["kill", &name]);
+    }
+}
+
+#[test]
+fn published_ports_outlive_the_daemon() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "web", "-p", "7000", "demo", "sleep", "600"]);
+    serve(&installation, "web", 7000);
+    let port = chosen(&installation.snapshot("web"));
+    assert_answers((LOCAL, port).into());
+    for pid in installation.pids("container-apiserver") {
+        installation.kill(pid);
+    }
+    assert_answers((LOCAL, port).into());
+    assert_eq!(chosen(&installation.snapshot("web")), port);
+    installation.run_ok(&["restart", "-t", "0", "web"]);
+    let snapshot = installation.snapshot("web");
+    serve(&installation, "web", 7000);
+    assert_answers((LOCAL, chosen(&snapshot)).into());
+}
+
+#[test]
+fn wrong_ports_are_usage_errors() {
+    let installation = Installation::with_demo();
+    for ports in ["65536:80", "80:80/sctp", "8000-8001:80", "host:80:80"] {
+        let outcome = installation.container(&["run", "-p", ports, "demo", "true"]);
+        assert_eq!(outcome.code, 64, "{outcome:?}");
+    }
+    let twice = installation.container(&["run", "-p", "8080:80", "-p", "127.0.0.1:8080:81", "demo", "true"]);
+    assert_eq!(twice.code, 64, "{twice:?}");
+    let none = installation.container(&["run", "--network", "none", "-p", "80", "demo", "true"]);
+    assert_eq!(none.code, 125, "{none:?}");
+    assert!(none.stderr.contains("the container joins no network"), "{none:?}");
+}
