@@ -28,6 +28,10 @@ enum Answer {
     Refused,
     /// exec: the container ended under it.
     CutOff,
+    /// delete, while somebody started it: a start that comes to nothing is seen for a moment.
+    RefusedWhileStarting,
+    /// delete, while somebody else deleted it: both are told that it is gone.
+    DoneTogether,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +58,11 @@ impl Model for OneName {
             (Verb::Create, Absent, Answer::Done) => Some(Stopped),
             (Verb::Create, Stopped | Running, Answer::Exists) => Some(*state),
             (Verb::Create, ..) => None,
+            (Verb::Delete | Verb::DeleteForced, Absent, Answer::DoneTogether) => Some(Absent),
+            (Verb::DeleteForced, _, Answer::DoneTogether) | (Verb::Delete, Stopped, Answer::DoneTogether) => {
+                Some(Absent)
+            }
+            (Verb::Delete, Stopped | Running, Answer::RefusedWhileStarting) => Some(*state),
             (_, Absent, Answer::NotFound) => Some(Absent),
             (_, Absent, _) | (_, _, Answer::NotFound | Answer::Exists) => None,
             (Verb::Start, _, Answer::Done) => Some(Running),
@@ -94,6 +103,32 @@ fn answer(verb: Verb, outcome: &Outcome) -> Answer {
         // Killed with its machine, or asked of a machine that was being killed.
         (137 | 125, _) if verb == Verb::Exec => Answer::CutOff,
         _ => panic!("{verb:?} had no answer that anyone could explain: {outcome:?}"),
+    }
+}
+
+/// What overlaps in time with what makes two answers possible that no order of whole operations has.
+fn consider_overlaps(history: &mut [Operation<Verb, Answer>]) {
+    let before = history.to_vec();
+    let deletes = |verb| matches!(verb, Verb::Delete | Verb::DeleteForced);
+    for (index, operation) in history.iter_mut().enumerate() {
+        let mut others = before
+            .iter()
+            .enumerate()
+            .filter(|(other, one)| {
+                *other != index && one.began < operation.ended && one.ended > operation.began
+            })
+            .map(|(_, one)| one);
+        match (operation.input, operation.output) {
+            (Verb::Delete, Answer::Refused) if others.any(|one| one.input == Verb::Start) => {
+                operation.output = Answer::RefusedWhileStarting;
+            }
+            (verb, Answer::Done) if deletes(verb) => {
+                if others.any(|one| deletes(one.input) && one.output == Answer::Done) {
+                    operation.output = Answer::DoneTogether;
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -148,6 +183,7 @@ fn f51_every_answer_is_explained_by_some_order() {
         let mut history: Vec<_> =
             all.iter().filter(|(of, _)| *of == name).map(|(_, operation)| operation.clone()).collect();
         history.sort_by_key(|operation| operation.began);
+        consider_overlaps(&mut history);
         let begin = history.first().map(|operation| operation.began);
         let shown: Vec<String> = history
             .iter()
