@@ -31,6 +31,6 @@ pub use outcome::{Outcome, run_with_deadline};
 pub use outside::Outside;
 pub use processes::{processes_of, wait_until};
 pub use program::put_program;
-pub use registry::{Registry, skopeo};
+pub use registry::{Access, Registry, skopeo};
 pub use terminal::Terminal;
 pub use terminal_command::TerminalCommand;

@@ -24,15 +24,35 @@ impl Registry {
     /// docker-registry is missing or does not come up.
     #[must_use]
     pub fn start(folder: &Path) -> Self {
-        let folder = folder.join("registry");
-        fs::create_dir_all(&folder).expect("folder of the registry");
+        Self::start_as(folder, Access::Open)
+    }
+
+    /// Starts one that is more or less private.
+    ///
+    /// # Panics
+    /// docker-registry or openssl is missing, or the registry does not come up.
+    #[must_use]
+    pub fn start_as(folder: &Path, access: Access) -> Self {
         let port = free_port();
+        let folder = folder.join(format!("registry-{port}"));
+        fs::create_dir_all(&folder).expect("folder of the registry");
+        let mut private = String::new();
+        if access != Access::Open {
+            let path = folder.join("htpasswd");
+            fs::write(&path, format!("{}:{PASSWORD_HASH}\n", Self::USER)).expect("htpasswd");
+            private = format!("auth:\n  htpasswd: {{ realm: test, path: {} }}\n", path.display());
+        }
+        let mut tls = String::new();
+        if access == Access::PrivateOverTls {
+            make_certificates(&folder);
+            tls = format!("  tls: {{ certificate: {0}/server.crt, key: {0}/server.key }}\n", folder.display());
+        }
         let configuration = folder.join("config.yml");
         fs::write(
             &configuration,
             format!(
                 "version: 0.1\nlog: {{ level: error }}\nstorage:\n  filesystem: {{ rootdirectory: {0}/data }}\n  \
-                 delete: {{ enabled: true }}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+                 delete: {{ enabled: true }}\n{private}http:\n  addr: 127.0.0.1:{port}\n{tls}",
                 folder.display()
             ),
         )
@@ -54,6 +74,23 @@ impl Registry {
             });
         wait_until("registry", Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { child, port, folder }
+    }
+
+    /// Who may use one that is private.
+    pub const USER: &str = "rider";
+    /// With this.
+    pub const PASSWORD: &str = "correct horse";
+
+    /// `127.0.0.1:<port>`
+    #[must_use]
+    pub fn server(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The certificate of the authority that signed that of the registry.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("ca.crt")
     }
 
     /// `127.0.0.1:<port>/<name>`
@@ -107,6 +144,36 @@ impl Drop for Registry {
         self.child.kill().expect("kill the registry");
         self.child.wait().expect("wait for the registry");
     }
+}
+
+/// Who may use a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Open,
+    /// [`Registry::USER`] with [`Registry::PASSWORD`].
+    Private,
+    /// The same, over TLS with a certificate that nobody knows.
+    PrivateOverTls,
+}
+
+/// bcrypt of [`Registry::PASSWORD`].
+const PASSWORD_HASH: &str = "$2b$05$3NEfljkbcJGkAoHC1SOSS.HnP1vtSge5MO7JYUz9jW1aAZ5qZulyi";
+
+/// An authority, and a certificate for 127.0.0.1 that it signed.
+fn make_certificates(folder: &Path) {
+    let openssl = |arguments: &str| {
+        let outcome =
+            run_with_deadline(Command::new("openssl").args(arguments.split(' ')).current_dir(folder), b"");
+        assert_eq!(outcome.code, 0, "openssl {arguments} (apt-get install openssl): {outcome:?}");
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=authority"));
+    openssl(&format!("req {key} -keyout server.key -out server.csr -subj /CN=registry"));
+    fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").expect("names of the certificate");
+    openssl(
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.crt",
+    );
 }
 
 /// Runs skopeo, which must succeed.

@@ -16,6 +16,7 @@ pub mod image;
 pub mod network;
 pub mod observation;
 pub mod process;
+pub mod registry;
 pub mod request;
 pub mod restart;
 pub mod route;

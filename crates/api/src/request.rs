@@ -10,6 +10,7 @@ use crate::container::{
 use crate::detach_keys::DetachKeys;
 use crate::health::HealthCheckRequest;
 use crate::process::{ResourceLimit, User};
+use crate::registry::RegistryLogin;
 use crate::restart::RestartPolicy;
 
 /// Creates a container: the flags of `run` and `create`, before the image's defaults are merged in.
@@ -108,6 +109,8 @@ pub struct CreateRequest {
     pub pull: PullPolicy,
     /// Forward the SSH agent.
     pub ssh: bool,
+    /// Before all logins that the daemon knows.
+    pub registry_login: Option<RegistryLogin>,
 }
 
 /// Creates and starts. Descriptors of an attached run travel with the request.
@@ -284,6 +287,8 @@ pub struct PullRequest {
     pub scheme: Option<String>,
     /// Layers at once; 3 when absent.
     pub maximum_concurrent_downloads: Option<usize>,
+    /// Before all logins that the daemon knows.
+    pub registry_login: Option<RegistryLogin>,
 }
 
 /// Pushes an image.
@@ -296,6 +301,8 @@ pub struct PushRequest {
     pub platform: Option<String>,
     /// http, https or auto.
     pub scheme: Option<String>,
+    /// Before all logins that the daemon knows.
+    pub registry_login: Option<RegistryLogin>,
 }
 
 /// Loads an archive, whose descriptor travels with the request.

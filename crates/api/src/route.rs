@@ -38,6 +38,9 @@
 //! | POST [`IMAGE_SAVE`] | `SaveRequest` + one descriptor for the archive → `StreamEvent` lines |
 //! | POST [`IMAGE_PRUNE`] | `PruneImagesRequest` → `PruneImagesResponse` |
 //! | POST [`IMAGE_TAG`] | `TagRequest` → 204 |
+//! | GET [`REGISTRIES`] | → `[RegistryResource]` |
+//! | POST [`REGISTRIES`] | `LoginRequest` → 204 |
+//! | DELETE [`REGISTRY`]`?server=` | → 204 |
 //! | GET [`NETWORKS`] | → `[NetworkResource]` |
 //! | POST [`NETWORKS`] | `NetworkCreateRequest` → `NetworkResource` |
 //! | GET [`NETWORK`] | → `NetworkResource` |
@@ -116,6 +119,10 @@ pub const IMAGE_SAVE: &str = "/v1/images/save";
 pub const IMAGE_PRUNE: &str = "/v1/prune/images";
 /// Tag.
 pub const IMAGE_TAG: &str = "/v1/images/tag";
+/// Registries that the user is logged in to.
+pub const REGISTRIES: &str = "/v1/registries";
+/// One registry, named by the query.
+pub const REGISTRY: &str = "/v1/registry";
 /// All networks.
 pub const NETWORKS: &str = "/v1/networks";
 /// One network.

@@ -11,6 +11,7 @@ mod logs;
 mod networks;
 mod problem;
 mod processes;
+mod registries;
 mod router;
 mod system;
 

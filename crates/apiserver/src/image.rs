@@ -5,6 +5,7 @@ mod convert;
 pub(crate) mod delete;
 mod list;
 mod load;
+mod login;
 mod progress;
 pub(crate) mod prune;
 mod pull;
@@ -12,15 +13,17 @@ mod push;
 mod save;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use bulkhead_api::container::{ContainerConfiguration, Descriptor, ImageDescription};
 use bulkhead_api::error::{ApiError, ErrorCode};
-use bulkhead_image_store::{Lease, Limits, ResolvedImage, Store, StoreError};
+use bulkhead_image_store::{Lease, ResolvedImage, Store, StoreError, StoreOptions};
 use bulkhead_oci::{Digest, Platform, Reference};
 use bulkhead_paths::Directories;
 use bulkhead_registry::{RegistryError, Scheme};
+use bulkhead_registry_credentials::{Keyring, Sources};
 use bulkhead_state::{Change, ImageRecord};
 
 use crate::date;
@@ -37,6 +40,7 @@ pub(crate) struct Images {
     default_registry: String,
     local_domain: Option<String>,
     collector: Arc<collect::Collector>,
+    keyring: Arc<Keyring>,
 }
 
 /// An image that a container can be made of.
@@ -56,8 +60,9 @@ impl Images {
         records: Arc<Records>,
         names: Vec<ImageRecord>,
     ) -> anyhow::Result<Self> {
+        let options = StoreOptions { certificate_folders: certificate_folders(), ..StoreOptions::default() };
         let store =
-            Store::open(&directories.images(), Limits::default()).context("cannot open the image store")?;
+            Store::open_with(&directories.images(), options).context("cannot open the image store")?;
         Ok(Self {
             store,
             names: RwLock::new(names.into_iter().map(|record| (record.reference.clone(), record)).collect()),
@@ -65,6 +70,7 @@ impl Images {
             default_registry: settings.registry_domain.clone(),
             local_domain: settings.local_domain.clone(),
             collector: Arc::default(),
+            keyring: Arc::new(Keyring::new(directories.registry_logins(), Sources::from_environment())),
         })
     }
 
@@ -204,6 +210,17 @@ impl Images {
         self.name(target.to_string(), record.descriptor).await?;
         Ok(target.to_string())
     }
+}
+
+/// Where Docker and Podman look for certificates of registries.
+fn certificate_folders() -> Vec<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let configuration =
+        absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+    let own = configuration.into_iter().flat_map(|folder| {
+        ["containers/certs.d", "docker/certs.d"].map(|name| folder.join(name))
+    });
+    own.chain(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from)).collect()
 }
 
 fn parse_platform(text: Option<&str>) -> Result<Platform, ApiError> {

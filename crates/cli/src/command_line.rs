@@ -11,6 +11,7 @@ use crate::commands::help::HelpArguments;
 use crate::commands::image::ImageCommand;
 use crate::commands::network::NetworkCommand;
 use crate::commands::plugin;
+use crate::commands::registry::RegistryCommand;
 use crate::commands::system::SystemCommand;
 use crate::exit_status::OwnFailure;
 use crate::failure::Failure;
@@ -59,6 +60,9 @@ pub(crate) enum Command {
     /// Manage networks
     #[command(visible_alias = "n", subcommand, arg_required_else_help = true)]
     Network(NetworkCommand),
+    /// Manage logins at registries
+    #[command(visible_alias = "r", subcommand, arg_required_else_help = true)]
+    Registry(RegistryCommand),
     /// Manage container services
     #[command(visible_alias = "s", subcommand, arg_required_else_help = true)]
     System(SystemCommand),

@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bulkhead_api::error::{ApiError, ErrorCode};
-use bulkhead_paths::{Directories, PathsError};
+use bulkhead_paths::{Directories, PathsError, environment};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::FlockOperation;
 use rustix::io::{Errno, FdFlags};
@@ -155,6 +155,8 @@ fn spawn(directories: &Directories, stderr: File, notify: OwnedFd) -> Result<(),
         .arg(format!("--ready-descriptor={}", notify.as_raw_fd()))
         .envs(directories.environment())
         .current_dir("/")
+        // It goes with each command; a daemon would use it long after it was meant.
+        .env_remove(environment::REGISTRY_TOKEN)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr);

@@ -24,6 +24,7 @@ mod log_stream;
 mod networks;
 mod path;
 mod processes;
+mod registries;
 mod system;
 mod system_events;
 

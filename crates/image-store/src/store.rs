@@ -1,6 +1,6 @@
 //! The store as a whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bulkhead_registry::{Patience, Transport};
@@ -41,6 +41,8 @@ pub struct StoreOptions {
     /// Hosts (`host` or `host:port`) whose token services may get credentials of registries elsewhere; see
     /// [`bulkhead_registry::ClientOptions`].
     pub trusted_token_hosts: Vec<String>,
+    /// Folders with certificates of single registries, as `/etc/docker/certs.d`.
+    pub certificate_folders: Vec<PathBuf>,
 }
 
 impl Store {
@@ -57,12 +59,12 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(root: &Path, options: StoreOptions) -> Result<Self, StoreError> {
-        let StoreOptions { limits, patience, trusted_token_hosts } = options;
+        let StoreOptions { limits, patience, trusted_token_hosts, certificate_folders } = options;
         let inner = Inner {
             layout: Layout::open(root)?,
             trusted_token_hosts,
             limits,
-            transport: Transport::new(patience),
+            transport: Transport::with_certificates(patience, certificate_folders),
             documents: Documents::default(),
             resolved: ResolvedCache::default(),
             downloads: Downloads::default(),

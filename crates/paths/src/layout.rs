@@ -169,6 +169,12 @@ impl Directories {
         self.app_root.join("images")
     }
 
+    /// Logins at registries, mode 0600.
+    #[must_use]
+    pub fn registry_logins(&self) -> PathBuf {
+        self.app_root.join("registry-logins.json")
+    }
+
     /// Parent of the containers' directories.
     #[must_use]
     pub fn containers(&self) -> PathBuf {

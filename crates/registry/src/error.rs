@@ -10,6 +10,15 @@ pub enum RegistryError {
     /// The HTTP client could not be made.
     #[error("cannot set up the HTTP client")]
     Setup(#[source] reqwest::Error),
+    /// A certificate for the registry is unusable.
+    #[error("cannot use the certificate '{}'", path.display())]
+    Certificate {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The registry's name makes no URL.
     #[error("`{registry}` is not a registry address")]
     Address {

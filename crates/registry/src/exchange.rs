@@ -205,6 +205,13 @@ impl Client {
 
     fn unauthorized(&self, access: &Access, detail: String) -> RegistryError {
         let registry = self.registry().to_owned();
+        if self.shared().options.credentials.is_some() && access.scopes().is_empty() {
+            return RegistryError::Unauthorized {
+                registry,
+                hint: "the user name or password is wrong".to_owned(),
+                detail,
+            };
+        }
         let hint = match (self.shared().options.credentials.is_some(), access.is_push()) {
             (true, false) => "the image does not exist, or the credentials do not allow it".to_owned(),
             (true, true) => "the credentials do not allow to push there".to_owned(),

@@ -21,6 +21,7 @@
 //! What a blob's stream gives out before its end is unverified; see [`BlobStream::next_chunk`].
 
 mod blob;
+mod certificates;
 mod challenge;
 mod client;
 mod credentials;

@@ -1,13 +1,16 @@
 //! HTTP itself: connections, time limits, name resolution.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::time::timeout;
 
+use crate::certificates::HostCertificates;
 use crate::exchange::{Call, Payload};
 use crate::options::Patience;
 use crate::upload::Upload;
@@ -25,13 +28,28 @@ struct Shared {
     /// Reading the system's certificates takes milliseconds, so each client is made when first needed.
     through_proxy: OnceLock<reqwest::Client>,
     direct: OnceLock<reqwest::Client>,
+    certificate_folders: Vec<PathBuf>,
+    /// Of registries with certificates of their own, by host.
+    special: Mutex<HashMap<String, (HostCertificates, reqwest::Client)>>,
 }
 
 impl Transport {
     /// A transport without connections.
     #[must_use]
     pub fn new(patience: Patience) -> Self {
-        let shared = Shared { patience, through_proxy: OnceLock::new(), direct: OnceLock::new() };
+        Self::with_certificates(patience, Vec::new())
+    }
+
+    /// One that looks for certificates of single registries in these folders, as in `/etc/docker/certs.d`.
+    #[must_use]
+    pub fn with_certificates(patience: Patience, certificate_folders: Vec<PathBuf>) -> Self {
+        let shared = Shared {
+            patience,
+            through_proxy: OnceLock::new(),
+            direct: OnceLock::new(),
+            certificate_folders,
+            special: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -123,21 +141,47 @@ impl Transport {
         }
     }
 
-    fn client(&self, url: &Url) -> Result<&reqwest::Client, RegistryError> {
+    fn client(&self, url: &Url) -> Result<reqwest::Client, RegistryError> {
         // A proxy elsewhere cannot reach what is local to this host.
         let is_loopback = url.host_str().is_some_and(|host| {
             let host = scheme::host_of(host);
             host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         });
+        if url.scheme() == "https" {
+            let host = display_host(url);
+            let certificates = HostCertificates::find(&self.shared.certificate_folders, &host)?;
+            if !certificates.is_empty() {
+                return self.special_client(host, certificates, is_loopback);
+            }
+        }
         let cell = if is_loopback { &self.shared.direct } else { &self.shared.through_proxy };
         if let Some(client) = cell.get() {
-            return Ok(client);
+            return Ok(client.clone());
         }
-        let client = self.build(is_loopback).map_err(RegistryError::Setup)?;
-        Ok(cell.get_or_init(|| client))
+        let client = self.builder(is_loopback).build().map_err(RegistryError::Setup)?;
+        Ok(cell.get_or_init(|| client).clone())
     }
 
-    fn build(&self, direct: bool) -> Result<reqwest::Client, reqwest::Error> {
+    /// The client for a registry whose certificates were found; a new one when they have changed.
+    fn special_client(
+        &self,
+        host: String,
+        certificates: HostCertificates,
+        is_loopback: bool,
+    ) -> Result<reqwest::Client, RegistryError> {
+        let mut special = self.shared.special.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, client)) = special.get(&host)
+            && *known == certificates
+        {
+            return Ok(client.clone());
+        }
+        let builder = certificates.apply(self.builder(is_loopback))?;
+        let client = builder.build().map_err(RegistryError::Setup)?;
+        special.insert(host, (certificates, client.clone()));
+        Ok(client)
+    }
+
+    fn builder(&self, direct: bool) -> reqwest::ClientBuilder {
         // Another part of the process may have chosen a provider before; either is fine.
         drop(rustls::crypto::ring::default_provider().install_default());
         let builder = reqwest::Client::builder()
@@ -147,7 +191,7 @@ impl Transport {
             .connect_timeout(self.patience().connect)
             .pool_idle_timeout(self.patience().idle)
             .dns_resolver(Arc::new(Resolver));
-        if direct { builder.no_proxy() } else { builder }.build()
+        if direct { builder.no_proxy() } else { builder }
     }
 }
 

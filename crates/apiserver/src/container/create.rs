@@ -82,6 +82,7 @@ async fn find_image(service: &Service, request: &CreateRequest, sink: &EventSink
         platform: request.platform.clone(),
         scheme: request.scheme.clone(),
         maximum_concurrent_downloads: request.maximum_concurrent_downloads,
+        registry_login: request.registry_login.clone(),
     };
     find_or_pull(service, &pull, request.pull, sink).await
 }
@@ -97,6 +98,7 @@ async fn find_init_image(
         reference: reference.clone(),
         scheme: request.scheme.clone(),
         maximum_concurrent_downloads: request.maximum_concurrent_downloads,
+        registry_login: request.registry_login.clone(),
         ..PullRequest::default()
     };
     let found = find_or_pull(service, &pull, PullPolicy::Missing, sink).await?;

@@ -18,7 +18,7 @@ impl Images {
             scheme,
             local_domain: self.local_domain.clone(),
             max_concurrent_downloads: request.maximum_concurrent_downloads.unwrap_or(0),
-            credentials: None,
+            credentials: self.credentials(&reference, request.registry_login.as_ref(), sink).await?,
         };
         let progress = Progress::new(sink);
         let pulled = self

@@ -26,7 +26,7 @@ impl Images {
         let options = PushOptions {
             scheme: parse_scheme(request.scheme.as_deref())?,
             local_domain: self.local_domain.clone(),
-            credentials: None,
+            credentials: self.credentials(&reference, request.registry_login.as_ref(), sink).await?,
             known_there,
         };
         let progress = Progress::new(sink);

@@ -95,6 +95,7 @@ impl CreateFlags {
                 .collect(),
             platform: platform::resolve(flags, Precedence::EnvironmentFirst).map_err(usage)?,
             scheme: self.registry.scheme(),
+            registry_login: self.registry.login(),
             maximum_concurrent_downloads: Some(self.fetch.maximum_concurrent_downloads()),
             kernel: management.kernel.as_deref().map(absolute).transpose()?,
             kernel_arguments: management.kernel_arg.clone(),

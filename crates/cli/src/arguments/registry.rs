@@ -1,5 +1,7 @@
 //! How a registry is spoken to.
 
+use bulkhead_api::registry::RegistryLogin;
+use bulkhead_paths::environment;
 use clap::{Args, ValueEnum};
 
 /// Flags of a registry.
@@ -28,5 +30,16 @@ impl RegistryFlags {
             Scheme::Https => Some("https".to_owned()),
             Scheme::Auto => None,
         }
+    }
+
+    /// The login of `CONTAINER_REGISTRY_HOST`, `…_USER` and `…_TOKEN`; the daemon sees to it that only that host gets it.
+    #[expect(clippy::unused_self, reason = "a flag of the same group may come to name one")]
+    pub(crate) fn login(&self) -> Option<RegistryLogin> {
+        let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        Some(RegistryLogin {
+            server: variable(environment::REGISTRY_HOST)?,
+            username: variable(environment::REGISTRY_USER).unwrap_or_default(),
+            password: variable(environment::REGISTRY_TOKEN)?,
+        })
     }
 }

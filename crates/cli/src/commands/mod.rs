@@ -8,6 +8,7 @@ pub(crate) mod help;
 pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod plugin;
+pub(crate) mod registry;
 pub(crate) mod system;
 
 use std::future::Future;
@@ -26,6 +27,7 @@ pub(crate) fn run(command: Command) -> Result<ExitStatus, Failure> {
         Command::Events(arguments) => events::run(&arguments),
         Command::Image(command) => image::run(command),
         Command::Network(command) => network::run(command),
+        Command::Registry(command) => registry::run(command),
         Command::System(command) => system::run(command),
         Command::Help(arguments) => help::run(&arguments),
         Command::Plugin(words) => plugin::run(&words),

@@ -13,6 +13,7 @@ mod json;
 pub(crate) mod message;
 pub(crate) mod networks;
 pub(crate) mod progress;
+mod registries;
 pub(crate) mod render;
 pub(crate) mod statistics;
 pub(crate) mod system;

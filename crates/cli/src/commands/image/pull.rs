@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &PullArguments) -> Result<ExitStatus, Failure> {
         reference: arguments.reference.as_str().to_owned(),
         platform: arguments.platform.resolve("container image pull")?,
         scheme: arguments.registry.scheme(),
+        registry_login: arguments.registry.login(),
         maximum_concurrent_downloads: Some(arguments.fetch.maximum_concurrent_downloads()),
     };
     let services = Services::from_environment()?;

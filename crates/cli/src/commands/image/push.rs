@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &PushArguments) -> Result<ExitStatus, Failure> {
         reference: arguments.reference.as_str().to_owned(),
         platform: arguments.platform.resolve("container image push")?,
         scheme: arguments.registry.scheme(),
+        registry_login: arguments.registry.login(),
     };
     let services = Services::from_environment()?;
     let references = block_on(async {
