@@ -22,6 +22,7 @@ mod outside;
 mod processes;
 mod program;
 mod registry;
+mod scripted_registry;
 mod terminal;
 mod terminal_command;
 
@@ -32,5 +33,6 @@ pub use outside::Outside;
 pub use processes::{processes_of, wait_until};
 pub use program::put_program;
 pub use registry::{Access, Registry, skopeo};
+pub use scripted_registry::{Reply, Request, ScriptedImage, ScriptedRegistry};
 pub use terminal::Terminal;
 pub use terminal_command::TerminalCommand;

@@ -45,7 +45,8 @@ impl Registry {
         let mut tls = String::new();
         if access == Access::PrivateOverTls {
             make_certificates(&folder);
-            tls = format!("  tls: {{ certificate: {0}/server.crt, key: {0}/server.key }}\n", folder.display());
+            tls =
+                format!("  tls: {{ certificate: {0}/server.crt, key: {0}/server.key }}\n", folder.display());
         }
         let configuration = folder.join("config.yml");
         fs::write(

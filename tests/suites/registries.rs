@@ -27,7 +27,9 @@ impl User {
         fs::create_dir_all(home.join(".docker")).unwrap();
         let path = format!("{}:{}", home.display(), std::env::var("PATH").unwrap());
         let user = Self { installation, home, variables: vec![("PATH", path)] };
-        let _checked = user.run(&["image", "load", "-i", user.installation.demo_archive().to_str().unwrap()], b"").expect_code(0);
+        let _checked = user
+            .run(&["image", "load", "-i", user.installation.demo_archive().to_str().unwrap()], b"")
+            .expect_code(0);
         user
     }
 

@@ -217,9 +217,9 @@ fn certificate_folders() -> Vec<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let configuration =
         absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
-    let own = configuration.into_iter().flat_map(|folder| {
-        ["containers/certs.d", "docker/certs.d"].map(|name| folder.join(name))
-    });
+    let own = configuration
+        .into_iter()
+        .flat_map(|folder| ["containers/certs.d", "docker/certs.d"].map(|name| folder.join(name)));
     own.chain(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from)).collect()
 }
 

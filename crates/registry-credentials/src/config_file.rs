@@ -83,15 +83,25 @@ impl ConfigFile {
     /// The helper for a registry, without `docker-credential-`.
     pub(crate) fn helper(&self, server: &str) -> Option<&str> {
         let own = self.helpers.iter().find(|(key, _)| split(key) == (server.to_owned(), String::new()));
-        own.map(|(_, helper)| helper).or(Some(&self.store)).map(String::as_str).filter(|name| !name.is_empty())
+        own.map(|(_, helper)| helper)
+            .or(Some(&self.store))
+            .map(String::as_str)
+            .filter(|name| !name.is_empty())
     }
 
     /// The login for a repository, by the longest key that is a path above it.
-    pub(crate) fn login(&self, path: &Path, server: &str, repository: &str) -> Result<Option<Login>, CredentialsError> {
+    pub(crate) fn login(
+        &self,
+        path: &Path,
+        server: &str,
+        repository: &str,
+    ) -> Result<Option<Login>, CredentialsError> {
         let matching = self.auths.iter().filter_map(|(key, auth)| {
             let (host, prefix) = split(key);
             let above = prefix.is_empty()
-                || repository.strip_prefix(&prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                || repository
+                    .strip_prefix(&prefix)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
             (host == server && above && !auth.is_empty()).then_some((prefix.len(), key, auth))
         });
         let Some((_, key, auth)) = matching.max_by_key(|(length, ..)| *length) else { return Ok(None) };

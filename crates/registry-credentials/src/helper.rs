@@ -38,7 +38,10 @@ impl Helper {
         let program = format!("docker-credential-{}", name.escape_default());
         let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         if name.is_empty() || !name.bytes().all(valid) {
-            return Err(CredentialsError::Helper { program, reason: "that is no name of a helper".to_owned() });
+            return Err(CredentialsError::Helper {
+                program,
+                reason: "that is no name of a helper".to_owned(),
+            });
         }
         Ok(Self { program })
     }
@@ -65,7 +68,8 @@ impl Helper {
             username: login.username.clone(),
             secret: login.secret.clone(),
         };
-        let input = serde_json::to_vec(&message).map_err(|_| self.failed("it cannot be given such a login"))?;
+        let input =
+            serde_json::to_vec(&message).map_err(|_| self.failed("it cannot be given such a login"))?;
         self.run("store", &input).map(drop)
     }
 
@@ -110,7 +114,8 @@ impl Helper {
         }
         // Helpers put their messages on stdout.
         let text = String::from_utf8_lossy(&output);
-        let line: String = text.trim().chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let line: String =
+            text.trim().chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
         Err(self.failed(if line.is_empty() { "it says not why" } else { &line }))
     }
 }

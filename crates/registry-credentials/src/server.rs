@@ -15,7 +15,8 @@ pub fn server_name(text: &str) -> String {
 /// Host, and the repository prefix that a key of containers-auth.json(5) may name.
 pub(crate) fn split(key: &str) -> (String, String) {
     let without_scheme = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
-    let (host, path) = without_scheme.unwrap_or(key).split_once('/').unwrap_or((without_scheme.unwrap_or(key), ""));
+    let (host, path) =
+        without_scheme.unwrap_or(key).split_once('/').unwrap_or((without_scheme.unwrap_or(key), ""));
     let host = host.to_ascii_lowercase();
     let host = if DOCKER_HUB_ALIASES.contains(&host.as_str()) { DOCKER_HUB.to_owned() } else { host };
     let path = path.trim_end_matches('/');

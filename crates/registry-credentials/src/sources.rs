@@ -23,11 +23,14 @@ impl Sources {
         let path = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let home = path("HOME");
         let below_home = |rest: &str| home.as_ref().map(|home| home.join(rest));
-        let docker = path("DOCKER_CONFIG").or_else(|| below_home(".docker")).map(|folder| folder.join("config.json"));
+        let docker =
+            path("DOCKER_CONFIG").or_else(|| below_home(".docker")).map(|folder| folder.join("config.json"));
         let files = [
             path("REGISTRY_AUTH_FILE"),
             path("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json")),
-            path("XDG_CONFIG_HOME").or_else(|| below_home(".config")).map(|folder| folder.join("containers/auth.json")),
+            path("XDG_CONFIG_HOME")
+                .or_else(|| below_home(".config"))
+                .map(|folder| folder.join("containers/auth.json")),
             docker.clone(),
             below_home(".dockercfg"),
         ];

@@ -14,7 +14,8 @@ fn login(username: &str) -> Login {
 
 /// Puts `docker-credential-<name>` into the folder; it keeps its one login in a file beside it.
 fn helper(folder: &Path, name: &str) -> PathBuf {
-    let (program, kept) = (folder.join(format!("docker-credential-{name}")), folder.join(format!("{name}.kept")));
+    let (program, kept) =
+        (folder.join(format!("docker-credential-{name}")), folder.join(format!("{name}.kept")));
     let script = format!(
         "#!/bin/sh\nkept={}\ncase $1 in\nstore) cat > $kept;;\nerase) rm -f $kept;;\nget) server=$(cat)\n\
          grep -q \"\\\"$server\\\"\" $kept 2>/dev/null && cat $kept && exit 0\n\
@@ -51,7 +52,10 @@ fn keeps_its_own_file_private(folder: &Path) {
     let entries = keyring.entries().unwrap();
     assert_eq!(entries.len(), 2);
     assert_eq!((entries[1].server.as_str(), entries[1].username.as_str()), ("r.example", "second"));
-    assert_eq!((entries[1].creation_date.as_str(), entries[1].modification_date.as_str()), ("day 1", "day 3"));
+    assert_eq!(
+        (entries[1].creation_date.as_str(), entries[1].modification_date.as_str()),
+        ("day 1", "day 3")
+    );
     assert_eq!(keyring.find("r.example", "any").login, Some(login("second")));
     for other in ["example", "r.example:443", "xr.example", "localhost"] {
         assert_eq!(keyring.find(other, "any").login, None, "{other}");

@@ -29,7 +29,9 @@ impl HostCertificates {
         for folder in folders.iter().map(|folder| folder.join(host)) {
             let entries = match fs::read_dir(&folder) {
                 Ok(entries) => entries,
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                {
                     continue;
                 }
                 Err(error) => return Err(failed(&folder, error)),
@@ -77,7 +79,9 @@ fn has_extension(path: &Path, extensions: &[&str]) -> bool {
 
 fn read(path: &Path) -> Result<Vec<u8>, RegistryError> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.len() <= MAX_FILE_BYTES => fs::read(path).map_err(|error| failed(path, error)),
+        Ok(metadata) if metadata.len() <= MAX_FILE_BYTES => {
+            fs::read(path).map_err(|error| failed(path, error))
+        }
         Ok(_) => Err(invalid(path)),
         Err(error) => Err(failed(path, error)),
     }

@@ -46,7 +46,9 @@ pub(super) fn run(arguments: LoginArguments) -> Result<ExitStatus, Failure> {
             };
             (username, ask("Password: ", Echo::No)?)
         }
-        _ => return Err(usage("stdin is no terminal: give the password with --username and --password-stdin")),
+        _ => {
+            return Err(usage("stdin is no terminal: give the password with --username and --password-stdin"));
+        }
     };
     if password.is_empty() {
         return Err(Failure::refused(ErrorCode::InvalidArgument, "the password is empty"));
