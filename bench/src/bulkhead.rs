@@ -2,23 +2,26 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::image_fixture::ImageFixture;
 use crate::metric::{FIFTY, HUNDRED, Metric, OUTPUT_BYTES};
 use crate::{Tool, run};
 
 pub(crate) struct Bulkhead {
     tree: PathBuf,
     folder: PathBuf,
+    images: Option<Rc<ImageFixture>>,
 }
 
 impl Bulkhead {
     /// Starts the services and loads the demo image.
-    pub(crate) fn new(folder: &Path) -> Result<Self> {
+    pub(crate) fn new(folder: &Path, images: Option<Rc<ImageFixture>>) -> Result<Self> {
         let tree = std::env::var_os("BULKHEAD_TEST_INSTALL_ROOT")
             .context("BULKHEAD_TEST_INSTALL_ROOT is not set: run `make bench`")?;
-        let tool = Self { tree: tree.into(), folder: folder.join("b") };
+        let tool = Self { tree: tree.into(), folder: folder.join("b"), images };
         let archive = tool.tree.join("share/bulkhead/demo.tar");
         run(tool.container(&["image", "load", "-i"]).arg(archive))?;
         tool.start_idle("kept")?;
@@ -37,6 +40,17 @@ impl Bulkhead {
                     && String::from_utf8_lossy(&read("environ")).contains(&marker)
             })
             .context("the apiserver does not run")
+    }
+
+    /// Removes the image of a metric with its content, and pulls what a sample starts from.
+    fn reset_images(&self, metric: Metric) -> Result<()> {
+        let Some(images) = &self.images else { return Ok(()) };
+        run(&mut self.container(&["image", "delete", "--force", &images.reference(metric)]))?;
+        run(&mut self.container(&["image", "prune"]))?;
+        match images.base(metric) {
+            Some(base) => run(&mut self.container(&["image", "pull", &base])).map(drop),
+            None => Ok(()),
+        }
     }
 
     fn container(&self, words: &[&str]) -> Command {
@@ -77,6 +91,16 @@ impl Tool for Bulkhead {
                 let bytes = OUTPUT_BYTES.to_string();
                 self.container(&["run", "--rm", "demo", "head", "-c", &bytes, "/dev/zero"])
             }
+            Metric::PullLarge | Metric::PullFiles | Metric::PullChanged | Metric::Load => {
+                let Some(images) = &self.images else { return Vec::new() };
+                if metric == Metric::Load {
+                    let mut command = self.container(&["image", "load", "-i"]);
+                    command.arg(images.archive());
+                    command
+                } else {
+                    self.container(&["image", "pull", &images.reference(metric)])
+                }
+            }
         }]
     }
 
@@ -92,6 +116,9 @@ impl Tool for Bulkhead {
     fn prepare(&self, metric: Metric) -> Result<()> {
         if metric == Metric::RemoveRunning {
             self.start_idle("removed")?;
+        }
+        if metric.is_about_images() {
+            self.reset_images(metric)?;
         }
         Ok(())
     }
@@ -110,6 +137,9 @@ impl Tool for Bulkhead {
     fn tear_down(&self, metric: Metric) -> Result<()> {
         if metric == Metric::ListHundred {
             self.remove(&(0..HUNDRED).map(|number| format!("listed{number}")).collect::<Vec<_>>())?;
+        }
+        if metric.is_about_images() {
+            self.reset_images(metric)?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 
 mod bulkhead;
 mod facts;
+mod image_fixture;
 mod memory;
 mod metric;
 mod podman;
@@ -18,10 +19,12 @@ mod statistics;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::image_fixture::ImageFixture;
 use crate::metric::{Metric, Selection};
 use crate::statistics::Comparison;
 
@@ -58,8 +61,14 @@ fn main() -> Result<()> {
 }
 
 fn measure(selection: &Selection, folder: &Path) -> Result<()> {
-    let ours = bulkhead::Bulkhead::new(folder)?;
-    let peer = podman::Podman::new(folder)?;
+    let about_images: Vec<Metric> =
+        selection.metrics.iter().copied().filter(|metric| metric.is_about_images()).collect();
+    let images = match about_images.is_empty() {
+        true => None,
+        false => Some(Rc::new(ImageFixture::new(folder, &about_images)?)),
+    };
+    let ours = bulkhead::Bulkhead::new(folder, images.clone())?;
+    let peer = podman::Podman::new(folder, images)?;
     println!("\n{:<32} {:>24} {:>24}   ratio of p50", "", "bulkhead", "podman + runc");
     println!("{:<32} {:>24} {:>24}   (95 % interval, p)", "", "p50 / p90 / min, ms", "p50 / p90 / min, ms");
     for metric in &selection.metrics {

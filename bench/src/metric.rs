@@ -26,10 +26,18 @@ pub(crate) enum Metric {
     StartFifty,
     /// A gibibyte of stdout.
     Output,
+    /// Pull of five layers of 100 MiB.
+    PullLarge,
+    /// Pull of a layer of 50 000 small files.
+    PullFiles,
+    /// Pull of an image of which only the top layer is new.
+    PullChanged,
+    /// Load of an archive of a gigabyte.
+    Load,
 }
 
 impl Metric {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 11] = [
         Self::StartDefaultNetwork,
         Self::StartNoNetwork,
         Self::Exec,
@@ -37,6 +45,10 @@ impl Metric {
         Self::ListHundred,
         Self::StartFifty,
         Self::Output,
+        Self::PullLarge,
+        Self::PullFiles,
+        Self::PullChanged,
+        Self::Load,
     ];
     /// What `make bench` measures.
     const QUICK: [Self; 4] =
@@ -52,6 +64,10 @@ impl Metric {
             Self::ListHundred => "list",
             Self::StartFifty => "fifty",
             Self::Output => "output",
+            Self::PullLarge => "pull",
+            Self::PullFiles => "pull-files",
+            Self::PullChanged => "pull-changed",
+            Self::Load => "load",
         }
     }
 
@@ -65,6 +81,10 @@ impl Metric {
             Self::ListHundred => "list --all, 100 containers",
             Self::StartFifty => "50 x run -d at once",
             Self::Output => "1 GiB of stdout",
+            Self::PullLarge => "pull, 5 layers of 100 MiB",
+            Self::PullFiles => "pull, 50 000 small files",
+            Self::PullChanged => "pull, 1 of 5 layers is new",
+            Self::Load => "load, 1 GB",
         }
     }
 
@@ -72,8 +92,14 @@ impl Metric {
     pub(crate) fn rounds(self, wanted: usize) -> usize {
         match self {
             Self::StartFifty | Self::Output => wanted.div_ceil(6),
+            _ if self.is_about_images() => wanted.div_ceil(6),
             _ => wanted,
         }
+    }
+
+    /// Whether it needs images that are made for it.
+    pub(crate) fn is_about_images(self) -> bool {
+        matches!(self, Self::PullLarge | Self::PullFiles | Self::PullChanged | Self::Load)
     }
 }
 

@@ -5,9 +5,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::image_fixture::ImageFixture;
 use crate::metric::{FIFTY, HUNDRED, Metric, OUTPUT_BYTES};
 use crate::{Tool, run};
 
@@ -16,12 +18,13 @@ const CREATE: [&str; 5] = ["create", "--ulimit", "nofile=1024:1024", "--ulimit",
 
 pub(crate) struct Podman {
     folder: PathBuf,
+    images: Option<Rc<ImageFixture>>,
 }
 
 impl Podman {
     /// Imports the same busybox that the demo image has, and starts the container of `exec`.
-    pub(crate) fn new(folder: &Path) -> Result<Self> {
-        let tool = Self { folder: folder.join("p") };
+    pub(crate) fn new(folder: &Path, images: Option<Rc<ImageFixture>>) -> Result<Self> {
+        let tool = Self { folder: folder.join("p"), images };
         let root = folder.join("p-root");
         std::fs::create_dir_all(root.join("bin")).context("cannot create the peer's root")?;
         let busybox =
@@ -37,6 +40,24 @@ impl Podman {
         run(tool.podman(&["import", "--quiet"]).arg(&archive).arg("demo"))?;
         tool.start_idle("kept")?;
         Ok(tool)
+    }
+
+    /// Removes the image of a metric with its content, and pulls what a sample starts from.
+    fn reset_images(&self, metric: Metric) -> Result<()> {
+        let Some(images) = &self.images else { return Ok(()) };
+        let reference = images.reference(metric);
+        let exists = self.podman(&["image", "exists", &reference]).status().context("cannot run podman")?;
+        if exists.success() {
+            run(&mut self.podman(&["rmi", "--force", &reference]))?;
+        }
+        match images.base(metric) {
+            Some(base) => run(&mut self.pull(&base)).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn pull(&self, reference: &str) -> Command {
+        self.podman(&["pull", "--quiet", "--tls-verify=false", reference])
     }
 
     fn run_command(&self, words: &[&str]) -> Command {
@@ -82,6 +103,16 @@ impl Tool for Podman {
                 let bytes = OUTPUT_BYTES.to_string();
                 self.run_command(&["--rm", "demo", "head", "-c", &bytes, "/dev/zero"])
             }
+            Metric::PullLarge | Metric::PullFiles | Metric::PullChanged | Metric::Load => {
+                let Some(images) = &self.images else { return Vec::new() };
+                if metric == Metric::Load {
+                    let mut command = self.podman(&["load", "--quiet", "-i"]);
+                    command.arg(images.archive());
+                    command
+                } else {
+                    self.pull(&images.reference(metric))
+                }
+            }
         }]
     }
 
@@ -98,6 +129,9 @@ impl Tool for Podman {
     fn prepare(&self, metric: Metric) -> Result<()> {
         if metric == Metric::RemoveRunning {
             self.start_idle("removed")?;
+        }
+        if metric.is_about_images() {
+            self.reset_images(metric)?;
         }
         Ok(())
     }
@@ -116,6 +150,9 @@ impl Tool for Podman {
     fn tear_down(&self, metric: Metric) -> Result<()> {
         if metric == Metric::ListHundred {
             self.remove(&(0..HUNDRED).map(|number| format!("listed{number}")).collect::<Vec<_>>())?;
+        }
+        if metric.is_about_images() {
+            self.reset_images(metric)?;
         }
         Ok(())
     }

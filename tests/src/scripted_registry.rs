@@ -82,7 +82,7 @@ impl ScriptedImage {
     #[must_use]
     pub fn new(layer_bytes: usize) -> Self {
         let content: Vec<u8> =
-            (0..layer_bytes).map(|index| (index ^ (index >> 7) ^ (index >> 13)) as u8).collect();
+            (0..layer_bytes).map(|index| (index ^ (index >> 7) ^ (index >> 13)).to_le_bytes()[0]).collect();
         let mut layer = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);

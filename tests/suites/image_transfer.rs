@@ -1,5 +1,7 @@
 //! Images that leave: to archives, read by other tools, and to a real registry.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,9 +1,13 @@
 //! Images from archives and from a real registry.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use bulkhead_tests::{Installation, Registry};
+use bulkhead_tests::{Installation, Registry, Reply, ScriptedImage, ScriptedRegistry, digest};
 
 fn demo_archive() -> PathBuf {
     let tree = std::env::var_os("BULKHEAD_TEST_INSTALL_ROOT")
@@ -66,6 +70,48 @@ fn images_are_listed_inspected_tagged_and_deleted() {
     assert_eq!(installation.run_ok(&["run", "--rm", "other:2", "echo", "still"]), "still");
     installation.run_ok(&["image", "delete", "other:2"]);
     assert_eq!(installation.run_ok(&["image", "list", "--format", "json"]), "[]");
+}
+
+#[test]
+fn twenty_callers_share_one_download() {
+    let installation = Installation::new();
+    let image = ScriptedImage::new(3_000_000);
+    let layer = digest(&image.layer);
+    let wanted = layer.clone();
+    let registry = ScriptedRegistry::start(image, move |request| {
+        if request.is_for(&wanted) {
+            thread::sleep(Duration::from_secs(2));
+        }
+        Reply::Honest
+    });
+    let reference = registry.reference("image:1");
+    installation.run_ok(&["image", "list"]);
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| installation.run_ok(&["image", "pull", "--progress", "none", &reference]));
+        }
+    });
+    assert_eq!(registry.requests().iter().filter(|request| request.is_for(&layer)).count(), 1);
+    assert_eq!(installation.run_ok(&["image", "list", "--quiet"]), reference);
+}
+
+#[test]
+fn a_pipe_gets_a_line_for_each_layer_and_a_platform_that_is_not_there_is_named() {
+    let installation = Installation::new();
+    let registry = ScriptedRegistry::start(ScriptedImage::new(3_000_000), |_| Reply::Honest);
+    let reference = registry.reference("image:1");
+    installation.run_ok(&["image", "list"]);
+    for flags in [["--platform", "linux/arm64"], ["--arch", "arm64"]] {
+        let words = [&["image", "pull"], &flags[..], &[&reference]].concat();
+        let other = installation.container(&words).expect_code(1);
+        assert!(other.stderr.contains("linux/arm64") && other.stderr.contains("linux/amd64"), "{other:?}");
+    }
+    let pulled = installation.container(&["image", "pull", &reference]).expect_code(0);
+    assert_eq!(pulled.stderr, format!("{}: done, 3.0 MB\n", &digest(&registry.image.layer)[7..19]));
+    let again = installation.container(&["image", "pull", &reference]).expect_code(0);
+    assert_eq!((again.text().as_str(), again.stderr.as_str()), ("", ""));
+    let none = ["image", "pull", "--max-concurrent-downloads", "0", &reference];
+    assert_eq!(installation.container(&none).code, 64);
 }
 
 fn largest_file(folder: &Path) -> PathBuf {

@@ -1,5 +1,7 @@
 //! Logins at real registries: where they come from, who gets to see them, and TLS.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

@@ -1,5 +1,7 @@
 //! Registries that lie, stall, steal and fail (F33 to F42): one clear line each, and nothing is left.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
 use std::fs;
 use std::io::Write;
 use std::process::Stdio;

@@ -1,6 +1,6 @@
 //! `registry login`
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 
 use bulkhead_api::error::ErrorCode;
 use bulkhead_api::registry::{LoginRequest, RegistryLogin};
@@ -47,7 +47,9 @@ pub(super) fn run(arguments: LoginArguments) -> Result<ExitStatus, Failure> {
             (username, ask("Password: ", Echo::No)?)
         }
         _ => {
-            return Err(usage("stdin is no terminal: give the password with --username and --password-stdin"));
+            return Err(usage(
+                "stdin is no terminal: give the password with --username and --password-stdin",
+            ));
         }
     };
     if password.is_empty() {
@@ -98,7 +100,7 @@ fn ask(question: &str, echo: Echo) -> Result<String, Failure> {
     }
     let answer = {
         let _raw = RawMode::enter(&io::stdin()).map_err(|error| unreadable(&error))?;
-        read_keys(io::stdin().lock())
+        read_keys(BufReader::new(io::stdin().lock()))
     };
     let _ = stderr.write_all(b"\n");
     let bytes = answer?;
@@ -106,7 +108,7 @@ fn ask(question: &str, echo: Echo) -> Result<String, Failure> {
 }
 
 /// A line in raw mode, where nobody but us sees to backspace and Ctrl-C.
-fn read_keys(input: impl Read) -> Result<Vec<u8>, Failure> {
+fn read_keys(input: impl BufRead) -> Result<Vec<u8>, Failure> {
     let mut line: Vec<u8> = Vec::new();
     for byte in input.take(MAXIMUM_PASSWORD_BYTES).bytes() {
         match byte.map_err(|error| unreadable(&error))? {
