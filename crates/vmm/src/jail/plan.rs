@@ -65,7 +65,7 @@ impl Plan {
             user_map: text(format_args!("{id} {id} 1\n")),
             group_map: text(format_args!("{group} {group} 1\n")),
             staging_directory: configuration.staging_directory.clone(),
-            huge_scratch_options: text(format_args!("{scratch_options},huge=always")),
+            huge_scratch_options: text(format_args!("{scratch_options},huge=advise")),
             scratch_options: text(format_args!("{scratch_options}")),
             file_source: configuration.file.source.clone(),
             file_target: text(format_args!("root/{}", configuration.file.name.to_string_lossy())),
