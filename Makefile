@@ -23,4 +23,4 @@ bench: ## compare start times with podman, side by side
 	@scripts/setup test && cargo xtask bench
 
 clean: ## remove build output; the kernel cache stays
-	@cargo clean && cargo clean --manifest-path guest/Cargo.toml && rm -rf .bulkhead
+	@cargo clean && cargo clean --manifest-path guest/Cargo.toml && cargo clean --manifest-path file-server/Cargo.toml && rm -rf .bulkhead

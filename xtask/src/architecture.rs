@@ -14,6 +14,7 @@ type Arrows = BTreeMap<String, BTreeSet<String>>;
 pub(crate) fn check() -> Result<()> {
     process::cargo(&["fmt", "--all", "--check"])?;
     process::guest_cargo(&["fmt", "--all", "--check"])?;
+    process::file_server_cargo(&["fmt", "--all", "--check"])?;
     // Tests fail by panicking and talk to whoever runs them; all other lints hold for them as well.
     let programs = ["clippy", "--release", "--workspace", "--", "--deny", "warnings"];
     let tests = [
@@ -35,6 +36,7 @@ pub(crate) fn check() -> Result<()> {
     for lint in [&programs[..], &tests] {
         process::cargo(lint)?;
         process::guest_cargo(lint)?;
+        process::file_server_cargo(lint)?;
     }
     arrows()
 }

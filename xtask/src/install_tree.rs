@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::{demo_image, process, repository};
 
 const DAEMONS: [&str; 3] = ["container-apiserver", "container-network", "container-runtime-linux"];
+const FILE_SERVER: &str = "container-virtiofs";
 
 /// Builds everything and returns the tree's root.
 pub(crate) fn build() -> Result<PathBuf> {
@@ -29,6 +30,12 @@ pub(crate) fn build() -> Result<PathBuf> {
     for daemon in DAEMONS {
         publish(&release.join(daemon), &tree.join("libexec/bulkhead").join(daemon))?;
     }
+
+    process::file_server_cargo(&["build", "--release"])?;
+    publish(
+        &root.join("file-server/target/release").join(FILE_SERVER),
+        &tree.join("libexec/bulkhead").join(FILE_SERVER),
+    )?;
 
     assemble()?;
     Ok(tree)

@@ -26,9 +26,9 @@ fn main() -> ExitCode {
         ["test", filter @ ..] => return test_runner::run(filter),
         ["bench", rest @ ..] => run::benchmark(rest),
         ["check"] => architecture::check(),
-        ["format"] => {
-            process::cargo(&["fmt", "--all"]).and_then(|()| process::guest_cargo(&["fmt", "--all"]))
-        }
+        ["format"] => process::cargo(&["fmt", "--all"])
+            .and_then(|()| process::file_server_cargo(&["fmt", "--all"]))
+            .and_then(|()| process::guest_cargo(&["fmt", "--all"])),
         ["debian-image"] => debian_image::archive().map(|path| println!("{}", path.display())),
         _ => {
             eprintln!("{USAGE}");

@@ -31,6 +31,11 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<()> {
     run(Command::new("cargo").args(arguments).current_dir(repository::root()))
 }
 
+/// cargo in the workspace of the server of host folders.
+pub(crate) fn file_server_cargo(arguments: &[&str]) -> Result<()> {
+    run(Command::new("cargo").args(arguments).current_dir(repository::root().join("file-server")))
+}
+
 /// cargo in the guest workspace, which has its own target and flags.
 pub(crate) fn guest_cargo(arguments: &[&str]) -> Result<()> {
     run(Command::new("cargo").args(arguments).current_dir(repository::root().join("guest")))

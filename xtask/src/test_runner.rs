@@ -1,4 +1,4 @@
-//! `make test`: builds the install tree, runs every test of both workspaces, adds up the results.
+//! `make test`: builds the install tree, runs every test of all workspaces, adds up the results.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -39,7 +39,8 @@ fn run_all(filter: &[&str]) -> Result<(Totals, bool)> {
     let debian = debian_image::archive()?;
     let mut totals = Totals::default();
     let mut succeeded = true;
-    for folder in [repository::root().join("guest"), repository::root()] {
+    let root = repository::root();
+    for folder in [root.join("guest"), root.join("file-server"), root] {
         let mut command = Command::new("cargo");
         command
             .args(["test", "--release", "--workspace", "--no-fail-fast"])

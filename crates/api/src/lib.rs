@@ -1,6 +1,6 @@
 //! Types of the HTTP interface and of the command line's JSON.
 //!
-//! The shapes of [`container`], [`image`], [`network`] and [`system`] are those that
+//! The shapes of [`container`], [`image`], [`network`], [`volume`] and [`system`] are those that
 //! `container list --format json` and its siblings print: keys in camelCase, absent when nil. The
 //! bodies of [`request`] and the lines of [`event`] exist on the wire only.
 //!
@@ -22,3 +22,4 @@ pub mod restart;
 pub mod route;
 pub mod system;
 pub mod system_event;
+pub mod volume;

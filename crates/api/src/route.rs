@@ -8,7 +8,7 @@
 //! | POST [`CONTAINERS`] | `CreateRequest` → `StreamEvent` lines, last `Created` |
 //! | POST [`RUN`] | `RunRequest` + descriptors → `StreamEvent` lines |
 //! | GET [`CONTAINER`] | → `ContainerSnapshot` |
-//! | DELETE [`CONTAINER`]`?force=bool` | → 204 |
+//! | DELETE [`CONTAINER`]`?force=bool&volumes=bool` | → 204 |
 //! | POST [`START`] | `StartRequest` + descriptors → `StreamEvent` lines |
 //! | POST [`EXEC`] | `ExecRequest` + descriptors → `StreamEvent` lines |
 //! | POST [`STOP`] | `StopRequest` → 204 |
@@ -46,6 +46,11 @@
 //! | GET [`NETWORK`] | → `NetworkResource` |
 //! | DELETE [`NETWORK`] | → 204 |
 //! | POST [`PRUNE_NETWORKS`] | → `NetworkPruneResponse` |
+//! | GET [`VOLUMES`] | → `[VolumeResource]` |
+//! | POST [`VOLUMES`] | `CreateVolumeRequest` → `VolumeResource` |
+//! | GET [`VOLUME`] | → `VolumeResource` |
+//! | DELETE [`VOLUME`] | → 204 |
+//! | POST [`PRUNE_VOLUMES`] | → `PruneVolumesResponse` |
 //!
 //! Every failure is an `ApiError` body with its status. An event stream that has begun reports
 //! failure as its last line, `Failed`.
@@ -129,3 +134,9 @@ pub const NETWORKS: &str = "/v1/networks";
 pub const NETWORK: &str = "/v1/networks/{name}";
 /// Remove those that no container refers to.
 pub const PRUNE_NETWORKS: &str = "/v1/prune/networks";
+/// All volumes.
+pub const VOLUMES: &str = "/v1/volumes";
+/// One volume.
+pub const VOLUME: &str = "/v1/volumes/{name}";
+/// Remove volumes that no container has.
+pub const PRUNE_VOLUMES: &str = "/v1/prune/volumes";

@@ -48,6 +48,7 @@ mod init_image;
 pub(crate) mod kernel_arguments;
 pub(crate) mod launch;
 pub(crate) mod maintenance;
+mod mounts;
 pub(crate) mod observe;
 pub(crate) mod paths;
 pub(crate) mod pause;

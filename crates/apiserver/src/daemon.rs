@@ -13,6 +13,7 @@ use crate::container::recover;
 use crate::container::registry::Containers;
 use crate::disk::Disks;
 use crate::helper_pool::HelperPool;
+use crate::history::History;
 use crate::http;
 use crate::image::Images;
 use crate::machine::Machines;
@@ -21,6 +22,7 @@ use crate::readiness::Readiness;
 use crate::records::Records;
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::volume::Volumes;
 use crate::{lock, logging, process_limits, spawn};
 
 /// What requests may still take after the daemon was told to end.
@@ -61,14 +63,18 @@ async fn serve(directories: Directories, readiness: Readiness) -> anyhow::Result
     process_limits::raise_map_count();
     let listener = http::listener::bind(&directories.api_socket())?;
     let images = Images::open(&directories, &settings, Arc::clone(&records), contents.images)?;
+    let history: Arc<History> = Arc::default();
+    let volumes = Volumes::new(&directories, Arc::clone(&records), Arc::clone(&history), contents.volumes);
+    volumes.sweep(&contents.quarantined);
     let service = Arc::new(Service {
+        volumes: Arc::new(volumes),
         images,
         containers: Containers::default(),
         networks: Networks::new(&directories, &settings, Arc::clone(&records), contents.networks),
         helpers: Arc::new(HelperPool::new(&directories)),
         disks: Disks::new(directories.disk_templates(), settings.disk_bytes),
         machines: Machines::detect(&directories),
-        history: Arc::default(),
+        history,
         ending: CancellationToken::new(),
         directories,
         settings,

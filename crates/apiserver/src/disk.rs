@@ -14,6 +14,8 @@ use tokio::sync::OnceCell;
 
 use template::Template;
 
+pub(crate) use template::find_program;
+
 /// Why there is no disk.
 #[derive(Debug, Error)]
 #[non_exhaustive]

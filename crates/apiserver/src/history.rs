@@ -1,4 +1,4 @@
-//! What happened to containers and images, remembered for a while and told to whoever listens.
+//! What happened to containers, images and volumes, remembered for a while and told to whoever listens.
 //!
 //! Nobody waits for a listener: one that is slower than the events misses some and is told how many.
 
@@ -53,6 +53,11 @@ impl History {
     pub(crate) fn image(&self, action: &str, reference: &str, attributes: &[(&str, String)]) {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         self.record(SystemEventKind::Image, action, reference, attributes);
+    }
+
+    /// Something happened to a volume.
+    pub(crate) fn volume(&self, action: &str, name: &str) {
+        self.record(SystemEventKind::Volume, action, name, BTreeMap::new());
     }
 
     fn record(&self, kind: SystemEventKind, action: &str, id: &str, attributes: BTreeMap<String, String>) {

@@ -14,6 +14,7 @@ mod processes;
 mod registries;
 mod router;
 mod system;
+mod volumes;
 
 use std::sync::Arc;
 

@@ -25,6 +25,7 @@ mod records;
 mod service;
 mod settings;
 mod spawn;
+mod volume;
 
 use std::process::ExitCode;
 

@@ -14,6 +14,7 @@ use crate::machine::Machines;
 use crate::network::Networks;
 use crate::records::Records;
 use crate::settings::Settings;
+use crate::volume::Volumes;
 
 /// The service. No field is guarded by a lock that is held across an await.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(crate) struct Service {
     pub(crate) images: Images,
     pub(crate) containers: Containers,
     pub(crate) networks: Networks,
+    pub(crate) volumes: Arc<Volumes>,
     pub(crate) helpers: Arc<HelperPool>,
     pub(crate) disks: Disks,
     pub(crate) machines: Machines,
@@ -60,14 +62,17 @@ pub(crate) mod testing {
         let settings = Settings { disk_bytes: 64 << 20, ..Settings::default() };
         let (records, contents) = records(folder);
         let records = Arc::new(records);
+        let history: Arc<History> = Arc::default();
+        let volumes = Volumes::new(&directories, Arc::clone(&records), Arc::clone(&history), Vec::new());
         let service = Service {
+            volumes: Arc::new(volumes),
             images: Images::open(&directories, &settings, Arc::clone(&records), Vec::new()).unwrap(),
             containers: Containers::default(),
             networks: Networks::new(&directories, &settings, Arc::clone(&records), Vec::new()),
             helpers: Arc::new(HelperPool::new(&directories)),
             disks: Disks::new(directories.disk_templates(), settings.disk_bytes),
             machines: Machines::detect(&directories),
-            history: Arc::default(),
+            history,
             ending: CancellationToken::new(),
             directories,
             settings,

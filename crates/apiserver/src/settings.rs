@@ -94,7 +94,7 @@ fn read(path: &Path) -> anyhow::Result<Option<toml::Table>> {
 }
 
 /// "1g", "512MB", "1073741824": powers of 1024, as the command line has them.
-fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let shift = match unit.trim().to_ascii_lowercase().trim_end_matches('b').trim_end_matches('i') {

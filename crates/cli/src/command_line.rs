@@ -13,6 +13,7 @@ use crate::commands::network::NetworkCommand;
 use crate::commands::plugin;
 use crate::commands::registry::RegistryCommand;
 use crate::commands::system::SystemCommand;
+use crate::commands::volume::VolumeCommand;
 use crate::exit_status::OwnFailure;
 use crate::failure::Failure;
 use crate::output::{help as layout, message, version};
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     /// Manage container services
     #[command(visible_alias = "s", subcommand, arg_required_else_help = true)]
     System(SystemCommand),
+    /// Manage volumes
+    #[command(visible_alias = "v", subcommand, arg_required_else_help = true)]
+    Volume(VolumeCommand),
     /// Explain a command
     Help(HelpArguments),
     #[command(external_subcommand)]

@@ -39,12 +39,14 @@ impl Client {
         Ok(EventStream::new(self.post_for_stream(route::CONTAINERS, request, &[]).await?))
     }
 
-    /// Removes a container; a running one only if forced.
+    /// Removes a container; a running one only if forced. With `volumes`, also those of its volumes
+    /// that nobody named.
     ///
     /// # Errors
     /// [`ClientError`]
-    pub async fn delete_container(&self, id: &str, force: bool) -> Result<(), ClientError> {
-        self.delete(&format!("{}?force={force}", fill(route::CONTAINER, "id", id))).await
+    pub async fn delete_container(&self, id: &str, force: bool, volumes: bool) -> Result<(), ClientError> {
+        let path = fill(route::CONTAINER, "id", id);
+        self.delete(&format!("{path}?force={force}&volumes={volumes}")).await
     }
 
     /// Stops a container and waits for its end.

@@ -27,6 +27,7 @@ mod processes;
 mod registries;
 mod system;
 mod system_events;
+mod volumes;
 
 pub use connection::Client;
 pub use error::{ClientError, ProtocolError};

@@ -105,7 +105,9 @@ async fn refusals_keep_their_code() {
     let body = "{\"code\":\"exists\",\"message\":\"name in use\"}";
     let answer = format!("HTTP/1.1 409 Conflict\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let (client, _server) = serve("refusal", vec![answer.into_bytes()]);
-    let Err(ClientError::Api(error)) = client.delete_container("a", true).await else { panic!("no error") };
+    let Err(ClientError::Api(error)) = client.delete_container("a", true, false).await else {
+        panic!("no error")
+    };
     assert_eq!(error.code, ErrorCode::Exists);
 }
 

@@ -181,6 +181,19 @@ impl Directories {
         self.app_root.join("containers")
     }
 
+    /// Parent of the volumes' directories.
+    #[must_use]
+    pub fn volumes(&self) -> PathBuf {
+        self.app_root.join("volumes")
+    }
+
+    /// The disk of the volume with this name, which must have been validated: it becomes one path
+    /// component.
+    #[must_use]
+    pub fn volume_disk(&self, name: &str) -> PathBuf {
+        self.volumes().join(name).join("volume.img")
+    }
+
     /// Formatted, empty disks that new containers start from.
     #[must_use]
     pub fn disk_templates(&self) -> PathBuf {

@@ -29,8 +29,9 @@ pub use message::{
     Statistics,
 };
 pub use specification::{
-    AgentForwarding, BuiltIn, DnsSettings, ImageLayer, LogLimits, MountSpecification, NetworkAttachment,
-    ProcessSpecification, ResourceLimit, RuntimeSpecification, SocketPublication, VmmKind, VmmSpecification,
+    AgentForwarding, Backing, BuiltIn, DnsSettings, ImageLayer, LogLimits, MountSpecification,
+    NetworkAttachment, ProcessSpecification, ResourceLimit, RuntimeSpecification, SharedFolder,
+    SocketPublication, VmmKind, VmmSpecification, VolumeDisk,
 };
 pub use status::{ExitReason, ExitStatus, RuntimeState, RuntimeStatus, Timeline};
 

@@ -21,6 +21,12 @@ pub struct RuntimeSpecification {
     pub layers: Vec<ImageLayer>,
     /// The container's ext4 disk.
     pub writable_disk: PathBuf,
+    /// Further ext4 disks, which outlive the container.
+    #[serde(default)]
+    pub volumes: Vec<VolumeDisk>,
+    /// What of the host's files the guest may see.
+    #[serde(default)]
+    pub folders: Vec<SharedFolder>,
     /// Mount the root read-only for the container.
     pub read_only: bool,
     /// Host name in the guest.
@@ -123,6 +129,42 @@ pub struct ImageLayer {
     pub length_bytes: u64,
 }
 
+/// The disk of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VolumeDisk {
+    /// For messages.
+    pub name: String,
+    /// Host file.
+    pub path: PathBuf,
+    /// The guest may not write.
+    pub read_only: bool,
+}
+
+/// A folder or file of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SharedFolder {
+    /// Absolute; links are followed once, at the start.
+    pub path: PathBuf,
+    /// A regular file, of which nothing around it is seen.
+    pub is_file: bool,
+    /// The guest may not write.
+    pub read_only: bool,
+    /// The guest may believe for a moment what it has seen.
+    pub relaxed: bool,
+}
+
+/// What a mount shows in place of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Backing {
+    /// This entry of `RuntimeSpecification::volumes`.
+    Volume(usize),
+    /// This entry of `RuntimeSpecification::folders`.
+    Folder(usize),
+}
+
 /// One network interface of the guest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -164,6 +206,9 @@ pub struct MountSpecification {
     pub kind: String,
     /// As in mount(2).
     pub source: String,
+    /// Takes the place of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backing: Option<Backing>,
     /// Absolute path in the container.
     pub destination: String,
     /// As in mount(8).

@@ -6,10 +6,11 @@ use anyhow::{Context, Result, bail};
 use bulkhead_guest_protocol::messages as guest;
 use bulkhead_guest_protocol::stream::StreamSecret;
 use bulkhead_runtime_control::{
-    BuiltIn, DnsSettings, Failure, FailureCode, MountSpecification, NetworkAttachment, ProcessSpecification,
-    RuntimeSpecification,
+    Backing, BuiltIn, DnsSettings, Failure, FailureCode, MountSpecification, NetworkAttachment,
+    ProcessSpecification, RuntimeSpecification,
 };
 
+use crate::machine;
 use crate::text::sanitize;
 
 const SEED_BYTES: usize = 32;
@@ -28,7 +29,7 @@ pub(crate) fn start(
             writable_device: "/dev/vdb".to_owned(),
             read_only: specification.read_only,
         }),
-        mounts: specification.mounts.iter().map(mount).collect(),
+        mounts: specification.mounts.iter().map(|one| mount(one, specification)).collect(),
         hostname: specification.hostname.clone(),
         interfaces: specification.networks.iter().map(interface).collect::<Result<_>>()?,
         files: generated_files(specification),
@@ -126,13 +127,20 @@ pub(crate) fn failure(failure: &guest::Failure) -> Failure {
     Failure { code, message: sanitize(&failure.message) }
 }
 
-fn mount(mount: &MountSpecification) -> guest::Mount {
+fn mount(mount: &MountSpecification, specification: &RuntimeSpecification) -> guest::Mount {
+    let (source, subpath) = match mount.backing {
+        None => (mount.source.clone(), ""),
+        Some(Backing::Volume(index)) => (machine::volume_device(index), ""),
+        Some(Backing::Folder(index)) => {
+            (machine::folder_tag(index), specification.folders.get(index).map_or("", machine::folder_subpath))
+        }
+    };
     guest::Mount {
         r#type: mount.kind.clone(),
-        source: mount.source.clone(),
+        source,
         destination: mount.destination.clone(),
         options: mount.options.clone(),
-        subpath: String::new(),
+        subpath: subpath.to_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ use bulkhead_devices::{BlockDevice, DeviceEnd, VsockDevice};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::input::Input;
+use crate::machine::FolderServer;
 use crate::process_setup;
 
 const STACK_BYTES: usize = 64 * 1024;
@@ -20,6 +21,7 @@ const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
 pub(crate) enum Device {
     Block(BlockDevice),
     Vsock(VsockDevice),
+    Folder(FolderServer),
 }
 
 impl Device {
@@ -27,13 +29,17 @@ impl Device {
         match self {
             Self::Block(device) => device.thread().end_descriptor(),
             Self::Vsock(device) => device.thread().end_descriptor(),
+            Self::Folder(server) => server.end_descriptor(),
         }
     }
 
-    fn wait(self) -> (&'static str, DeviceEnd) {
+    /// How it ended.
+    fn wait(self) -> String {
+        let told = |name: &str, end: DeviceEnd| format!("{name}: {end}");
         match self {
-            Self::Block(device) => ("disk", device.wait()),
-            Self::Vsock(device) => ("vsock", device.wait()),
+            Self::Block(device) => told("disk", device.wait()),
+            Self::Vsock(device) => told("vsock", device.wait()),
+            Self::Folder(server) => server.wait(),
         }
     }
 }
@@ -78,9 +84,9 @@ fn watch(pidfd: &OwnedFd, termination: &OwnedFd, mut devices: Vec<Device>, input
         }
         let ended = (0..devices.len()).find(|index| ready.get(index + 1) == Some(&true));
         if let Some(index) = ended {
-            let (name, end) = devices.swap_remove(index).wait();
+            let end = devices.swap_remove(index).wait();
             if !ends_within_grace(pidfd.as_fd()) {
-                let _ = inputs.send(Input::DeviceEnded(format!("{name}: {end}")));
+                let _ = inputs.send(Input::DeviceEnded(end));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! One change of the database.
 
+use bulkhead_api::volume::VolumeConfiguration;
 use rusqlite::{Connection, params};
 
 use crate::error::StateError;
@@ -40,6 +41,13 @@ pub enum Change {
     PutNetwork(Box<NetworkRecord>),
     /// Removes a network.
     DeleteNetwork {
+        /// Name.
+        name: String,
+    },
+    /// Adds or replaces a volume.
+    PutVolume(Box<VolumeConfiguration>),
+    /// Removes a volume.
+    DeleteVolume {
         /// Name.
         name: String,
     },
@@ -96,6 +104,17 @@ impl Change {
             Self::DeleteNetwork { name } => {
                 execute(connection, "DELETE FROM networks WHERE name = ?1", params![name])
             }
+            Self::PutVolume(record) => {
+                let configuration = self.encode(record)?;
+                execute(
+                    connection,
+                    "INSERT OR REPLACE INTO volumes (name, configuration) VALUES (?1, ?2)",
+                    params![record.name, configuration],
+                )
+            }
+            Self::DeleteVolume { name } => {
+                execute(connection, "DELETE FROM volumes WHERE name = ?1", params![name])
+            }
         };
         outcome.map_err(|source| StateError::Write { object: self.object(), source })
     }
@@ -109,6 +128,8 @@ impl Change {
             Self::DeleteImage { reference } => format!("image '{reference}'"),
             Self::PutNetwork(record) => format!("network '{}'", record.name),
             Self::DeleteNetwork { name } => format!("network '{name}'"),
+            Self::PutVolume(record) => format!("volume '{}'", record.name),
+            Self::DeleteVolume { name } => format!("volume '{name}'"),
         }
     }
 

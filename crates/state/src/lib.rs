@@ -10,6 +10,7 @@
 //! | `containers` | id | configuration, state (JSON) |
 //! | `images` | reference | descriptor (JSON), creation date |
 //! | `networks` | name | configuration (JSON), creation date |
+//! | `volumes` | name | configuration (JSON) |
 //! | `quarantine` | | rows that could not be read, moved here so that the others load |
 //!
 //! WAL with `synchronous=FULL`: what was committed survives a power cut.

@@ -1,5 +1,6 @@
 //! Reads everything once.
 
+use bulkhead_api::volume::VolumeConfiguration;
 use rusqlite::{Connection, params};
 
 use crate::error::StateError;
@@ -14,6 +15,8 @@ pub struct Contents {
     pub images: Vec<ImageRecord>,
     /// By name.
     pub networks: Vec<NetworkRecord>,
+    /// By name.
+    pub volumes: Vec<VolumeConfiguration>,
     /// Rows that could not be read, of this and of earlier starts.
     pub quarantined: Vec<Quarantined>,
 }
@@ -64,6 +67,13 @@ pub(crate) fn load(connection: &Connection) -> Result<Contents, StateError> {
             Ok(record) if record.name == row.key => contents.networks.push(record),
             Ok(_) => quarantine(connection, "networks", "name", &row, "the record names another network")?,
             Err(reason) => quarantine(connection, "networks", "name", &row, &reason.to_string())?,
+        }
+    }
+    for row in rows(connection, "volumes", "SELECT name, configuration, '' FROM volumes ORDER BY name")? {
+        match serde_json::from_str::<VolumeConfiguration>(&row.first) {
+            Ok(record) if record.name == row.key => contents.volumes.push(record),
+            Ok(_) => quarantine(connection, "volumes", "name", &row, "the record names another volume")?,
+            Err(reason) => quarantine(connection, "volumes", "name", &row, &reason.to_string())?,
         }
     }
     for row in rows(connection, "quarantine", "SELECT origin, key, reason FROM quarantine")? {

@@ -7,7 +7,8 @@ use rusqlite::Connection;
 use crate::error::StateError;
 
 /// Step n brings a database of version n to version n + 1. Never edit a published step.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE containers (id TEXT PRIMARY KEY, configuration TEXT NOT NULL, state TEXT NOT NULL) STRICT;
     CREATE TABLE images (
         reference TEXT PRIMARY KEY, descriptor TEXT NOT NULL, creation_date TEXT NOT NULL
@@ -16,7 +17,9 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE quarantine (
         origin TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, reason TEXT NOT NULL
     ) STRICT;
-"];
+",
+    "CREATE TABLE volumes (name TEXT PRIMARY KEY, configuration TEXT NOT NULL) STRICT;",
+];
 
 pub(crate) fn open(path: &Path) -> Result<Connection, StateError> {
     let failed = |source| StateError::Open { path: path.to_owned(), source };

@@ -16,6 +16,8 @@ pub struct MachineConfiguration {
     pub cpus: u32,
     /// Connected vhost-user sockets of the disks, in the order vda, vdb, ...
     pub block_devices: Vec<OwnedFd>,
+    /// Connected vhost-user sockets of file systems, which the guest knows by their tags.
+    pub file_systems: Vec<OwnedFd>,
     /// Connected vhost-user socket of the vsock device.
     pub vsock: OwnedFd,
     /// Network interfaces, in order.

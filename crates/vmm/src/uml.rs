@@ -14,6 +14,7 @@ use crate::{MachineConfiguration, StartError, Vmm, VmmProcess, check_memory};
 /// virtio 1.2, section 5.
 const BLOCK_DEVICE_ID: u32 = 2;
 const VSOCK_DEVICE_ID: u32 = 19;
+const FILE_SYSTEM_DEVICE_ID: u32 = 26;
 const MEBIBYTE: u64 = 1024 * 1024;
 /// Besides the memory the kernel makes one file of a page to see whether it may execute there.
 const SCRATCH_SLACK_BYTES: u64 = MEBIBYTE;
@@ -43,6 +44,9 @@ impl Vmm for Uml {
             arguments.push(format!("virtio_uml.device=fd:{}:{BLOCK_DEVICE_ID}", pass(socket)));
         }
         arguments.push(format!("virtio_uml.device=fd:{}:{VSOCK_DEVICE_ID}", pass(machine.vsock)));
+        for socket in machine.file_systems {
+            arguments.push(format!("virtio_uml.device=fd:{}:{FILE_SYSTEM_DEVICE_ID}", pass(socket)));
+        }
         for (index, network) in machine.networks.into_iter().enumerate() {
             let header = if network.virtio_net_header { ",vnet=1" } else { "" };
             let (mac, mtu) = (&network.mac_address, network.mtu);

@@ -1,7 +1,9 @@
 //! Detached mounts: made by PID 1 with the devices of the guest in reach, attached by the child
 //! inside the container.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
 
 use bulkhead_guest_protocol::messages::Mount;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
@@ -13,6 +15,10 @@ use rustix::mount::{
 use thiserror::Error;
 
 use crate::mount_options::{MountOptions, OptionError};
+
+/// Attributes that a further mount of a disk does not take over from the first.
+const CLEARED: u64 =
+    libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
 
 /// A file system could not be mounted.
 #[derive(Debug, Error)]
@@ -35,6 +41,12 @@ pub(crate) enum MountError {
     Create {
         kind: String,
         log: String,
+        #[source]
+        source: Errno,
+    },
+    #[error("cannot mount {device} a second time")]
+    Again {
+        device: String,
         #[source]
         source: Errno,
     },
@@ -131,10 +143,45 @@ pub(crate) struct PreparedMount {
 
 /// Makes the detached mounts of a container.
 pub(crate) fn prepare(mounts: &[Mount]) -> Result<Vec<PreparedMount>, MountError> {
-    mounts.iter().map(prepare_one).collect()
+    let mut prepared = Vec::with_capacity(mounts.len());
+    for (index, mount) in mounts.iter().enumerate() {
+        let same = |other: &&Mount| is_disk(mount) && is_disk(other) && other.source == mount.source;
+        // A disk can only be mounted alike: the first mount is made so that it suits them all.
+        let shared = mounts.iter().filter(same).count() > 1;
+        let first =
+            mounts[..index].iter().position(|other| same(&other)).and_then(|first| prepared.get(first));
+        prepared.push(prepare_one(mount, first, shared)?);
+    }
+    Ok(prepared)
 }
 
-fn prepare_one(mount: &Mount) -> Result<PreparedMount, MountError> {
+fn is_disk(mount: &Mount) -> bool {
+    mount.r#type == "ext4"
+}
+
+/// A further mount of a disk with options of its own.
+fn again(first: &PreparedMount, mount: &Mount, attributes: MountAttrFlags) -> Result<OwnedFd, MountError> {
+    let failed = |source| MountError::Again { device: mount.source.clone(), source };
+    let MountSource::Tree(tree) = &first.source else { return Err(failed(Errno::INVAL)) };
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(tree, c"", flags).map_err(failed)?;
+    // The clone begins with those of the first mount.
+    let attributes = libc::mount_attr {
+        attr_set: attributes.bits().into(),
+        attr_clr: CLEARED | libc::MOUNT_ATTR__ATIME,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    set_attributes(&tree, c"", 0, &attributes).map_err(failed)?;
+    Ok(tree)
+}
+
+fn prepare_one(
+    mount: &Mount,
+    first: Option<&PreparedMount>,
+    shared: bool,
+) -> Result<PreparedMount, MountError> {
     let destination = mount.destination.clone();
     if !destination.starts_with('/') {
         return Err(MountError::RelativeDestination { destination });
@@ -146,11 +193,19 @@ fn prepare_one(mount: &Mount) -> Result<PreparedMount, MountError> {
         let source = MountSource::Bind { path: mount.source.clone(), options };
         return Ok(PreparedMount { source, destination, propagation });
     }
+    if let Some(first) = first {
+        let tree = again(first, mount, options.attributes)?;
+        return Ok(PreparedMount { source: MountSource::Tree(tree), destination, propagation });
+    }
     let file_system = FileSystem::open(&mount.r#type)?;
     if !mount.source.is_empty() {
         file_system.set("source", &mount.source)?;
     }
     for (key, value) in &options.file_system {
+        // A disk that may not be written at all says so itself.
+        if shared && key == "ro" {
+            continue;
+        }
         match value {
             Some(value) => file_system.set(key, value)?,
             None => file_system.set_flag(key)?,
@@ -176,6 +231,31 @@ fn subtree(tree: BorrowedFd<'_>, mount: &Mount) -> Result<OwnedFd, MountError> {
             subpath: mount.subpath.clone(),
             source,
         })
+}
+
+/// mount_setattr(2), which rustix does not wrap.
+pub(crate) fn set_attributes(
+    directory: impl AsFd,
+    path: &CStr,
+    flags: u32,
+    attributes: &libc::mount_attr,
+) -> Result<(), Errno> {
+    let flags = flags | if path.is_empty() { libc::AT_EMPTY_PATH as u32 } else { 0 };
+    // SAFETY: the path ends with a null and the structure is as long as its size says.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            directory.as_fd().as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            ptr::from_ref(attributes),
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result < 0 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));
+    }
+    Ok(())
 }
 
 /// A detached bind mount of one path in PID 1's own tree.

@@ -10,12 +10,13 @@ use bulkhead_api::request::CreateRequest;
 use bulkhead_network_control::DEFAULT_NETWORK;
 
 use super::{
-    capabilities, environment, health, hosts, identifier, kernel_arguments, paths, published_ports,
+    capabilities, environment, health, hosts, identifier, kernel_arguments, mounts, paths, published_ports,
     resource_limits, signals, sockets, user,
 };
 use crate::date;
-use crate::error::{invalid, not_found, unsupported};
+use crate::error::{invalid, not_found};
 use crate::settings::Settings;
+use crate::volume;
 
 const MINIMUM_MEMORY_BYTES: u64 = 200 << 20;
 /// Virtual CPUs beyond the container's, for the guest's own work.
@@ -76,9 +77,11 @@ fn validate_mount(mount: &Mount) -> Result<(), ApiError> {
     if mount.destination == "/" {
         return Err(invalid("nothing can be mounted over '/'"));
     }
-    match mount.kind {
+    match &mount.kind {
         MountKind::Tmpfs {} => Ok(()),
-        MountKind::Virtiofs {} => Err(unsupported("mounting host folders is not available yet")),
+        MountKind::Virtiofs {} => mounts::examine(&mount.source).map(drop),
+        MountKind::Volume { name, .. } if name.is_empty() => Ok(()),
+        MountKind::Volume { name, .. } => volume::validate_name(name),
     }
 }
 

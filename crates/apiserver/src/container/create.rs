@@ -33,7 +33,7 @@ pub(crate) async fn create(
     let created = reserve(service, request, sink).await?;
     let id = created.container.id.clone();
     if let Err(error) = created.committed.wait().await {
-        abandon(&created.container).await;
+        abandon(service, &created.container).await;
         return Err(error);
     }
     sink.send(StreamEvent::Created { id }).await;
@@ -63,13 +63,24 @@ pub(crate) async fn reserve(
     let image = ImageDescription { reference: found.reference.clone(), descriptor: found.descriptor.clone() };
     let (init_image, _lease) = init_image.unzip();
     let settings = &service.settings;
-    let configuration = configuration::merge(request, id, image, init_image, &defaults, platform, settings)?;
+    let mut configuration =
+        configuration::merge(request, id, image, init_image, &defaults, platform, settings)?;
     let machine_bytes = Machines::memory_bytes(configuration.resources.memory_in_bytes);
     if let Some(shortage) = bulkhead_vmm::memory_shortage(machine_bytes) {
         sink.notice(format!("{shortage}: a container that uses more than that is ended")).await;
     }
+    // Not yet under the container's name, which may turn out to be another's.
+    let creation = format!(".creation-{}", uuid::Uuid::new_v4().simple());
+    service.volumes.attach(&creation, &mut configuration.mounts, sink).await?;
     let record = ContainerRecord { configuration: configuration.clone(), state: StateRecord::default() };
-    let container = service.containers.insert(service, configuration, StateRecord::default(), None)?;
+    let container = match service.containers.insert(service, configuration, StateRecord::default(), None) {
+        Ok(container) => container,
+        Err(error) => {
+            service.volumes.forsake(&creation, &record.configuration.mounts).await;
+            return Err(error);
+        }
+    };
+    service.volumes.rename(&creation, &container.id);
     // Submitted before anyone else learns of the container, so that it precedes all its changes.
     let committed = service.records.submit(Change::PutContainer(Box::new(record)));
     container.tell("create", &[]);
@@ -140,11 +151,14 @@ async fn find_or_pull(
 }
 
 /// Undoes a creation that failed further on.
-pub(crate) async fn abandon(container: &Container) {
+pub(crate) async fn abandon(service: &Service, container: &Container) {
     // It may be gone already, by auto_remove.
     if let Err(error) = container.delete(true).await
         && error.code != bulkhead_api::error::ErrorCode::NotFound
     {
         tracing::error!(id = container.id, "cannot remove a container that failed to start: {error}");
+    }
+    if let Err(error) = service.volumes.delete_anonymous(&container.configuration.mounts).await {
+        tracing::error!(id = container.id, "cannot remove the volumes of a container: {error}");
     }
 }

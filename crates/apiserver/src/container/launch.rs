@@ -130,6 +130,7 @@ async fn try_launch(
     order: &Order,
 ) -> Result<Launched, ApiError> {
     service.machines.check()?;
+    service.volumes.hold(configuration)?;
     let began = Instant::now();
     let id = &configuration.id;
     let directories = service.directories.container(id);
@@ -212,6 +213,7 @@ fn prepare(directories: &ContainerDirectories) -> io::Result<()> {
 pub(super) fn release(service: &Service, id: &str) {
     let directories = service.directories.container(id);
     service.networks.release(id);
+    service.volumes.release(id);
     for outcome in [
         BoundSockets::remove_recorded(&directories.published_sockets()),
         remove_if_there(&run_record_path(&service.directories, id)),

@@ -166,6 +166,8 @@ async fn try_launch(
     specification.durable_directory = scratch.durable;
     specification.process = ProcessSpecification::of_built_in(work);
     specification.mounts.clear();
+    specification.volumes.clear();
+    specification.folders.clear();
     specification.published_sockets.clear();
     specification.dns = None;
     specification.discard_disk = false;

@@ -106,6 +106,12 @@ async fn one(service: &Arc<Service>, record: ContainerRecord) {
         }
     }
     let active = active.map(|(active, _)| active);
+    service.volumes.adopt(&configuration);
+    if active.is_some()
+        && let Err(error) = service.volumes.hold(&configuration)
+    {
+        tracing::error!(id, "a running container has a volume that it should not have: {error}");
+    }
     if let Err(error) = service.containers.insert(service, configuration, state, active) {
         tracing::error!(id, "cannot load container: {error}");
     }

@@ -53,7 +53,7 @@ pub(crate) async fn run(
     let run = match recorded.and(started) {
         Ok(run) => run,
         Err(error) => {
-            abandon(&container).await;
+            abandon(service, &container).await;
             return Err(error);
         }
     };

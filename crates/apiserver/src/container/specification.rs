@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use bulkhead_api::container::{ContainerConfiguration, Mount, MountKind, NetworkStatus};
+use bulkhead_api::container::{ContainerConfiguration, NetworkStatus};
 use bulkhead_api::error::ApiError;
 use bulkhead_image_store::ResolvedImage;
 use bulkhead_network_control::Lease;
 use bulkhead_runtime_control::{
-    DnsSettings, ImageLayer, LogLimits, MountSpecification, NetworkAttachment, ProcessSpecification,
-    RuntimeSpecification, VmmSpecification,
+    DnsSettings, ImageLayer, LogLimits, NetworkAttachment, ProcessSpecification, RuntimeSpecification,
+    VmmSpecification,
 };
 
-use super::{capabilities, hosts, identifier, kernel_arguments, paths, resource_limits, sockets};
+use super::{capabilities, hosts, identifier, kernel_arguments, mounts, paths, resource_limits, sockets};
 use crate::machine::Machines;
 use crate::network::Interface;
 use crate::service::Service;
@@ -37,9 +37,11 @@ pub(super) fn build(
 ) -> Result<RuntimeSpecification, ApiError> {
     let directories = service.directories.container(&configuration.id);
     let resources = &configuration.resources;
+    let volumes = service.volumes.mounted(&configuration.mounts);
     Ok(RuntimeSpecification {
         container_id: configuration.id.clone(),
         writable_disk: directories.writable_disk(),
+        volumes: mounts::disks(service, &volumes),
         durable_directory: directories.durable,
         runtime_directory: directories.runtime,
         vmm: machine(service, configuration, start.initial_ramdisk),
@@ -53,7 +55,8 @@ pub(super) fn build(
         networks: attachments(interfaces),
         dns: dns(configuration, interfaces),
         extra_hosts: hosts::resolve(&configuration.extra_hosts, interfaces)?,
-        mounts: configuration.mounts.iter().map(mount).collect(),
+        mounts: mounts::in_order(&configuration.mounts, &volumes),
+        folders: mounts::folders(&configuration.mounts)?,
         masked_paths: configuration.masked_paths.clone().unwrap_or_else(paths::default_masked),
         readonly_paths: configuration.readonly_paths.clone().unwrap_or_else(paths::default_read_only),
         sysctls: configuration.sysctls.clone(),
@@ -67,7 +70,7 @@ pub(super) fn build(
         ssh_agent: sockets::agent(configuration, start.ssh_agent_socket),
         process: process(configuration, start)?,
         log_limits: LogLimits::default(),
-        discard_disk: configuration.auto_remove,
+        discard_disk: configuration.auto_remove && mounts::outlive_nothing(&configuration.mounts),
     })
 }
 
@@ -116,20 +119,6 @@ fn process(
         built_in: None,
         no_new_privileges: configuration.no_new_privileges,
     })
-}
-
-fn mount(mount: &Mount) -> MountSpecification {
-    let kind = match mount.kind {
-        MountKind::Tmpfs {} => "tmpfs",
-        MountKind::Virtiofs {} => "virtiofs",
-    };
-    let source = if mount.source.is_empty() { kind } else { &mount.source };
-    MountSpecification {
-        kind: kind.to_owned(),
-        source: source.to_owned(),
-        destination: mount.destination.clone(),
-        options: mount.options.clone(),
-    }
 }
 
 /// The first interface of a network with a way outside leads there; a second default route would make

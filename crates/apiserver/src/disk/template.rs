@@ -74,7 +74,7 @@ fn format(path: &Path, length_bytes: u64) -> Result<(), DiskError> {
         .open(path)
         .and_then(|file| file.set_len(length_bytes));
     created.map_err(|source| DiskError::Template { operation: "create", path: path.to_owned(), source })?;
-    let output = Command::new(find_formatter())
+    let output = Command::new(find_program("mke2fs"))
         .args(["-q", "-F", "-b", "4096", "-I", "256", "-i", "16384", "-m", "0", "-G", "65536"])
         .args(["-J", "size=16", "-O", FEATURES])
         .args(["-E", "root_owner=0:0,lazy_journal_init=1,num_backup_sb=0"])
@@ -92,14 +92,14 @@ fn format(path: &Path, length_bytes: u64) -> Result<(), DiskError> {
     }
 }
 
-/// Users' PATH often lacks the directories for administrators, where Debian puts it.
-fn find_formatter() -> PathBuf {
+/// A program of e2fsprogs. Users' PATH often lacks the directories for administrators, where Debian puts it.
+pub(crate) fn find_program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
-        .map(|folder| folder.join("mke2fs"))
+        .map(|folder| folder.join(name))
         .find(|candidate| candidate.is_absolute() && candidate.exists())
-        .unwrap_or_else(|| PathBuf::from("/usr/sbin/mke2fs"))
+        .unwrap_or_else(|| Path::new("/usr/sbin").join(name))
 }
 
 fn read_extents(file: &File, length_bytes: u64) -> io::Result<Vec<(u64, Vec<u8>)>> {

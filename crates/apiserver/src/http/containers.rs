@@ -28,11 +28,12 @@ pub(super) struct ListQuery {
     all: bool,
 }
 
-/// `?force=bool`
+/// `?force=bool&volumes=bool`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct DeleteQuery {
     force: bool,
+    volumes: bool,
 }
 
 pub(super) async fn list(
@@ -181,6 +182,10 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     Parameters(query): Parameters<DeleteQuery>,
 ) -> Result<StatusCode, Problem> {
-    service.containers.find(&id)?.delete(query.force).await?;
+    let container = service.containers.find(&id)?;
+    container.delete(query.force).await?;
+    if query.volumes {
+        service.volumes.delete_anonymous(&container.configuration.mounts).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,7 +9,7 @@ use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::route;
 
 use super::problem::Problem;
-use super::{containers, files, history, images, logs, networks, processes, registries, system};
+use super::{containers, files, history, images, logs, networks, processes, registries, system, volumes};
 use crate::service::Service;
 
 /// As much as a helper takes in one frame: arguments and environment of a process.
@@ -56,6 +56,9 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
         .route(route::IMAGE_TAG, post(images::tag))
         .route(route::REGISTRIES, get(registries::list).post(registries::log_in))
         .route(route::REGISTRY, axum::routing::delete(registries::log_out))
+        .route(route::VOLUMES, get(volumes::list).post(volumes::create))
+        .route(route::VOLUME, get(volumes::inspect).delete(volumes::delete))
+        .route(route::PRUNE_VOLUMES, post(volumes::prune))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(DefaultBodyLimit::max(MAXIMUM_BODY_BYTES))

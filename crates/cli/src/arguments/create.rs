@@ -74,7 +74,7 @@ impl CreateFlags {
             hostname: management.hostname.clone().map(|hostname| hostname.into_string()),
             extra_hosts: management.add_host.iter().cloned().map(|host| host.into_extra_host()).collect(),
             labels: self.labels(),
-            mounts: self.mounts(),
+            mounts: self.mounts()?,
             published_ports: management.publish.iter().cloned().map(|port| port.into_published()).collect(),
             published_sockets: self.published_sockets()?,
             cap_add: management.cap_add.iter().cloned().map(|name| name.into_name()).collect(),
@@ -117,10 +117,7 @@ impl CreateFlags {
     /// Flags that are understood but would have no effect.
     fn refuse_unserved(&self) -> Result<(), Failure> {
         let management = &self.management;
-        let folders = management.mount.iter().any(|mount| mount.clone().into_tmpfs().is_none());
         let unserved = [
-            (!management.volume.is_empty(), "--volume"),
-            (folders, "--mount of another type than tmpfs"),
             (management.rosetta, "--rosetta"),
             (management.runtime != DEFAULT_RUNTIME, "another --runtime than container-runtime-linux"),
             (management.virtualization, "--virtualization"),
@@ -191,10 +188,12 @@ impl CreateFlags {
         self.management.label.iter().map(|label| (label.key.clone(), label.value.clone())).collect()
     }
 
-    fn mounts(&self) -> Vec<Mount> {
-        let tmpfs = self.management.tmpfs.iter().cloned().map(|mount| mount.into_mount());
-        let mounts = self.management.mount.iter().cloned().filter_map(|mount| mount.into_tmpfs());
-        tmpfs.chain(mounts).collect()
+    fn mounts(&self) -> Result<Vec<Mount>, Failure> {
+        let management = &self.management;
+        let tmpfs = management.tmpfs.iter().cloned().map(|mount| Ok(mount.into_mount()));
+        let mounts = management.mount.iter().cloned().map(|mount| mount.into_mount(absolute));
+        let volumes = management.volume.iter().cloned().map(|volume| volume.into_mount(absolute));
+        tmpfs.chain(mounts).chain(volumes).collect()
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod network;
 pub(crate) mod plugin;
 pub(crate) mod registry;
 pub(crate) mod system;
+pub(crate) mod volume;
 
 use std::future::Future;
 
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command) -> Result<ExitStatus, Failure> {
         Command::Network(command) => network::run(command),
         Command::Registry(command) => registry::run(command),
         Command::System(command) => system::run(command),
+        Command::Volume(command) => volume::run(command),
         Command::Help(arguments) => help::run(&arguments),
         Command::Plugin(words) => plugin::run(&words),
     }

@@ -20,6 +20,7 @@ pub(crate) mod system;
 mod table;
 mod toml_text;
 pub(crate) mod version;
+pub(crate) mod volumes;
 pub(crate) mod whole_file;
 mod yaml;
 

@@ -1,4 +1,4 @@
-//! Labels and sysctls.
+//! Labels, sysctls and options of volumes.
 
 use std::str::FromStr;
 
@@ -36,6 +36,26 @@ impl FromStr for Sysctl {
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         match text.split_once('=') {
             Some((key, value)) if !key.is_empty() && !key.contains("..") => {
+                Ok(Self { key: key.to_owned(), value: value.to_owned() })
+            }
+            _ => invalid("expected key=value"),
+        }
+    }
+}
+
+/// Option of a volume: `key=value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VolumeOption {
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for VolumeOption {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() && !value.is_empty() => {
                 Ok(Self { key: key.to_owned(), value: value.to_owned() })
             }
             _ => invalid("expected key=value"),

@@ -1,11 +1,14 @@
 //! `--mount type=…,source=…,target=…`
 
+use std::path::Path;
 use std::str::FromStr;
 
 use bulkhead_api::container::{Mount, MountKind};
 
 use super::memory_size::MemorySize;
+use super::volume::VolumeName;
 use super::{InvalidValue, invalid, paths};
+use crate::failure::Failure;
 
 /// A mount as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +31,17 @@ pub(crate) enum MountType {
 }
 
 impl MountSpecification {
-    /// A memory mount; `None` for what is not memory.
-    pub(crate) fn into_tmpfs(self) -> Option<Mount> {
-        (self.kind == MountType::Tmpfs).then(|| Mount {
-            kind: MountKind::Tmpfs {},
-            source: String::new(),
-            destination: self.destination,
-            options: self.options,
-        })
+    /// The mount; a relative path of the host becomes an absolute one by `absolute`.
+    pub(crate) fn into_mount(
+        self,
+        absolute: impl FnOnce(&Path) -> Result<String, Failure>,
+    ) -> Result<Mount, Failure> {
+        let (kind, source) = match self.kind {
+            MountType::Bind => (MountKind::Virtiofs {}, absolute(Path::new(&self.source))?),
+            MountType::Tmpfs => (MountKind::Tmpfs {}, String::new()),
+            MountType::Volume => (MountKind::volume(self.source), String::new()),
+        };
+        Ok(Mount { kind, source, destination: self.destination, options: self.options })
     }
 }
 
@@ -68,6 +74,11 @@ impl FromStr for MountSpecification {
             }
         } else if size.is_some() || mode.is_some() {
             return invalid("size and mode are options of tmpfs mounts");
+        }
+        match (kind, source.as_deref()) {
+            (MountType::Bind, None | Some("")) => return invalid("a bind mount needs a source"),
+            (MountType::Volume, Some(name)) => drop(name.parse::<VolumeName>()?),
+            _ => {}
         }
         let mut options = Vec::new();
         options.extend(read_only.then(|| "ro".to_owned()));
@@ -109,7 +120,7 @@ mod tests {
     fn mounts() {
         let tmpfs: MountSpecification = "type=tmpfs,dst=/a,size=1m,mode=1777,ro".parse().unwrap();
         assert_eq!(tmpfs.options, ["ro", "size=1048576", "mode=1777"]);
-        assert_eq!(tmpfs.into_tmpfs().unwrap().destination, "/a");
+        assert_eq!(tmpfs.into_mount(|_| unreachable!()).unwrap().destination, "/a");
         let bind: MountSpecification = "type=bind,src=/x,target=/y,readonly".parse().unwrap();
         assert_eq!(
             (bind.kind, bind.source.as_str(), bind.options),
@@ -131,6 +142,8 @@ mod tests {
             "type=tmpfs,dst=/a,mode=9",
             "type=tmpfs,dst=/a,mode=4777",
             "type=bind,src=/x,dst=/a,size=1m",
+            "type=bind,dst=/a",
+            "type=volume,src=a/b,dst=/a",
             "type=tmpfs,dst=/a,colour=red",
         ] {
             assert!(text.parse::<MountSpecification>().is_err(), "{text:?}");

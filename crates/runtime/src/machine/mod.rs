@@ -13,7 +13,9 @@
 //! SIGKILL; else vminitd syncs first, and what it does after its answer is not waited for.
 
 mod agent_messages;
+mod disks;
 mod ending;
+mod folders;
 mod heartbeat;
 mod launch;
 mod pending;
@@ -42,6 +44,8 @@ use heartbeat::Heartbeat;
 use pending::{Pending, Question};
 use process_table::{ProcessState, ProcessTable};
 
+pub(crate) use disks::volume_device;
+pub(crate) use folders::{FolderServer, subpath as folder_subpath, tag as folder_tag};
 pub(crate) use starting::run;
 
 /// The first request on the agent's connection, `Start`.

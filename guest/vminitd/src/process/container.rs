@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::mount_options::MountOptions;
 use crate::mount_points::{self, Kind};
-use crate::mounts::{MountSource, PreparedMount};
+use crate::mounts::{self, MountSource, PreparedMount};
 use crate::sysctl::{self, SysctlError};
 
 const AT_RECURSIVE: u32 = libc::AT_RECURSIVE as u32;
@@ -224,7 +224,6 @@ fn set_propagation(tree: &OwnedFd, propagation: Option<u64>) -> Result<(), Errno
     }
 }
 
-/// mount_setattr(2), which rustix does not wrap.
 fn set_attributes(
     directory: impl AsFd,
     path: &CStr,
@@ -232,25 +231,9 @@ fn set_attributes(
     set: MountAttrFlags,
     propagation: u64,
 ) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
     let access_time = MountAttrFlags::MOUNT_ATTR_NOATIME | MountAttrFlags::MOUNT_ATTR_STRICTATIME;
     let clear = if set.intersects(access_time) { libc::MOUNT_ATTR__ATIME } else { 0 };
     let attributes =
         libc::mount_attr { attr_set: set.bits().into(), attr_clr: clear, propagation, userns_fd: 0 };
-    let flags = flags | if path.is_empty() { libc::AT_EMPTY_PATH as u32 } else { 0 };
-    // SAFETY: the path ends with a null and the structure is as long as its size says.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            directory.as_fd().as_raw_fd(),
-            path.as_ptr(),
-            flags,
-            &raw const attributes,
-            size_of::<libc::mount_attr>(),
-        )
-    };
-    if result < 0 {
-        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));
-    }
-    Ok(())
+    mounts::set_attributes(directory, path, flags, &attributes)
 }

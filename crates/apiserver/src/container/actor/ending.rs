@@ -186,6 +186,7 @@ impl Actor {
         }
         let committed = self.service.records.submit(Change::DeleteContainer { id: id.clone() });
         self.service.containers.forget(id);
+        self.service.volumes.detach(id);
         self.tell("destroy", &[]);
         self.publish(Phase::Removed);
         if !replies.is_empty() {

@@ -71,6 +71,7 @@ impl Actor {
         }
         let configuration = Arc::new(configuration);
         self.service.history.container(&configuration, "rename", &[("oldName", old.clone())]);
+        self.service.volumes.rename(&old, id);
         self.service.containers.succeed(&self.service, &old, configuration, record);
         Ok(())
     }

@@ -20,6 +20,10 @@ pub(crate) struct DeleteArguments {
     #[arg(short, long)]
     force: bool,
 
+    /// Delete the containers' anonymous volumes as well
+    #[arg(short = 'v', long)]
+    volumes: bool,
+
     /// Containers to delete
     #[arg(value_name = "CONTAINER-IDS")]
     ids: Vec<Identifier>,
@@ -28,7 +32,7 @@ pub(crate) struct DeleteArguments {
 pub(crate) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("container", arguments.all, &arguments.ids)?;
     let services = Services::from_environment()?;
-    let force = arguments.force;
+    let (force, volumes) = (arguments.force, arguments.volumes);
     block_on(async {
         let ids = match selection {
             Selection::All if !force => super::list::not_running(&services).await?,
@@ -36,7 +40,7 @@ pub(crate) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
         };
         bulk::for_each(ids, Order::Completion, |id| {
             let client = services.client().clone();
-            async move { Ok(client.delete_container(&id, force).await?) }
+            async move { Ok(client.delete_container(&id, force, volumes).await?) }
         })
         .await
     })

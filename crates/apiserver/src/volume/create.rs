@@ -1,0 +1,161 @@
+//! Making volumes, by request and by first use.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bulkhead_api::container::{Mount, MountKind};
+use bulkhead_api::error::ApiError;
+use bulkhead_api::volume::{
+    ANONYMOUS_LABEL, CreateVolumeRequest, MAXIMUM_NAME_BYTES, VolumeConfiguration, VolumeResource,
+    is_valid_name,
+};
+use bulkhead_state::Change;
+use tokio::sync::OnceCell;
+
+use super::options::VolumeOptions;
+use super::{Entry, Volume, Volumes, format};
+use crate::date;
+use crate::error::{exists, failed, invalid};
+use crate::events::EventSink;
+
+impl Volumes {
+    /// Creates a volume.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        request: CreateVolumeRequest,
+    ) -> Result<VolumeResource, ApiError> {
+        let name = request.name.clone();
+        let (volume, is_new) = self.reserve(request, None)?;
+        if !is_new {
+            return Err(exists(format!("volume '{name}' already exists")));
+        }
+        self.complete(volume).await?;
+        self.inspect(&name)
+    }
+
+    /// Makes somebody a user of the volumes in these mounts, and creates those that are missing. On
+    /// failure nothing has changed but for volumes with a name.
+    pub(crate) async fn attach(
+        self: &Arc<Self>,
+        user: &str,
+        mounts: &mut [Mount],
+        sink: &EventSink,
+    ) -> Result<(), ApiError> {
+        let outcome = self.try_attach(user, mounts, sink).await;
+        if outcome.is_err() {
+            self.forsake(user, mounts).await;
+        }
+        outcome
+    }
+
+    /// Undoes [`Self::attach`].
+    pub(crate) async fn forsake(&self, user: &str, mounts: &[Mount]) {
+        self.detach(user);
+        if let Err(error) = self.delete_anonymous(mounts).await {
+            tracing::error!("cannot remove the volumes of a container that was not created: {error}");
+        }
+    }
+
+    async fn try_attach(
+        self: &Arc<Self>,
+        user: &str,
+        mounts: &mut [Mount],
+        sink: &EventSink,
+    ) -> Result<(), ApiError> {
+        for mount in mounts {
+            let MountKind::Volume { name, .. } = &mut mount.kind else { continue };
+            let mut request = CreateVolumeRequest::default();
+            let anonymous = name.is_empty();
+            if anonymous {
+                *name = uuid::Uuid::new_v4().hyphenated().to_string();
+                request.labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
+            }
+            request.name.clone_from(name);
+            let (volume, is_new) = self.reserve(request, Some(user))?;
+            if is_new && !anonymous {
+                sink.notice(format!("warning: volume '{name}' did not exist and is created")).await;
+            }
+            mount.source.clone_from(&volume.configuration.source);
+            self.complete(volume).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the name, or finds the volume that has it already; tells which.
+    fn reserve(
+        &self,
+        request: CreateVolumeRequest,
+        user: Option<&str>,
+    ) -> Result<(Arc<Volume>, bool), ApiError> {
+        let CreateVolumeRequest { name, labels, options } = request;
+        validate_name(&name)?;
+        let parsed = VolumeOptions::parse(&options)?;
+        let mut all = self.lock();
+        let is_new = !all.contains_key(&name);
+        let entry = all.entry(name.clone()).or_insert_with(|| Entry {
+            volume: Arc::new(Volume {
+                configuration: VolumeConfiguration {
+                    driver: "local".to_owned(),
+                    format: "ext4".to_owned(),
+                    source: self.directories.volume_disk(&name).display().to_string(),
+                    creation_date: date::now(),
+                    labels,
+                    options,
+                    size_in_bytes: Some(parsed.size_bytes),
+                    name,
+                },
+                ready: OnceCell::new(),
+            }),
+            users: BTreeSet::new(),
+            holder: None,
+        });
+        entry.users.extend(user.map(str::to_owned));
+        Ok((Arc::clone(&entry.volume), is_new))
+    }
+
+    /// Makes disk and record of a volume, unless somebody did. Whoever comes second waits. It is
+    /// brought to an end even if the client is gone.
+    async fn complete(self: &Arc<Self>, volume: Arc<Volume>) -> Result<(), ApiError> {
+        if volume.ready.initialized() {
+            return Ok(());
+        }
+        let volumes = Arc::clone(self);
+        let name = volume.configuration.name.clone();
+        let work = tokio::spawn(async move {
+            let outcome = volume.ready.get_or_try_init(|| volumes.make(&volume.configuration)).await;
+            outcome.copied().inspect_err(|_| volumes.drop_incomplete(&volume))
+        });
+        work.await.map_err(|error| failed(format!("cannot create volume '{name}'"), &error))?
+    }
+
+    fn drop_incomplete(&self, volume: &Arc<Volume>) {
+        let mut all = self.lock();
+        let name = &volume.configuration.name;
+        if all.get(name).is_some_and(|entry| Arc::ptr_eq(&entry.volume, volume)) {
+            all.remove(name);
+        }
+    }
+
+    async fn make(&self, configuration: &VolumeConfiguration) -> Result<(), ApiError> {
+        let name = &configuration.name;
+        let options = VolumeOptions::parse(&configuration.options)?;
+        let path = self.directories.volume_disk(name);
+        let made = tokio::task::spawn_blocking(move || format::create(&path, options)).await;
+        made.map_err(|error| failed(format!("cannot create volume '{name}'"), &error))?
+            .map_err(|error| failed(format!("cannot create volume '{name}'"), &error))?;
+        self.records.submit(Change::PutVolume(Box::new(configuration.clone()))).wait().await?;
+        self.history.volume("create", name);
+        Ok(())
+    }
+}
+
+pub(crate) fn validate_name(name: &str) -> Result<(), ApiError> {
+    if is_valid_name(name) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(80).flat_map(char::escape_default).collect();
+    Err(invalid(format!(
+        "'{shown}' is not a volume name: 1 to {MAXIMUM_NAME_BYTES} letters, digits, '_', '.' or '-', of which \
+         the first is a letter or digit"
+    )))
+}

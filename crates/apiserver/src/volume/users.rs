@@ -1,0 +1,109 @@
+//! Who mounts a volume, and whose machine has it.
+
+use std::collections::BTreeSet;
+
+use bulkhead_api::container::{ContainerConfiguration, Mount, MountKind};
+use bulkhead_api::error::ApiError;
+
+use super::{Volumes, missing, options};
+use crate::error::invalid_state;
+
+/// A volume's disk as one container mounts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MountedVolume {
+    pub(crate) name: String,
+    /// Every mount of it is read-only.
+    pub(crate) read_only: bool,
+    /// `data=…`, if the volume was created with one.
+    pub(crate) journal_option: Option<String>,
+}
+
+impl Volumes {
+    /// Makes a container that exists a user of its volumes.
+    pub(crate) fn adopt(&self, configuration: &ContainerConfiguration) {
+        let mut all = self.lock();
+        for name in names(&configuration.mounts) {
+            match all.get_mut(&name) {
+                Some(entry) => {
+                    entry.users.insert(configuration.id.clone());
+                }
+                None => tracing::warn!(id = configuration.id, name, "the volume of a container is missing"),
+            }
+        }
+    }
+
+    /// The container is no more.
+    pub(crate) fn detach(&self, container: &str) {
+        for entry in self.lock().values_mut() {
+            entry.users.remove(container);
+        }
+    }
+
+    /// The container has another name.
+    pub(crate) fn rename(&self, old: &str, new: &str) {
+        for entry in self.lock().values_mut() {
+            if entry.users.remove(old) {
+                entry.users.insert(new.to_owned());
+            }
+        }
+    }
+
+    /// Gives a container all its volumes for one run, or none.
+    pub(crate) fn hold(&self, configuration: &ContainerConfiguration) -> Result<(), ApiError> {
+        let (container, names) = (&configuration.id, names(&configuration.mounts));
+        let mut all = self.lock();
+        for name in &names {
+            let entry = all.get(name).ok_or_else(|| missing(name))?;
+            if let Some(holder) = entry.holder.as_ref().filter(|holder| *holder != container) {
+                let message = format!("volume '{name}' is in use by container '{holder}'");
+                return Err(invalid_state(message).with_hint(format!(
+                    "A volume is the disk of one running container at a time. Stop that one first: \
+                     container stop {holder}"
+                )));
+            }
+        }
+        for name in &names {
+            if let Some(entry) = all.get_mut(name) {
+                entry.holder = Some(container.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Its machine is gone.
+    pub(crate) fn release(&self, container: &str) {
+        for entry in self.lock().values_mut() {
+            if entry.holder.as_deref() == Some(container) {
+                entry.holder = None;
+            }
+        }
+    }
+
+    /// The volumes that a container mounts, each once, in the order of their first mounts.
+    pub(crate) fn mounted(&self, mounts: &[Mount]) -> Vec<MountedVolume> {
+        let all = self.lock();
+        let mut mounted: Vec<MountedVolume> = Vec::new();
+        for mount in mounts {
+            let MountKind::Volume { name, .. } = &mount.kind else { continue };
+            let read_only = mount.options.iter().any(|option| option == "ro");
+            if let Some(known) = mounted.iter_mut().find(|known| known.name == *name) {
+                known.read_only &= read_only;
+                continue;
+            }
+            let configuration = all.get(name).map(|entry| &entry.volume.configuration);
+            let journal_option =
+                configuration.and_then(|configuration| options::mount_option(&configuration.options));
+            mounted.push(MountedVolume { name: name.clone(), read_only, journal_option });
+        }
+        mounted
+    }
+}
+
+/// Names of the volumes in these mounts.
+fn names(mounts: &[Mount]) -> BTreeSet<String> {
+    let names = mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Volume { name, .. } => Some(name.clone()),
+        _ => None,
+    });
+    names.collect()
+}

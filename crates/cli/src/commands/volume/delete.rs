@@ -1,0 +1,44 @@
+//! `volume delete`
+
+use clap::Args;
+
+use crate::arguments::{Identifier, Selection};
+use crate::commands::block_on;
+use crate::commands::bulk::{self, Order};
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::services::Services;
+
+/// Arguments of `volume delete`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DeleteArguments {
+    /// Delete all volumes
+    #[arg(short, long)]
+    all: bool,
+
+    /// Volumes to delete
+    #[arg(value_name = "NAMES")]
+    names: Vec<Identifier>,
+}
+
+pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
+    let selection = Selection::resolve("volume", arguments.all, &arguments.names)?;
+    let services = Services::from_environment()?;
+    block_on(async {
+        let names = match selection {
+            Selection::All => {
+                let volumes = services.call(async |client| client.list_volumes().await).await?;
+                volumes.into_iter().map(|volume| volume.id).collect()
+            }
+            Selection::These(names) => {
+                services.ensure().await?;
+                names
+            }
+        };
+        bulk::for_each(names, Order::Argument, |name| {
+            let client = services.client().clone();
+            async move { Ok(client.delete_volume(&name).await?) }
+        })
+        .await
+    })
+}

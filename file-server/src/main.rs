@@ -1,0 +1,57 @@
+//! container-virtiofs: serves one folder, or one file, of the host to one machine, as a virtio-fs
+//! device over vhost-user.
+//!
+//! ```text
+//!  runtime helper ── spawns with ──▶ descriptor 3: listening socket, the machine is its one client
+//!                                    descriptor 4: what is shared, opened once, by the helper
+//!                                    working directory: a place for the new root
+//!        waiter: nothing but the parent of
+//!           └─▶ server: init of a PID namespace, its root is the shared folder
+//! ```
+//!
+//! Every request comes from the guest, which is hostile. What a server that was taken over can still
+//! do is listed in [`jail`]. It ends with its machine: the socket closes.
+
+mod arguments;
+mod jail;
+mod rights;
+mod serve;
+
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use arguments::Arguments;
+
+/// The listening socket.
+const LISTENER: i32 = 3;
+/// What is shared, as O_PATH.
+const SHARED: i32 = 4;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
+    // SAFETY: whoever starts this program passes these two descriptors, and nothing here has used them.
+    let (listener, shared) = unsafe { (OwnedFd::from_raw_fd(LISTENER), OwnedFd::from_raw_fd(SHARED)) };
+    let files = jail::open_file_limit().context("cannot raise the limit of open files")?;
+    let Some(descriptors) = jail::enter(shared, arguments.read_only)? else {
+        // The waiter: the server has ended as this says.
+        return Ok(ExitCode::SUCCESS);
+    };
+    serve::serve(listener, descriptors, &arguments, files)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stderr, reason = "the helper reads the reason there")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("{error:#}");
+}
