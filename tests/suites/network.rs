@@ -1,10 +1,11 @@
 //! The default network.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::mpsc;
+use std::time::Duration;
 
-use bulkhead_tests::{Installation, Outside};
+use bulkhead_tests::{Installation, Outside, wait_until};
 
 #[test]
 fn every_container_has_an_address_a_gateway_and_names() {
@@ -95,4 +96,34 @@ fn host_links() -> Vec<String> {
             format!("{} {alias}", path.display())
         })
         .collect()
+}
+
+#[test]
+fn killing_container_network_cuts_nothing_for_long() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "one", "demo", "sleep", "600"]);
+    installation.run_ok(&["run", "-d", "--name", "two", "-p", "7000", "demo", "sleep", "600"]);
+    let before = installation.snapshot("two");
+    let port = before["status"]["publishedPorts"][0]["hostPort"].as_u64().unwrap();
+    let port = u16::try_from(port).unwrap();
+    for pid in installation.pids("container-network") {
+        installation.kill(pid);
+    }
+    // Nobody asked for it, and it is back: with its ports, names and everything else.
+    wait_until("the published port", Duration::from_secs(20), || {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+    });
+    let exec = |script: &str| installation.container(&["exec", "one", "sh", "-c", script]);
+    // The one that was killed may have taken the connection with its last breath.
+    wait_until("names", Duration::from_secs(20), || exec("nslookup two").code == 0);
+    assert_eq!(exec("ping -c 1 -W 5 two").code, 0);
+    let after = installation.snapshot("two");
+    assert_eq!(after["status"], before["status"]);
+    // Killed with nobody to start it again, and at the end nothing is left all the same.
+    installation.run_ok(&["stop", "-t", "0", "--all"]);
+    for pid in installation.pids("container-network") {
+        installation.kill(pid);
+    }
+    installation.run_ok(&["system", "stop"]);
+    assert!(!installation.folder().join("run/network.ns").exists());
 }

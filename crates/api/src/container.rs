@@ -360,6 +360,9 @@ pub struct ContainerStatus {
     pub state: ContainerState,
     /// Interfaces of a running container.
     pub networks: Vec<NetworkStatus>,
+    /// What its network has lost since it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_problem: Option<String>,
     /// Ports of a running container, with the host ports that were chosen for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published_ports: Vec<PublishedPort>,

@@ -5,6 +5,7 @@
 
 pub(crate) mod change;
 mod connection;
+mod held;
 mod list;
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use bulkhead_network_control::{
     ClientError, FailureCode, Lease, LeaseRequest, PublishRequest, Reply, Request,
 };
 use bulkhead_paths::Directories;
-use bulkhead_state::NetworkRecord;
+use bulkhead_state::{NetworkRecord, RunRecord};
 use tokio::sync::watch;
 
 use crate::container::published_ports;
@@ -26,6 +27,10 @@ use crate::records::Records;
 use crate::settings::Settings;
 
 use connection::Link;
+use held::Held;
+
+/// One that died is started again to remove what it left.
+const SHUTDOWN_ATTEMPTS: usize = 2;
 
 /// An interface and its packet socket.
 #[derive(Debug)]
@@ -85,7 +90,11 @@ impl Networks {
             self.publish(configuration).await
         };
         match connected.await {
-            Ok(published_ports) => Ok(Connected { interfaces, published_ports }),
+            Ok(published_ports) => {
+                let leases = interfaces.iter().map(|interface| &interface.lease);
+                self.link.hold(id, Held::leased(configuration, leases, &published_ports));
+                Ok(Connected { interfaces, published_ports })
+            }
             Err(error) => {
                 if !interfaces.is_empty() {
                     self.release(id);
@@ -151,6 +160,7 @@ impl Networks {
 
     /// Gives up all leases and ports of a container, in the background.
     pub(crate) fn release(&self, container_id: &str) {
+        self.link.let_go(container_id);
         let Some(client) = self.link.current() else { return };
         let (sender, receiver) = watch::channel(());
         self.releasing
@@ -190,23 +200,38 @@ impl Networks {
         }
     }
 
-    /// After recovery: gives up what belongs to containers that are no more. Starts no daemon.
-    pub(crate) async fn retain(&self, container_ids: Vec<String>) {
-        if !self.link.find().await {
-            return;
-        }
-        if let Err(error) = self.link.request(Request::Retain { container_ids }).await {
-            tracing::warn!("cannot give up stale leases: {error}");
+    /// A container that was found running, with what it holds.
+    pub(crate) fn hold(&self, configuration: &ContainerConfiguration, run: &RunRecord) {
+        if !run.networks.is_empty() {
+            self.link.hold(&configuration.id, Held::recorded(configuration, run));
         }
     }
 
-    /// Ends container-network if it runs.
+    /// After recovery: what running containers hold is made sure of, the rest is given up. Starts no
+    /// daemon that nobody needs.
+    pub(crate) async fn settle(&self) {
+        if let Err(error) = self.link.settle().await {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// What is wrong with the network of a running container.
+    pub(crate) fn problem(&self, container_id: &str) -> Option<String> {
+        self.link.problem(container_id)
+    }
+
+    /// Ends container-network and removes everything that it or an earlier one made on this host.
     pub(crate) async fn shut_down(&self) {
-        if let Some(client) = self.link.current()
-            && let Err(error) = client.request(Request::Shutdown).await
-            && !matches!(error, ClientError::Closed)
-        {
-            tracing::warn!("{}", failed("cannot end container-network", &error));
+        for _ in 0..SHUTDOWN_ATTEMPTS {
+            let Some(client) = self.link.last().await else { return };
+            match connection::within_limit(client.request(Request::Shutdown)).await {
+                Ok(_) => return,
+                // It died a moment ago.
+                Err(ClientError::Closed | ClientError::Transfer(_)) => {}
+                Err(error) => {
+                    return tracing::warn!("{}", failed("cannot end container-network", &error));
+                }
+            }
         }
     }
 }

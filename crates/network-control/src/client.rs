@@ -9,7 +9,7 @@ use bulkhead_descriptor_passing::asynchronous;
 use bulkhead_descriptor_passing::frame::FrameError;
 use thiserror::Error;
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{Failure, Reply, ReplyFrame, Request, RequestFrame};
 
@@ -41,6 +41,8 @@ pub struct Client {
     waiting: Waiting,
     sending: tokio::sync::Mutex<u64>,
     reader: tokio::task::JoinHandle<()>,
+    /// Its sender goes with the reader.
+    closed: watch::Receiver<()>,
 }
 
 impl Client {
@@ -57,14 +59,25 @@ impl Client {
     pub fn over(socket: UnixStream) -> Self {
         let socket = Arc::new(socket);
         let waiting = Waiting::default();
-        let reader = tokio::spawn(read_replies(Arc::clone(&socket), Arc::clone(&waiting)));
-        Self { socket, waiting, sending: tokio::sync::Mutex::new(0), reader }
+        let (open, closed) = watch::channel(());
+        let reading = read_replies(Arc::clone(&socket), Arc::clone(&waiting));
+        let reader = tokio::spawn(async move {
+            reading.await;
+            drop(open);
+        });
+        Self { socket, waiting, sending: tokio::sync::Mutex::new(0), reader, closed }
     }
 
     /// Whether container-network has gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.reader.is_finished()
+    }
+
+    /// Waits until container-network has gone.
+    pub async fn closed(&self) {
+        // The sender says nothing; that it is dropped is what counts.
+        drop(self.closed.clone().changed().await);
     }
 
     /// Sends a request and waits for its reply and the descriptors with it.

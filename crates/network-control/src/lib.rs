@@ -14,5 +14,5 @@ mod message;
 pub use client::{Client, ClientError};
 pub use message::{
     DEFAULT_NETWORK, Failure, FailureCode, Lease, LeaseRequest, Network, NetworkConfiguration, PortRange,
-    Protocol, PublishRequest, Reply, ReplyFrame, Request, RequestFrame,
+    Protocol, PublishRequest, Reply, ReplyFrame, Request, RequestFrame, RestoreRequest,
 };

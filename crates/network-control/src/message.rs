@@ -42,6 +42,9 @@ pub enum Request {
     /// An address and an interface for a container. Replied with `Lease`, whose frame carries the
     /// packet socket: an AF_PACKET SOCK_RAW socket bound to the container's end of a veth pair.
     Lease(LeaseRequest),
+    /// Give a container back an interface that it had before this process began, as the apiserver
+    /// knows it; fine if it has it already. Replied with `Done`.
+    Restore(RestoreRequest),
     /// Bind ports of the host that lead to a container, all of them or none. Replied with
     /// `Published`.
     Publish(PublishRequest),
@@ -51,7 +54,8 @@ pub enum Request {
         /// Container id.
         container_id: String,
     },
-    /// Give up what every container holds that is not listed (after a crash of the apiserver).
+    /// Give up what every container holds that is not listed, and what an earlier process left that
+    /// was not restored.
     /// Replied with `Done`.
     Retain {
         /// Ids that keep their leases.
@@ -114,6 +118,26 @@ pub struct LeaseRequest {
     /// Further names, which containers may share.
     #[serde(default)]
     pub aliases: Vec<String>,
+}
+
+/// An interface that a container has already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestoreRequest {
+    /// Container id.
+    pub container_id: String,
+    /// Existing network.
+    pub network: String,
+    /// As leased.
+    pub hostname: String,
+    /// As leased.
+    pub aliases: Vec<String>,
+    /// As leased.
+    pub ipv4_address: Ipv4Addr,
+    /// As leased.
+    pub mac_address: String,
+    /// As leased.
+    pub mtu: u32,
 }
 
 /// An interface of a container.

@@ -127,6 +127,10 @@ async fn answer(service: &Service, request: Request) -> Result<(Reply, Option<Ow
             let (lease, socket) = networks.lease(request).await?;
             return Ok((Reply::Lease(lease), Some(socket)));
         }
+        Request::Restore(request) => {
+            networks.restore(request).await?;
+            Reply::Done
+        }
         Request::Publish(request) => Reply::Published(networks.publish(request).await?),
         Request::Release { container_id } => {
             networks.release(&container_id).await;

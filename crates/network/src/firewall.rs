@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use thiserror::Error;
@@ -49,7 +50,7 @@ pub(crate) struct Loading {
 
 /// Has nft load rules in the calling thread's network namespace.
 pub(crate) fn load(what: &'static str, rules: &str) -> Result<Loading, FirewallError> {
-    let mut child = Command::new("nft")
+    let mut child = Command::new(program())
         .args(["-f", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -60,6 +61,15 @@ pub(crate) fn load(what: &'static str, rules: &str) -> Result<Loading, FirewallE
         input.write_all(rules.as_bytes()).map_err(FirewallError::Transfer)?;
     }
     Ok(Loading { what, child })
+}
+
+/// nft by PATH, else where distributions put it: a user's PATH may have no sbin.
+fn program() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders =
+        std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    let found = folders.map(|folder| folder.join("nft")).find(|program| program.is_file());
+    found.unwrap_or_else(|| PathBuf::from("nft"))
 }
 
 impl Loading {
@@ -77,7 +87,7 @@ impl Loading {
     }
 }
 
-/// Rules of our own namespace.
+/// Rules of our own namespace, in place of those of an earlier process.
 ///
 /// * input: containers reach their gateway's DNS server and can ping it. `fib` refuses addresses of
 ///   another bridge, which Linux would otherwise answer on any device.
@@ -87,7 +97,11 @@ impl Loading {
 ///   (IPv6, VLAN tags, DHCP) is dropped.
 pub(crate) fn inner_rules() -> String {
     format!(
-        r#"table ip bulkhead {{
+        r#"table ip bulkhead
+delete table ip bulkhead
+table bridge {table}
+delete table bridge {table}
+table ip bulkhead {{
   chain input {{
     type filter hook input priority filter; policy drop;
     iifname "lo" accept

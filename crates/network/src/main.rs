@@ -10,6 +10,7 @@ mod inherited;
 mod logging;
 mod netlink;
 mod networks;
+mod pin;
 mod port;
 mod ports;
 mod start;

@@ -26,8 +26,6 @@ const SEND_BUFFER_BYTES: usize = 1024 * 1024;
 const FAR_END: &str = "guest";
 /// `ETHTOOL_STXCSUM` of linux/ethtool.h.
 const ETHTOOL_STXCSUM: u32 = 0x17;
-/// `ETHTOOL_GLINK` of linux/ethtool.h.
-const ETHTOOL_GLINK: u32 = 0x0a;
 
 /// Why there is no port.
 #[derive(Debug, Error)]
@@ -49,13 +47,6 @@ pub(crate) enum PortError {
     /// Checksum offload could not be turned off.
     #[error("cannot turn checksum offload of '{name}' off")]
     Offload {
-        name: String,
-        #[source]
-        source: io::Error,
-    },
-    /// The state of the link could not be asked for.
-    #[error("cannot ask for the link of '{name}'")]
-    Link {
         name: String,
         #[source]
         source: io::Error,
@@ -166,20 +157,31 @@ impl Plumbing {
         Socket::route().and_then(|mut far| far.set_up(FAR_END)).map_err(device)?;
         complete_checksums(&self.devices, name)
             .map_err(|source| PortError::Offload { name: name.to_owned(), source })?;
-        note_link(&self.devices, name).map_err(|source| PortError::Link { name: name.to_owned(), source })?;
-        self.filters.add_element(PORTS, &firewall::port_key(name, plan.mac, plan.address)).map_err(device)?;
-        self.links.add_neighbour(plan.bridge_index, plan.address, plan.mac).map_err(device)?;
+        // The port first: its news is what the bridge's link depends on.
+        let port = self.links.link(name).map_err(device)?.index;
+        for index in [port, plan.bridge_index] {
+            self.links.spread_link(index).map_err(device)?;
+        }
+        self.admit(plan)?;
         packet_socket().map_err(|source| PortError::Socket { name: name.to_owned(), source })
     }
 
     /// Lets a port send from another MAC address.
     pub(crate) fn change_mac(&mut self, plan: &Plan, mac: [u8; 6]) -> Result<(), PortError> {
         let name = device_name(plan.address);
+        self.filters
+            .remove_element(PORTS, &firewall::port_key(&name, plan.mac, plan.address))
+            .map_err(|source| PortError::Device { name, source })?;
+        self.admit(&Plan { mac, ..plan.clone() })
+    }
+
+    /// Lets an existing port send from its addresses.
+    pub(crate) fn admit(&mut self, plan: &Plan) -> Result<(), PortError> {
+        let name = device_name(plan.address);
         let outcome = self
             .filters
-            .remove_element(PORTS, &firewall::port_key(&name, plan.mac, plan.address))
-            .and_then(|()| self.filters.add_element(PORTS, &firewall::port_key(&name, mac, plan.address)))
-            .and_then(|()| self.links.add_neighbour(plan.bridge_index, plan.address, mac));
+            .add_element(PORTS, &firewall::port_key(&name, plan.mac, plan.address))
+            .and_then(|()| self.links.add_neighbour(plan.bridge_index, plan.address, plan.mac));
         outcome.map_err(|source| PortError::Device { name, source })
     }
 
@@ -198,23 +200,12 @@ impl Plumbing {
 /// unfinished, and guests drop those. Without this feature the kernel finishes them first, and TCP
 /// segmentation offload is gone with it.
 fn complete_checksums(socket: &OwnedFd, device: &str) -> io::Result<()> {
-    ethtool(socket, device, ETHTOOL_STXCSUM)
-}
-
-/// A bridge forwards nothing before it has heard that the port's link is up, and the kernel spreads
-/// such news once a second when there is much of it. Whoever asks makes it spread at once.
-fn note_link(socket: &OwnedFd, device: &str) -> io::Result<()> {
-    ethtool(socket, device, ETHTOOL_GLINK)
-}
-
-/// A command with one number, 0 if it is an argument.
-fn ethtool(socket: &OwnedFd, device: &str, command: u32) -> io::Result<()> {
     #[repr(C)]
     struct Value {
         command: u32,
         data: u32,
     }
-    let mut value = Value { command, data: 0 };
+    let mut value = Value { command: ETHTOOL_STXCSUM, data: 0 };
     // SAFETY: all-zero bytes are a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (target, byte) in request.ifr_name.iter_mut().zip(device.bytes().take(libc::IFNAMSIZ - 1)) {

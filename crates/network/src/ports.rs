@@ -86,6 +86,10 @@ impl Ports {
         check(wanted)?;
         let _one_at_a_time = self.changing.lock().await;
         if let Some(publication) = self.published().get(container_id) {
+            // The apiserver was started again.
+            if publication.ranges == wanted {
+                return Ok(publication.ranges.clone());
+            }
             return Err(failure(
                 FailureCode::Exists,
                 format!(

@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use crate::control::{self, Service, Shutdown};
 use crate::dns::Forwarder;
 use crate::logging;
-use crate::networks::{Networks, failure};
+use crate::netlink::Socket;
+use crate::networks::{Networks, Orphans, failure};
 use crate::ports::Ports;
 use crate::uplink::Uplink;
 use crate::worker::Worker;
@@ -61,12 +62,14 @@ fn establish(directories: &Directories) -> anyhow::Result<Established> {
     let lock = lock(directories)?;
     // This thread stays in the host's namespace; all later ones start in ours.
     let host = start_host_thread()?;
-    let uplink = Uplink::establish(&directories.runtime_root)?;
+    let uplink = Uplink::establish(directories)?;
     let creator = Worker::start("ports")?;
     let remover = Worker::start("removals")?;
     let runtime = Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let ports = Ports::start(host.clone())?;
-    let networks = Networks::new(uplink, Forwarder::new(host), creator, remover, ports);
+    let links = Socket::route().and_then(|mut links| links.links()).context("cannot list our devices")?;
+    let orphans = Orphans::among(links);
+    let networks = Networks::new(uplink, Forwarder::new(host), creator, remover, ports, orphans);
     Ok(Established { runtime, networks, _lock: lock })
 }
 

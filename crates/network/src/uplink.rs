@@ -14,14 +14,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use bulkhead_paths::Directories;
 use rustix::fs::FlockOperation;
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use thiserror::Error;
 
 use crate::firewall::{self, FirewallError, UPLINK};
 use crate::netlink::filter::Family;
 use crate::netlink::link::{End, Pair};
 use crate::netlink::{NetlinkError, Socket};
+use crate::pin;
 use crate::subnet::Subnet;
 
 use address::Addresses;
@@ -73,6 +75,7 @@ pub(crate) struct Uplink {
     registry: Registry,
     device: String,
     entry: PathBuf,
+    pin: PathBuf,
     /// Locked.
     _claim: File,
 }
@@ -82,7 +85,7 @@ impl Uplink {
     ///
     /// # Errors
     /// Leftovers of a failure are removed by the next start.
-    pub(crate) fn establish(owner: &Path) -> Result<Self, UplinkError> {
+    pub(crate) fn establish(directories: &Directories) -> Result<Self, UplinkError> {
         let mut host_links = Socket::route().map_err(UplinkError::Device)?;
         let mut host_filters = Socket::netfilter().map_err(UplinkError::Device)?;
         let host_namespace: OwnedFd =
@@ -92,24 +95,25 @@ impl Uplink {
         let lock = registry.lock()?;
         registry.remove_dead(&mut host_links, &mut host_filters)?;
         let addresses = Addresses::choose(&registry, &mut host_links)?;
-        let (entry, claim) = registry.claim(addresses.number, owner)?;
+        let (entry, claim) = registry.claim(addresses.number, &directories.runtime_root)?;
         let device = addresses.device();
         forwarding.turn_on(&registry.forwarding_marker())?;
         let outer = firewall::load("the host's rules", &firewall::outer_rules(&device, addresses.inner))
             .map_err(UplinkError::Firewall)?;
 
-        // SAFETY: only the calling thread's network namespace changes; descriptors stay shared.
-        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
-            .map_err(|error| UplinkError::Namespace(error.into()))?;
+        let pin = directories.network_namespace();
+        enter_own_namespace(&pin)?;
         let inner = firewall::load("the rules of the container namespace", &firewall::inner_rules())
             .map_err(UplinkError::Firewall)?;
         forwarding::set_up_own_namespace()?;
         let mut links = Socket::route().map_err(UplinkError::Device)?;
+        // Of an earlier process; usually it went with its other end.
+        links.delete_link(UPLINK).map_err(UplinkError::Device)?;
         connect(&mut links, &mut host_links, &host_namespace, &addresses).map_err(UplinkError::Device)?;
         outer.finish().and_then(|()| inner.finish()).map_err(UplinkError::Firewall)?;
         drop(lock);
         tracing::info!(device, address = %addresses.inner, "uplink is ready");
-        Ok(Self { host_links, host_filters, forwarding, registry, device, entry, _claim: claim })
+        Ok(Self { host_links, host_filters, forwarding, registry, device, entry, pin, _claim: claim })
     }
 
     /// What the host has routes to.
@@ -119,6 +123,7 @@ impl Uplink {
 
     /// Removes everything that is in the host's namespace.
     pub(crate) fn take_down(&mut self) -> Result<(), UplinkError> {
+        pin::remove(&self.pin).map_err(UplinkError::Namespace)?;
         let _lock = self.registry.lock()?;
         remove(&self.device, &mut self.host_links, &mut self.host_filters)?;
         let entry = |source| UplinkError::Registry { path: self.entry.clone(), source };
@@ -129,6 +134,26 @@ impl Uplink {
         }
         Ok(())
     }
+}
+
+/// The namespace that an earlier process left, else a new one. Stays for the calling thread and those
+/// that it starts.
+fn enter_own_namespace(pin: &Path) -> Result<(), UplinkError> {
+    match pin::find(pin).map_err(UplinkError::Namespace)? {
+        Some(namespace) => {
+            tracing::info!("taking over the network namespace of an earlier process");
+            return move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+                .map_err(|error| UplinkError::Namespace(error.into()));
+        }
+        // Nothing is mounted there, or not a namespace.
+        None => pin::remove(pin).map_err(UplinkError::Namespace)?,
+    }
+    // SAFETY: only the calling thread's network namespace changes; descriptors stay shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(|error| UplinkError::Namespace(error.into()))?;
+    if let Err(error) = pin::make(pin) {
+        tracing::warn!("cannot keep the network namespace for a crash of this process: {error}");
+    }
+    Ok(())
 }
 
 fn connect(
@@ -153,6 +178,8 @@ fn connect(
     let outer = host_links.link(&device)?;
     host_links.set_up(&device)?;
     host_links.add_address(outer.index, addresses.outer, addresses.subnet.prefix_length())?;
+    links.spread_link(inner.index)?;
+    host_links.spread_link(outer.index)?;
     links.add_default_route(addresses.outer)
 }
 

@@ -157,6 +157,12 @@ impl Directories {
         self.runtime_root.join("network.sock")
     }
 
+    /// Where container-network keeps its network namespace.
+    #[must_use]
+    pub fn network_namespace(&self) -> PathBuf {
+        self.runtime_root.join("network.ns")
+    }
+
     /// The SQLite database.
     #[must_use]
     pub fn database(&self) -> PathBuf {

@@ -36,8 +36,13 @@ pub(crate) async fn all(service: &Arc<Service>, records: Vec<ContainerRecord>, q
         tasks.spawn(async move { sweep(&service, &orphan).await });
     }
     while tasks.join_next().await.is_some() {}
-    let running = service.containers.all().into_iter().filter(|container| container.status().run.is_some());
-    service.networks.retain(running.map(|container| container.id.clone()).collect()).await;
+    for container in service.containers.all() {
+        let status = container.status();
+        if let (Some(_), Some(run)) = (status.run, status.record.run) {
+            service.networks.hold(&container.configuration, &run);
+        }
+    }
+    service.networks.settle().await;
     for container in service.containers.all() {
         let status = container.status();
         if status.run.is_none()

@@ -20,6 +20,7 @@ impl Container {
                 state: status.phase.shown(),
                 networks,
                 published_ports,
+                network_problem: None,
                 started_date: record.started_date,
                 exit_code: exit.as_ref().map(|exit| exit.exit_code),
                 finished_date: exit.as_ref().map(|exit| exit.finished_date.clone()),

@@ -18,6 +18,7 @@ use super::body::{JsonBody, Parameters};
 use super::events::respond;
 use super::listener::PassedDescriptors;
 use super::problem::Problem;
+use crate::container::registry::Container;
 use crate::container::{create, prune as pruning, run};
 use crate::service::Service;
 
@@ -40,7 +41,7 @@ pub(super) async fn list(
     State(service): State<Arc<Service>>,
     Parameters(query): Parameters<ListQuery>,
 ) -> Json<Vec<ContainerSnapshot>> {
-    let snapshots = service.containers.all().into_iter().map(|container| container.snapshot());
+    let snapshots = service.containers.all().into_iter().map(|container| snapshot(&service, &container));
     Json(snapshots.filter(|one| query.all || one.status.state != ContainerState::Stopped).collect())
 }
 
@@ -48,7 +49,14 @@ pub(super) async fn inspect(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
 ) -> Result<Json<ContainerSnapshot>, Problem> {
-    Ok(Json(service.containers.find(&id)?.snapshot()))
+    let container = service.containers.find(&id)?;
+    Ok(Json(snapshot(&service, &container)))
+}
+
+fn snapshot(service: &Service, container: &Container) -> ContainerSnapshot {
+    let mut snapshot = container.snapshot();
+    snapshot.status.network_problem = service.networks.problem(&container.id);
+    snapshot
 }
 
 pub(super) async fn create(

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bulkhead_api::error::{ApiError, ErrorCode};
@@ -16,12 +18,17 @@ use bulkhead_state::{Change, NetworkRecord};
 
 use super::change::missing;
 use super::from_client;
+use super::held::Held;
+use crate::error::{failed, printable};
 use crate::records::Records;
 use crate::settings::Settings;
 use crate::{date, spawn};
 
 /// Interfaces take milliseconds; on a host that swaps, seconds.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+
+/// Between attempts to start a daemon that does not start.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where container-network is and what it has to know.
 #[derive(Debug)]
@@ -35,6 +42,13 @@ pub(super) struct Link {
     client: Mutex<Option<Arc<Client>>>,
     /// One request starts the daemon, the others wait for it.
     connecting: tokio::sync::Mutex<()>,
+    /// By container id.
+    held: Mutex<BTreeMap<String, Held>>,
+    /// What running containers have lost, by id.
+    problems: Mutex<BTreeMap<String, String>>,
+    /// container-network keeps its namespace here when it dies.
+    pinned_namespace: PathBuf,
+    ending: AtomicBool,
 }
 
 impl Link {
@@ -65,6 +79,10 @@ impl Link {
             networks: Mutex::new(networks),
             client: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
+            held: Mutex::default(),
+            problems: Mutex::default(),
+            pinned_namespace: directories.network_namespace(),
+            ending: AtomicBool::new(false),
         }
     }
 
@@ -83,7 +101,10 @@ impl Link {
     }
 
     /// Sends a request, starting the daemon if need be; once more if it ended meanwhile.
-    pub(super) async fn request(&self, request: Request) -> Result<(Reply, Vec<OwnedFd>), ApiError> {
+    pub(super) async fn request(
+        self: &Arc<Self>,
+        request: Request,
+    ) -> Result<(Reply, Vec<OwnedFd>), ApiError> {
         match self.request_once(request.clone()).await {
             Err(ClientError::Closed | ClientError::Transfer(_)) => {
                 tracing::warn!("container-network ended; starting it again");
@@ -93,23 +114,39 @@ impl Link {
         }
     }
 
-    async fn request_once(&self, request: Request) -> Result<(Reply, Vec<OwnedFd>), ClientError> {
-        let client = self.connect().await?;
-        tokio::time::timeout(REQUEST_LIMIT, client.request(request))
-            .await
-            .unwrap_or_else(|_| Err(ClientError::Connect(std::io::ErrorKind::TimedOut.into())))
+    async fn request_once(self: &Arc<Self>, request: Request) -> Result<(Reply, Vec<OwnedFd>), ClientError> {
+        within_limit(async { self.connect().await?.request(request).await }).await
     }
 
-    /// Finds a daemon that an earlier apiserver left; true if there is one.
-    pub(super) async fn find(&self) -> bool {
-        let _one_at_a_time = self.connecting.lock().await;
-        match Client::connect(&self.socket).await {
-            Ok(client) => self.introduce(client).await.is_ok(),
-            Err(_) => false,
+    /// Connects to the daemon that an earlier apiserver left, and starts one if containers need it.
+    pub(super) async fn settle(self: &Arc<Self>) -> Result<(), ApiError> {
+        if self.held().is_empty() {
+            let _one_at_a_time = self.connecting.lock().await;
+            let found = within_limit(async {
+                match Client::connect(&self.socket).await {
+                    Ok(client) => self.introduce(client).await.map(drop),
+                    Err(_) => Ok(()),
+                }
+            });
+            return found.await.map_err(from_client);
         }
+        within_limit(self.connect()).await.map(drop).map_err(from_client)
     }
 
-    async fn connect(&self) -> Result<Arc<Client>, ClientError> {
+    /// The daemon, to be ended. One that died is started once more if it left something to remove.
+    pub(super) async fn last(self: &Arc<Self>) -> Option<Arc<Client>> {
+        self.ending.store(true, Ordering::Relaxed);
+        if let Some(client) = self.current() {
+            return Some(client);
+        }
+        if !self.pinned_namespace.exists() {
+            return None;
+        }
+        let started = within_limit(self.connect()).await;
+        started.inspect_err(|error| tracing::warn!("{}", failed("cannot clean the network up", error))).ok()
+    }
+
+    async fn connect(self: &Arc<Self>) -> Result<Arc<Client>, ClientError> {
         if let Some(client) = self.current() {
             return Ok(client);
         }
@@ -131,8 +168,9 @@ impl Link {
         self.introduce(Client::over(socket)).await
     }
 
-    /// Tells a daemon the networks that we know, and records the subnets that it picked.
-    async fn introduce(&self, client: Client) -> Result<Arc<Client>, ClientError> {
+    /// Tells a daemon what we know: networks, whose subnets it may pick, and what running containers
+    /// hold. It forgets all else.
+    async fn introduce(self: &Arc<Self>, client: Client) -> Result<Arc<Client>, ClientError> {
         for record in self.records().into_values() {
             let wanted = configuration(&record);
             let created = match client.request(Request::CreateNetwork(wanted.clone())).await {
@@ -160,12 +198,77 @@ impl Link {
             }
         }
         let client = Arc::new(client);
+        self.restore(&client).await?;
+        self.supervise(Arc::clone(&client));
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
         Ok(client)
     }
 
+    async fn restore(&self, client: &Client) -> Result<(), ClientError> {
+        let all = self.held().clone();
+        let mut problems = BTreeMap::new();
+        for (id, held) in &all {
+            for request in held.requests(id) {
+                match client.request(request).await {
+                    Ok(_) => {}
+                    Err(ClientError::Refused(failure)) => {
+                        tracing::error!(id, "cannot restore the network of a running container: {failure}");
+                        problems.entry(id.clone()).or_insert_with(|| printable(&failure.message));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+        let container_ids = all.into_keys().collect();
+        client.request(Request::Retain { container_ids }).await.map(drop)
+    }
+
+    /// Starts the daemon again when it dies while containers need it.
+    fn supervise(self: &Arc<Self>, client: Arc<Client>) {
+        let link = Arc::downgrade(self);
+        tokio::spawn(async move {
+            client.closed().await;
+            drop(client);
+            while let Some(link) = link.upgrade() {
+                if link.ending.load(Ordering::Relaxed) || link.held().is_empty() {
+                    return;
+                }
+                tracing::warn!("container-network ended; starting it again for running containers");
+                match reconnect(Arc::clone(&link)).await {
+                    Ok(_) => return,
+                    Err(error) => tracing::error!("{}", failed("cannot restore the network", &error)),
+                }
+                drop(link);
+                tokio::time::sleep(RESTART_PAUSE).await;
+            }
+        });
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A container has these from now on.
+    pub(super) fn hold(&self, id: &str, held: Held) {
+        self.held().insert(id.to_owned(), held);
+    }
+
+    /// A container has nothing any more.
+    pub(super) fn let_go(&self, id: &str) {
+        self.held().remove(id);
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    pub(super) fn problem(&self, id: &str) -> Option<String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
     /// Makes a new network and knows it from now on, but does not record it.
-    pub(super) async fn create(&self, record: NetworkRecord) -> Result<(Network, NetworkRecord), ApiError> {
+    pub(super) async fn create(
+        self: &Arc<Self>,
+        record: NetworkRecord,
+    ) -> Result<(Network, NetworkRecord), ApiError> {
         let (reply, _) = self.request(Request::CreateNetwork(configuration(&record))).await?;
         let Reply::Network(network) = reply else {
             return Err(failed_reply());
@@ -179,7 +282,7 @@ impl Link {
     }
 
     /// Makes sure that a known network is there.
-    pub(super) async fn establish(&self, name: &str) -> Result<(), ApiError> {
+    pub(super) async fn establish(self: &Arc<Self>, name: &str) -> Result<(), ApiError> {
         let record = self.records().remove(name).ok_or_else(|| missing(name))?;
         match self.request(Request::CreateNetwork(configuration(&record))).await?.0 {
             Reply::Network(_) => Ok(()),
@@ -203,6 +306,19 @@ impl Link {
             drop(self.records.submit(Change::PutNetwork(Box::new(record))));
         }
     }
+}
+
+/// Boxed: the task that supervises a connection makes the next one, and that has such a task.
+fn reconnect(link: Arc<Link>) -> Pin<Box<dyn Future<Output = Result<Arc<Client>, ClientError>> + Send>> {
+    Box::pin(async move { within_limit(link.connect()).await })
+}
+
+/// As long as a request may take.
+pub(super) async fn within_limit<T>(
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    let outcome = tokio::time::timeout(REQUEST_LIMIT, work).await;
+    outcome.unwrap_or_else(|_| Err(ClientError::Connect(std::io::ErrorKind::TimedOut.into())))
 }
 
 fn configuration(record: &NetworkRecord) -> NetworkConfiguration {

@@ -22,6 +22,8 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     /// Index of its bridge.
     pub(crate) master: Option<u32>,
+    /// Bytes.
+    pub(crate) mtu: u32,
     /// Free text.
     pub(crate) alias: String,
 }
@@ -107,6 +109,15 @@ impl Socket {
         self.request(&format!("set the MTU of network device '{name}'"), vec![request])
     }
 
+    /// Gives a device its free text; one that is about to be created takes none.
+    pub(crate) fn set_alias(&mut self, name: &str, alias: &str) -> Result<(), NetlinkError> {
+        let request =
+            Message::new(libc::RTM_NEWLINK, flags(libc::NLM_F_REQUEST | libc::NLM_F_ACK), &header(0))
+                .text(libc::IFLA_IFNAME, name)
+                .attribute(libc::IFLA_IFALIAS, alias.as_bytes());
+        self.request(&format!("describe network device '{name}'"), vec![request])
+    }
+
     /// Brings a device up.
     pub(crate) fn set_up(&mut self, name: &str) -> Result<(), NetlinkError> {
         let request =
@@ -124,6 +135,16 @@ impl Socket {
         let mut found = None;
         self.query(&operation, request, |_, body| found = parse(body))?;
         found.ok_or(NetlinkError::Malformed { operation })
+    }
+
+    /// Has the kernel act on a link that has come up. By itself it does so once a second when there are
+    /// many, and until then a bridge neither forwards for a port nor sends itself. Whoever asks for a
+    /// device makes it act at once (`rtnl_getlink` of Linux 6.4 and newer).
+    pub(crate) fn spread_link(&mut self, index: u32) -> Result<(), NetlinkError> {
+        let mut wanted = header(0);
+        wanted[4..8].copy_from_slice(&index.to_ne_bytes());
+        let request = Message::new(libc::RTM_GETLINK, flags(libc::NLM_F_REQUEST | libc::NLM_F_ACK), &wanted);
+        self.query(&format!("ask for network device {index}"), request, |_, _| {})
     }
 
     /// All devices.
@@ -174,6 +195,7 @@ fn parse(body: &[u8]) -> Option<Link> {
     for (kind, value) in attributes(body.get(LINK_HEADER_BYTES..)?) {
         match kind {
             libc::IFLA_IFNAME => link.name = text(value),
+            libc::IFLA_MTU => link.mtu = number_at(value, 0).unwrap_or(0),
             libc::IFLA_MASTER => link.master = number_at(value, 0),
             libc::IFLA_IFALIAS => link.alias = text(value),
             libc::IFLA_LINKINFO => {

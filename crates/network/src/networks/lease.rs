@@ -172,6 +172,7 @@ impl Networks {
         self.ports.retain(container_ids).await;
         let keep: BTreeSet<&str> = container_ids.iter().map(String::as_str).collect();
         self.release_where(|id| !keep.contains(id));
+        self.sweep();
     }
 
     fn release_where(self: &Arc<Self>, ends: impl Fn(&str) -> bool) {

@@ -3,6 +3,7 @@
 mod configuration;
 mod lease;
 mod pool;
+mod restore;
 mod state;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,6 +20,7 @@ use crate::uplink::Uplink;
 use crate::worker::Worker;
 
 use configuration::Wanted;
+pub(crate) use restore::Orphans;
 use state::{Bridge, Segment, State};
 
 /// Everything that this process does for containers.
@@ -63,9 +65,10 @@ impl Networks {
         creator: Worker,
         remover: Worker,
         ports: Ports,
+        orphans: Orphans,
     ) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::default(),
+            state: Mutex::new(State { orphans, ..State::default() }),
             changing: tokio::sync::Mutex::default(),
             uplink: Mutex::new(uplink),
             forwarder,
@@ -93,28 +96,10 @@ impl Networks {
         self.remove_segment(&wanted.configuration.name).await?;
         let subnet = self.choose_subnet(&wanted)?;
         let gateway = subnet.address(1);
-        let number = self.state().free_bridge_number();
-        let prefix = if wanted.configuration.internal { INTERNAL_BRIDGE } else { OUTWARD_BRIDGE };
-        let name = format!("{prefix}{number}");
-        let mtu = wanted.mtu;
-        let device = name.clone();
-        let index = self
-            .creator
-            .run(move |plumbing| {
-                plumbing.links.add_bridge(&device, mac_of(gateway), mtu)?;
-                let index = plumbing.links.link(&device)?.index;
-                plumbing.links.add_address(index, gateway, subnet.prefix_length())?;
-                Ok(index)
-            })
-            .await
-            .ok_or_else(gone)?;
-        let index = match index {
-            Ok(index) => index,
-            Err(error) => {
-                self.delete_device(name).await;
-                let error: crate::netlink::NetlinkError = error;
-                return Err(system_failure(&error));
-            }
+        let adopted = self.state().orphans.take_bridge(&wanted, subnet);
+        let bridge = match adopted {
+            Some(bridge) => bridge,
+            None => self.make_bridge(&wanted, subnet).await?,
         };
         let names =
             NetworkNames { networks: Arc::downgrade(self), network: wanted.configuration.name.clone() };
@@ -122,14 +107,14 @@ impl Networks {
         let server = match Server::start(gateway, Box::new(names), forwarder).await {
             Ok(server) => server,
             Err(error) => {
-                self.delete_device(name).await;
+                self.delete_device(bridge.name).await;
                 return Err(failure(
                     FailureCode::System,
                     format!("cannot serve names on {gateway} port 53: {error}"),
                 ));
             }
         };
-        tracing::info!(network = wanted.configuration.name, %subnet, bridge = name, "network is ready");
+        tracing::info!(network = wanted.configuration.name, %subnet, bridge = bridge.name, "network is ready");
         let network = Network {
             ipv4_subnet: subnet.to_string(),
             ipv4_gateway: gateway,
@@ -137,9 +122,41 @@ impl Networks {
             ipv6_gateway: None,
             configuration: wanted.configuration,
         };
-        let segment = Segment::new(network.clone(), subnet, Bridge { name, number, index, mtu }, server);
-        self.state().segments.insert(network.configuration.name.clone(), segment);
+        let mut state = self.state();
+        let state = &mut *state;
+        let mut segment = Segment::new(network.clone(), subnet, bridge, server);
+        for address in state.orphans.addresses(segment.bridge.index) {
+            segment.take(address);
+        }
+        state.segments.insert(network.configuration.name.clone(), segment);
         Ok(network)
+    }
+
+    async fn make_bridge(&self, wanted: &Wanted, subnet: Subnet) -> Result<Bridge, Failure> {
+        let number = self.state().free_bridge_number();
+        let prefix = if wanted.configuration.internal { INTERNAL_BRIDGE } else { OUTWARD_BRIDGE };
+        let name = format!("{prefix}{number}");
+        let (device, mtu) = (name.clone(), wanted.mtu);
+        let (alias, gateway) = (restore::alias(&wanted.configuration.name, subnet), subnet.address(1));
+        let index = self
+            .creator
+            .run(move |plumbing| {
+                plumbing.links.add_bridge(&device, mac_of(gateway), mtu)?;
+                plumbing.links.set_alias(&device, &alias)?;
+                let index = plumbing.links.link(&device)?.index;
+                plumbing.links.add_address(index, gateway, subnet.prefix_length())?;
+                Ok(index)
+            })
+            .await
+            .ok_or_else(gone)?;
+        match index {
+            Ok(index) => Ok(Bridge { name, number, index, mtu }),
+            Err(error) => {
+                self.delete_device(name).await;
+                let error: crate::netlink::NetlinkError = error;
+                Err(system_failure(&error))
+            }
+        }
     }
 
     /// The network if it is as wanted; `None` if it has to be made.

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use bulkhead_network_control::Network;
 
+use super::restore::Orphans;
 use crate::dns::Server;
 use crate::port::Port;
 use crate::subnet::Subnet;
@@ -14,11 +15,14 @@ use crate::subnet::Subnet;
 pub(super) struct State {
     /// By name.
     pub(super) segments: BTreeMap<String, Segment>,
+    /// What an earlier process left and nobody has claimed yet.
+    pub(super) orphans: Orphans,
 }
 
 impl State {
     pub(super) fn free_bridge_number(&self) -> u32 {
-        let used: BTreeSet<u32> = self.segments.values().map(|segment| segment.bridge.number).collect();
+        let own = self.segments.values().map(|segment| segment.bridge.number);
+        let used: BTreeSet<u32> = own.chain(self.orphans.bridge_numbers()).collect();
         (0..).find(|number| !used.contains(number)).unwrap_or_default()
     }
 }
