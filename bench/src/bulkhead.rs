@@ -60,7 +60,8 @@ impl Bulkhead {
             .env("CONTAINER_INSTALL_ROOT", &self.tree)
             .env("CONTAINER_APP_ROOT", self.folder.join("app"))
             .env("CONTAINER_LOG_ROOT", self.folder.join("log"))
-            .env("CONTAINER_RUNTIME_ROOT", self.folder.join("run"));
+            .env("CONTAINER_RUNTIME_ROOT", self.folder.join("run"))
+            .env("XDG_CONFIG_HOME", self.folder.join("etc"));
         command
     }
 }

@@ -54,6 +54,16 @@ impl Installation {
         &self.folder
     }
 
+    /// Writes the user's configuration file, which counts from the next start of the services.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn configure(&self, text: &str) {
+        let folder = self.folder.join("etc/container");
+        fs::create_dir_all(&folder).expect("folder of the configuration");
+        fs::write(folder.join("config.toml"), text).expect("configuration file");
+    }
+
     /// Where the container's disk, logs and exit status are.
     #[must_use]
     pub fn container_directory(&self, id: &str) -> PathBuf {
@@ -77,6 +87,7 @@ impl Installation {
             .env("CONTAINER_APP_ROOT", self.folder.join("app"))
             .env("CONTAINER_LOG_ROOT", self.folder.join("log"))
             .env("CONTAINER_RUNTIME_ROOT", self.folder.join("run"))
+            .env("XDG_CONFIG_HOME", self.folder.join("etc"))
             .env_remove("CONTAINER_DEFAULT_PLATFORM");
         command
     }

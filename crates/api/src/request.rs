@@ -273,6 +273,12 @@ pub struct LogsQuery {
     pub tail: Option<usize>,
     /// The console of the VM.
     pub boot: bool,
+    /// Only what was written then or later; Unix time in microseconds.
+    pub since_us: Option<i64>,
+    /// Only what was written until then; with `follow`, the end.
+    pub until_us: Option<i64>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
 }
 
 /// Pulls an image.

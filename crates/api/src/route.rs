@@ -3,6 +3,8 @@
 //! | method and path | body → answer |
 //! |---|---|
 //! | GET [`STATUS`] | → `SystemStatus` |
+//! | GET [`PROPERTIES`] | → `[Property]` |
+//! | GET [`DISK_USAGE`] | → `DiskUsage` |
 //! | POST [`SHUTDOWN`] | stop all containers and the daemons → 204 |
 //! | GET [`CONTAINERS`]`?all=bool` | → `[ContainerSnapshot]` |
 //! | POST [`CONTAINERS`] | `CreateRequest` → `StreamEvent` lines, last `Created` |
@@ -28,7 +30,7 @@
 //! | GET [`STATISTICS`] | → `ContainerStatistics` |
 //! | POST [`SIGNAL`] | `SignalRequest` → 204 |
 //! | POST [`RESIZE`] | `ResizeRequest` → 204 |
-//! | GET [`LOGS`]`?follow&tail&boot` | → raw bytes: of stdout and stderr interleaved as 8-byte-header frames, see [`LOGS`] |
+//! | GET [`LOGS`]`?follow&tail&boot&sinceUs&untilUs&timestamps` | → raw bytes: of stdout and stderr interleaved as 8-byte-header frames, see [`LOGS`] |
 //! | GET [`IMAGES`] | → `[ImageResource]` |
 //! | GET [`IMAGE`]`?reference=` | → `ImageResource` |
 //! | DELETE [`IMAGE`]`?reference=` | → 204 |
@@ -57,6 +59,10 @@
 
 /// System status.
 pub const STATUS: &str = "/v1/system/status";
+/// Configured values in force.
+pub const PROPERTIES: &str = "/v1/system/properties";
+/// What takes how much of the disk.
+pub const DISK_USAGE: &str = "/v1/system/disk-usage";
 /// Shut everything down.
 pub const SHUTDOWN: &str = "/v1/system/shutdown";
 /// All containers.

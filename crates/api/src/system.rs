@@ -54,3 +54,56 @@ pub struct Advice {
     /// The command that mends it.
     pub remedy: String,
 }
+
+/// A configured value in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Property {
+    /// Section of config.toml.
+    pub section: String,
+    /// Key within it.
+    pub key: String,
+    /// A number, a text or a truth.
+    pub value: serde_json::Value,
+    /// The file that says so, or `default`.
+    pub origin: String,
+}
+
+/// What takes how much of the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskUsage {
+    /// Images; what several share counts once.
+    pub images: DiskUsageEntry,
+    /// Disks and logs of containers.
+    pub containers: DiskUsageEntry,
+    /// Volumes.
+    pub volumes: DiskUsageEntry,
+}
+
+/// Disk space of one kind of things.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DiskUsageEntry {
+    /// How many there are.
+    pub total: u64,
+    /// How many are in use.
+    pub active: u64,
+    /// Disk space that they take, holes left out.
+    pub size_in_bytes: u64,
+    /// What of it would come free if those that are not in use went.
+    pub reclaimable: u64,
+}
+
+impl DiskUsageEntry {
+    /// Counts one more.
+    pub fn add(&mut self, bytes: u64, is_active: bool) {
+        self.total += 1;
+        self.size_in_bytes = self.size_in_bytes.saturating_add(bytes);
+        if is_active {
+            self.active += 1;
+        } else {
+            self.reclaimable = self.reclaimable.saturating_add(bytes);
+        }
+    }
+}

@@ -23,7 +23,7 @@ use crate::records::Records;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::volume::Volumes;
-use crate::{lock, logging, process_limits, spawn};
+use crate::{lock, process_limits, spawn};
 
 /// What requests may still take after the daemon was told to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let directories = Directories::from_environment()?;
     directories.create()?;
     let lock = lock::acquire(&directories.api_lock())?;
-    logging::start(&directories.log_root)?;
+    bulkhead_daemon_log::start(&directories.log_root, "apiserver")?;
     process_limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -73,7 +73,7 @@ async fn serve(directories: Directories, readiness: Readiness) -> anyhow::Result
         networks: Networks::new(&directories, &settings, Arc::clone(&records), contents.networks),
         helpers: Arc::new(HelperPool::new(&directories)),
         disks: Disks::new(directories.disk_templates(), settings.disk_bytes),
-        machines: Machines::detect(&directories),
+        machines: Machines::detect(&directories, &settings),
         history,
         ending: CancellationToken::new(),
         directories,

@@ -11,6 +11,7 @@ pub(crate) mod prune;
 mod pull;
 mod push;
 mod save;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -11,18 +11,23 @@ mod follow;
 mod line;
 mod reader;
 mod tail;
+mod view;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bulkhead_api::error::ApiError;
 use bulkhead_api::request::LogsQuery;
 use bulkhead_paths::Directories;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::container::registry::Container;
+use crate::date;
 use crate::error::failed;
 use reader::{Format, Reader};
+use view::View;
 
 /// Chunks of at most 64 KiB that wait for the client.
 const CHUNKS_AHEAD: usize = 4;
@@ -45,8 +50,9 @@ pub(crate) fn stream(
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let status = container.watch();
     let id = container.id.clone();
+    let source = Source { path, format, view: View::from(query), end: end(query) };
     tokio::spawn(async move {
-        let outcome = follow::run(Source { path, format, tail: query.tail }, watch, status, &sender).await;
+        let outcome = follow::run(source, watch, status, &sender).await;
         if let Err(error) = outcome {
             tracing::warn!(id, "reading a log failed: {error}");
             drop(sender.send(Err(error)).await);
@@ -60,11 +66,19 @@ pub(crate) fn stream(
 pub(crate) struct Source {
     path: PathBuf,
     format: Format,
-    tail: Option<usize>,
+    view: View,
+    /// When following ends.
+    end: Option<Instant>,
+}
+
+/// `--until` on the clock that does not jump.
+fn end(query: LogsQuery) -> Option<Instant> {
+    let left_us = query.until_us?.saturating_sub(date::now_us());
+    Instant::now().checked_add(Duration::from_micros(u64::try_from(left_us).unwrap_or_default()))
 }
 
 impl Source {
     fn open(&self) -> io::Result<Reader> {
-        Reader::open(&self.path, self.format, self.tail)
+        Reader::open(&self.path, self.format, &self.view)
     }
 }

@@ -10,6 +10,7 @@ use bulkhead_vmm::map_count;
 use bulkhead_vmm::probe::probe;
 
 use crate::error::unsupported;
+use crate::settings::Settings;
 
 /// What the guest itself needs beside the container: kernel, vminitd, page tables.
 const GUEST_OVERHEAD_BYTES: u64 = 128 << 20;
@@ -26,8 +27,8 @@ pub(crate) struct Machines {
 }
 
 impl Machines {
-    pub(crate) fn detect(directories: &Directories) -> Self {
-        let kernel = directories.uml_kernel();
+    pub(crate) fn detect(directories: &Directories, settings: &Settings) -> Self {
+        let kernel = settings.kernel.clone().unwrap_or_else(|| directories.uml_kernel());
         let probe = probe(&kernel);
         let advice: Vec<Advice> = probe
             .advice

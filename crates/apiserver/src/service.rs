@@ -71,7 +71,7 @@ pub(crate) mod testing {
             networks: Networks::new(&directories, &settings, Arc::clone(&records), Vec::new()),
             helpers: Arc::new(HelperPool::new(&directories)),
             disks: Disks::new(directories.disk_templates(), settings.disk_bytes),
-            machines: Machines::detect(&directories),
+            machines: Machines::detect(&directories, &settings),
             history,
             ending: CancellationToken::new(),
             directories,

@@ -1,11 +1,13 @@
 //! Defaults that a configuration file may change.
 //!
-//! Read from `<app root>/config/config.toml`, then `<install root>/etc/container/config.toml`; for
-//! each key the first file that has it wins.
+//! The user's file, else the copy of it that an earlier start left, then the installation's; for each key
+//! the first file that has it wins.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use bulkhead_api::system::Property;
+pub(crate) use bulkhead_config::size_bytes as parse_size;
+use bulkhead_config::{ConfigError, Configuration, Value, keys};
 use bulkhead_paths::Directories;
 
 /// The settings in force.
@@ -25,88 +27,64 @@ pub(crate) struct Settings {
     pub(crate) ipv4_subnet: Option<String>,
     /// Subnet of the default network.
     pub(crate) ipv6_subnet: Option<String>,
+    /// The guest kernel, in place of the installation's.
+    pub(crate) kernel: Option<PathBuf>,
+    /// Image with the guest's init, of a container that asks for none.
+    pub(crate) init_image: Option<String>,
+    /// Every value as `system property list` shows it.
+    pub(crate) properties: Vec<Property>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            cpus: 4,
-            memory_bytes: 1 << 30,
-            disk_bytes: 64 << 30,
-            registry_domain: bulkhead_oci::DEFAULT_REGISTRY.to_owned(),
-            local_domain: None,
-            ipv4_subnet: None,
-            ipv6_subnet: None,
-        }
+        Self::from_configuration(&Configuration::merge(&[]))
     }
 }
 
 impl Settings {
-    pub(crate) fn load(directories: &Directories) -> anyhow::Result<Self> {
-        let mut tables = Vec::new();
-        for path in [
-            directories.app_root.join("config/config.toml"),
-            directories.install_root.join("etc/container/config.toml"),
-        ] {
-            tables.extend(read(&path).with_context(|| format!("cannot use '{}'", path.display()))?);
+    /// Reads the files; the user's is copied, so that what is in force can be looked up.
+    pub(crate) fn load(directories: &Directories) -> Result<Self, ConfigError> {
+        let copy = directories.configuration_copy();
+        let user = match Directories::user_configuration() {
+            Some(original) => bulkhead_config::publish_copy(&original, &copy)?,
+            // Started by something without a home: what the user last said still holds.
+            None => bulkhead_config::read(&copy)?,
+        };
+        let installed = bulkhead_config::read(&directories.installed_configuration())?;
+        let documents: Vec<_> = user.into_iter().chain(installed).collect();
+        Ok(Self::from_configuration(&Configuration::merge(&documents)))
+    }
+
+    fn from_configuration(configuration: &Configuration) -> Self {
+        let text = |key| configuration.text(key).map(str::to_owned);
+        // The keys without default are those that may be absent.
+        Self {
+            cpus: configuration.count(&keys::CONTAINER_CPUS).unwrap_or(1),
+            memory_bytes: configuration.size_bytes(&keys::CONTAINER_MEMORY).unwrap_or(1 << 30),
+            disk_bytes: configuration.size_bytes(&keys::CONTAINER_DISK_SIZE).unwrap_or(64 << 30),
+            registry_domain: text(&keys::REGISTRY_DOMAIN)
+                .unwrap_or_else(|| bulkhead_oci::DEFAULT_REGISTRY.to_owned()),
+            local_domain: text(&keys::DNS_DOMAIN),
+            ipv4_subnet: text(&keys::NETWORK_SUBNET),
+            ipv6_subnet: text(&keys::NETWORK_SUBNET_V6),
+            kernel: text(&keys::KERNEL_BINARY_PATH).map(PathBuf::from),
+            init_image: text(&keys::VMINIT_IMAGE),
+            properties: configuration.settings().map(property).collect(),
         }
-        Self::from_tables(&tables)
-    }
-
-    fn from_tables(tables: &[toml::Table]) -> anyhow::Result<Self> {
-        let find =
-            |section: &str, key: &str| tables.iter().find_map(|table| table.get(section)?.get(key)).cloned();
-        let text = |section, key| match find(section, key) {
-            None => Ok(None),
-            Some(toml::Value::String(text)) => Ok(Some(text)),
-            Some(_) => bail!("{section}.{key} must be a string"),
-        };
-        let size = |section, key, default| match text(section, key)? {
-            None => Ok(default),
-            Some(text) => parse_size(&text).with_context(|| format!("{section}.{key} is no size: '{text}'")),
-        };
-        let defaults = Self::default();
-        Ok(Self {
-            cpus: match find("container", "cpus") {
-                None => defaults.cpus,
-                Some(value) => value
-                    .as_integer()
-                    .and_then(|cpus| u32::try_from(cpus).ok())
-                    .filter(|cpus| *cpus > 0)
-                    .context("container.cpus must be a positive number")?,
-            },
-            memory_bytes: size("container", "memory", defaults.memory_bytes)?,
-            disk_bytes: size("container", "diskSize", defaults.disk_bytes)?,
-            registry_domain: text("registry", "domain")?.unwrap_or(defaults.registry_domain),
-            local_domain: text("dns", "domain")?,
-            ipv4_subnet: text("network", "subnet")?,
-            ipv6_subnet: text("network", "subnetv6")?,
-        })
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Option<toml::Table>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text.parse()?)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
+fn property(setting: &bulkhead_config::Setting) -> Property {
+    Property {
+        section: setting.key.section.to_owned(),
+        key: setting.key.name.to_owned(),
+        value: match &setting.value {
+            Value::Count(count) => (*count).into(),
+            Value::Flag(flag) => (*flag).into(),
+            Value::Size { text, .. } | Value::Text(text) => text.as_str().into(),
+        },
+        origin: setting.origin.to_string(),
     }
-}
-
-/// "1g", "512MB", "1073741824": powers of 1024, as the command line has them.
-pub(crate) fn parse_size(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim().to_ascii_lowercase().trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        "p" => 50,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 #[cfg(test)]
@@ -114,26 +92,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_file_that_has_a_key_wins() {
-        let user = "[container]\ncpus = 2".parse().unwrap();
-        let system = "[container]\ncpus = 8\nmemory = \"2g\"\n[dns]\ndomain = \"test\"".parse().unwrap();
-        let settings = Settings::from_tables(&[user, system]).unwrap();
-        assert_eq!((settings.cpus, settings.memory_bytes), (2, 2 << 30));
-        assert_eq!(settings.local_domain.as_deref(), Some("test"));
-        assert!(Settings::from_tables(&["[container]\ncpus = 0".parse().unwrap()]).is_err());
-        assert!(Settings::from_tables(&["[container]\nmemory = 5".parse().unwrap()]).is_err());
-    }
-
-    #[test]
-    fn sizes_are_powers_of_1024() {
-        for (text, expected) in [
-            ("1g", Some(1 << 30)),
-            ("512MiB", Some(512 << 20)),
-            ("7", Some(7)),
-            ("x", None),
-            ("99999999p", None),
-        ] {
-            assert_eq!(parse_size(text), expected, "{text}");
-        }
+    fn without_files_the_defaults_hold() {
+        let settings = Settings::default();
+        assert_eq!((settings.cpus, settings.memory_bytes, settings.disk_bytes), (4, 1 << 30, 64 << 30));
+        assert_eq!(settings.registry_domain, bulkhead_oci::DEFAULT_REGISTRY);
+        assert!(settings.properties.iter().all(|property| property.origin == "default"));
     }
 }

@@ -128,8 +128,16 @@ impl Client {
     /// [`ClientError`]
     pub async fn container_logs(&self, id: &str, query: LogsQuery) -> Result<LogStream, ClientError> {
         let mut path = format!("{}?follow={}&boot={}", fill(route::LOGS, "id", id), query.follow, query.boot);
+        if query.timestamps {
+            path.push_str("&timestamps=true");
+        }
         if let Some(tail) = query.tail {
             path.push_str(&format!("&tail={tail}"));
+        }
+        for (name, value) in [("sinceUs", query.since_us), ("untilUs", query.until_us)] {
+            if let Some(value) = value {
+                path.push_str(&format!("&{name}={value}"));
+            }
         }
         Ok(LogStream::new(self.get_for_stream(&path).await?))
     }

@@ -1,7 +1,7 @@
 //! The service itself.
 
 use bulkhead_api::route;
-use bulkhead_api::system::SystemStatus;
+use bulkhead_api::system::{DiskUsage, Property, SystemStatus};
 
 use crate::connection::Client;
 use crate::error::ClientError;
@@ -13,6 +13,22 @@ impl Client {
     /// [`ClientError`]
     pub async fn system_status(&self) -> Result<SystemStatus, ClientError> {
         self.get(route::STATUS).await
+    }
+
+    /// Configured values in force.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn system_properties(&self) -> Result<Vec<Property>, ClientError> {
+        self.get(route::PROPERTIES).await
+    }
+
+    /// What takes how much of the disk.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn disk_usage(&self) -> Result<DiskUsage, ClientError> {
+        self.get(route::DISK_USAGE).await
     }
 
     /// Stops all containers and the daemons.

@@ -125,7 +125,7 @@ async fn answers_that_are_no_errors_of_ours_are_protocol_errors() {
 async fn logs_keep_their_streams() {
     let (client, server) =
         serve("logs", stream(&["\u{1}\0\0\0\0\0\0\u{4}ou", "t\n\u{2}\0\0\0\0\0", "\0\u{4}err\n"]));
-    let query = LogsQuery { follow: true, tail: Some(5), boot: false };
+    let query = LogsQuery { follow: true, tail: Some(5), ..LogsQuery::default() };
     let mut logs = client.container_logs("a", query).await.unwrap();
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     while let Some(chunk) = logs.next().await.unwrap() {

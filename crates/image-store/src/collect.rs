@@ -93,7 +93,7 @@ impl Collection {
 }
 
 /// The digest in a file's name; files with other names are not ours to remove.
-fn digest_of(path: &Path) -> Option<Digest> {
+pub(crate) fn digest_of(path: &Path) -> Option<Digest> {
     let name = path.file_name()?.to_str()?;
     Digest::from_hex(name.split('.').next()?).ok()
 }

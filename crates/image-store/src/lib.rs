@@ -53,6 +53,7 @@ mod pull;
 mod push;
 mod resolve;
 mod store;
+mod usage;
 mod verify;
 
 pub use bulkhead_archive::tar;
@@ -67,3 +68,4 @@ pub use pull::{PullOptions, PulledImage};
 pub use push::{PushOptions, PushedImage};
 pub use resolve::{LayerFile, ResolvedImage, Variant};
 pub use store::{Store, StoreOptions};
+pub use usage::ContentUsage;

@@ -7,7 +7,6 @@ mod control;
 mod dns;
 mod firewall;
 mod inherited;
-mod logging;
 mod netlink;
 mod networks;
 mod pin;

@@ -18,7 +18,6 @@ use tokio::sync::watch;
 
 use crate::control::{self, Service, Shutdown};
 use crate::dns::Forwarder;
-use crate::logging;
 use crate::netlink::Socket;
 use crate::networks::{Networks, Orphans, failure};
 use crate::ports::Ports;
@@ -32,7 +31,7 @@ const LAST_WORDS_LIMIT: Duration = Duration::from_secs(3);
 pub(crate) fn run(inherited: Option<UnixStream>) -> anyhow::Result<()> {
     let directories = Directories::from_environment()?;
     directories.create()?;
-    logging::start(&directories.log_root)?;
+    bulkhead_daemon_log::start(&directories.log_root, "network")?;
     // Fails when we lead a session already.
     let _leads_already = rustix::process::setsid();
     match establish(&directories) {

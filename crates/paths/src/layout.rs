@@ -224,6 +224,28 @@ impl Directories {
         self.install_root.join("share/bulkhead/initramfs.cpio")
     }
 
+    /// The user's configuration file, where the environment tells.
+    #[must_use]
+    pub fn user_configuration() -> Option<PathBuf> {
+        [("XDG_CONFIG_HOME", ""), ("HOME", ".config")]
+            .into_iter()
+            .filter_map(|(name, below)| Some(PathBuf::from(env::var_os(name)?).join(below)))
+            .find(|path| path.is_absolute())
+            .map(|path| path.join("container/config.toml"))
+    }
+
+    /// The user's configuration file as it was when the apiserver started.
+    #[must_use]
+    pub fn configuration_copy(&self) -> PathBuf {
+        self.app_root.join("config/config.toml")
+    }
+
+    /// The configuration file of the installation.
+    #[must_use]
+    pub fn installed_configuration(&self) -> PathBuf {
+        self.install_root.join("etc/container/config.toml")
+    }
+
     /// The directories of the container with this id, which must have been validated: it becomes
     /// one path component.
     #[must_use]

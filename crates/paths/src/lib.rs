@@ -8,7 +8,10 @@
 //! | install root: helpers, kernel, initramfs | two levels above the running binary | the same |
 //!
 //! Inside the install root: `bin/` (container), `libexec/bulkhead/` (the daemons and helpers),
-//! `share/bulkhead/` (kernel, initramfs, demo image).
+//! `share/bulkhead/` (kernel, initramfs, demo image), `etc/container/config.toml`.
+//!
+//! The user's own `config.toml` is `$XDG_CONFIG_HOME/container/config.toml`, else
+//! `~/.config/container/config.toml`.
 
 pub mod environment;
 mod layout;

@@ -6,9 +6,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use bulkhead_daemon_log::BoundedFile;
 use bulkhead_runtime_control::INHERITED_CONTROL_DESCRIPTOR;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// What the guest provokes must not fill the host's disk; twice as much with the file before.
+const MAXIMUM_LOG_BYTES: u64 = 1 << 20;
 
 /// Prepares signals, limits and the allocator.
 pub(crate) fn prepare() -> Result<()> {
@@ -80,12 +84,12 @@ pub(crate) fn log_to(path: &Path) {
         .ok()
         .and_then(|text| text.parse::<tracing::Level>().ok())
         .unwrap_or(tracing::Level::INFO);
-    if let Ok(file) = std::fs::File::options().create(true).append(true).open(path) {
+    if let Ok(file) = BoundedFile::open(path, MAXIMUM_LOG_BYTES) {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(level)
             .with_ansi(false)
             .with_target(false)
-            .with_writer(file);
+            .with_writer(std::sync::Mutex::new(file));
         // Only a second call could fail.
         let _ = tracing::subscriber::set_global_default(subscriber.finish());
     }

@@ -146,7 +146,11 @@ pub(crate) fn merge(
         labels,
         sysctls: request.sysctls,
         networks,
-        dns: (!request.no_dns).then(|| request.dns.unwrap_or_default()),
+        dns: (!request.no_dns).then(|| {
+            let mut dns = request.dns.unwrap_or_default();
+            dns.domain = dns.domain.or_else(|| settings.local_domain.clone());
+            dns
+        }),
         init_process,
         platform,
         resources: Resources {

@@ -104,7 +104,9 @@ async fn find_init_image(
     request: &CreateRequest,
     sink: &EventSink,
 ) -> Result<Option<(ImageDescription, Found)>, ApiError> {
-    let Some(reference) = &request.init_image else { return Ok(None) };
+    let Some(reference) = request.init_image.as_ref().or(service.settings.init_image.as_ref()) else {
+        return Ok(None);
+    };
     let pull = PullRequest {
         reference: reference.clone(),
         scheme: request.scheme.clone(),

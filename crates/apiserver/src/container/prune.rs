@@ -1,15 +1,10 @@
 //! Removing what does not run.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::request::{PruneRequest, PruneResponse};
 
+use crate::disk_usage::occupied_bytes;
 use crate::service::Service;
-
-/// stat(2): `st_blocks` counts these, whatever the file system's block size.
-const BLOCK_BYTES: u64 = 512;
 
 /// Removes the containers that do not run; others, and those that have gone meanwhile, are left out.
 pub(crate) async fn prune(service: &Service, request: PruneRequest) -> Result<PruneResponse, ApiError> {
@@ -27,11 +22,4 @@ pub(crate) async fn prune(service: &Service, request: PruneRequest) -> Result<Pr
         }
     }
     Ok(response)
-}
-
-/// A container's directory is flat; disks are sparse, so lengths say nothing.
-fn occupied_bytes(directory: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
-    let blocks = |entry: std::fs::DirEntry| entry.metadata().map_or(0, |metadata| metadata.blocks());
-    entries.filter_map(Result::ok).map(|entry| blocks(entry).saturating_mul(BLOCK_BYTES)).sum()
 }

@@ -18,6 +18,8 @@ const MAXIMUM_BODY_BYTES: usize = 4 << 20;
 pub(super) fn routes(service: Arc<Service>) -> Router {
     Router::new()
         .route(route::STATUS, get(system::status))
+        .route(route::PROPERTIES, get(system::properties))
+        .route(route::DISK_USAGE, get(system::disk_usage))
         .route(route::SHUTDOWN, post(system::shut_down))
         .route(route::NETWORKS, get(networks::list).post(networks::create))
         .route(route::NETWORK, get(networks::inspect).delete(networks::delete))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use bulkhead_api::system::SystemStatus;
+use bulkhead_api::system::{DiskUsage, Property, SystemStatus};
 use http::StatusCode;
 use tokio::task::JoinSet;
 
@@ -24,6 +24,14 @@ pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemSt
         api_server_app_name: "container-apiserver".to_owned(),
         machine: Some(service.machines.support.clone()),
     })
+}
+
+pub(super) async fn properties(State(service): State<Arc<Service>>) -> Json<Vec<Property>> {
+    Json(service.settings.properties.clone())
+}
+
+pub(super) async fn disk_usage(State(service): State<Arc<Service>>) -> Result<Json<DiskUsage>, Problem> {
+    Ok(Json(crate::disk_usage::measure(&service).await?))
 }
 
 /// Stops every container at once, then the network, then this process.

@@ -10,6 +10,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::Source;
 use crate::container::status::{Phase, Status};
@@ -52,10 +53,12 @@ pub(super) async fn run(
     mut status: watch::Receiver<Status>,
     sender: &mpsc::Sender<io::Result<Bytes>>,
 ) -> io::Result<()> {
+    let end = source.end;
     let mut reader = blocking(move || source.open()).await?;
     loop {
         // Looked at before reading: what was written before the stop is then read for certain.
-        let stopped = matches!(status.borrow_and_update().phase, Phase::Stopped | Phase::Removed);
+        let stopped = matches!(status.borrow_and_update().phase, Phase::Stopped | Phase::Removed)
+            || end.is_some_and(|end| end <= Instant::now());
         loop {
             let (back, frames) = blocking(move || {
                 let frames = reader.read()?;
@@ -75,6 +78,7 @@ pub(super) async fn run(
             changed = watch.changed() => changed?,
             // A dropped status means that the container was removed.
             changed = status.changed() => if changed.is_err() { return Ok(()) },
+            () = async { tokio::time::sleep_until(end.unwrap_or_else(Instant::now)).await }, if end.is_some() => {}
             () = sender.closed() => return Ok(()),
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::line::{Stream, frame, parse};
 use super::tail;
+use super::view::{View, Window};
 
 const BLOCK_BYTES: usize = 64 * 1024;
 /// A "line" that never ends is no line of ours: what a helper writes is far shorter.
@@ -27,6 +28,10 @@ pub(super) enum Format {
 pub(super) struct Reader {
     path: PathBuf,
     format: Format,
+    window: Window,
+    timestamps: bool,
+    /// Whether the next piece of stdout, of stderr, goes on with a line.
+    is_within_line: [bool; 2],
     files: VecDeque<File>,
     /// Begin of a line whose end was not written yet.
     partial: Vec<u8>,
@@ -35,17 +40,25 @@ pub(super) struct Reader {
 impl Reader {
     /// Opens the log at its beginning or where its last `tail` lines begin. A log that is not there
     /// yet is empty.
-    pub(super) fn open(path: &Path, format: Format, tail: Option<usize>) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, format: Format, view: &View) -> io::Result<Self> {
         let mut rotated = path.as_os_str().to_owned();
         rotated.push(".1");
         let mut files = VecDeque::new();
         for path in [Path::new(&rotated), path] {
             files.extend(open_if_there(path)?);
         }
-        if let Some(wanted) = tail {
-            skip_to_tail(&mut files, format, wanted)?;
+        if let Some(wanted) = view.tail {
+            skip_to_tail(&mut files, format, wanted, &view.window)?;
         }
-        Ok(Self { path: path.to_owned(), format, files, partial: Vec::new() })
+        Ok(Self {
+            path: path.to_owned(),
+            format,
+            window: view.window.clone(),
+            timestamps: view.timestamps,
+            is_within_line: [false; 2],
+            files,
+            partial: Vec::new(),
+        })
     }
 
     /// Next frames, about 64 KiB; empty when all that was written has been read.
@@ -93,7 +106,7 @@ impl Reader {
     fn frames(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut output = Vec::with_capacity(bytes.len() + 64);
         if self.format == Format::Raw {
-            frame(Stream::Stdout, [bytes, b""], &mut output);
+            frame(Stream::Stdout, &[bytes], &mut output);
             return output;
         }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -106,9 +119,13 @@ impl Reader {
                 continue;
             }
             self.partial.extend_from_slice(&piece[..piece.len() - 1]);
-            if let Some(line) = parse(&self.partial) {
+            if let Some(line) = parse(&self.partial).filter(|line| self.window.contains(line.date)) {
+                let is_within_line = &mut self.is_within_line[line.stream as usize - 1];
+                let begin: [&[u8]; 2] =
+                    if self.timestamps && !*is_within_line { [line.date, b" "] } else { [b"", b""] };
                 let end: &[u8] = if line.complete { b"\n" } else { b"" };
-                frame(line.stream, [line.content, end], &mut output);
+                frame(line.stream, &[begin[0], begin[1], line.content, end], &mut output);
+                *is_within_line = !line.complete;
             }
             self.partial.clear();
         }
@@ -117,11 +134,16 @@ impl Reader {
 }
 
 /// Drops and seeks files so that reading begins with the last `wanted` lines.
-fn skip_to_tail(files: &mut VecDeque<File>, format: Format, wanted: usize) -> io::Result<()> {
+fn skip_to_tail(
+    files: &mut VecDeque<File>,
+    format: Format,
+    wanted: usize,
+    window: &Window,
+) -> io::Result<()> {
     let mut missing = wanted;
     for index in (0..files.len()).rev() {
         let file = &mut files[index];
-        let (start, found) = tail::start_of_last_lines(file, format, missing)?;
+        let (start, found) = tail::start_of_last_lines(file, format, missing, window)?;
         file.seek(SeekFrom::Start(start))?;
         missing -= found;
         if missing == 0 {
@@ -152,6 +174,10 @@ mod tests {
         file.write_all(text.as_bytes()).unwrap();
     }
 
+    fn last(tail: usize) -> View {
+        View { tail: Some(tail), ..View::default() }
+    }
+
     /// Contents of all frames so far.
     fn drain(reader: &mut Reader) -> String {
         let mut text = Vec::new();
@@ -173,7 +199,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stdio.log");
         append(&path, "d stdout P one \nbroken\nd stdout F two\nd stderr F \nd stdout F thr");
-        let mut reader = Reader::open(&path, Format::Lines, None).unwrap();
+        let mut reader = Reader::open(&path, Format::Lines, &View::default()).unwrap();
         assert_eq!(drain(&mut reader), "one two\n\n");
         append(&path, "ee\n");
         assert_eq!(drain(&mut reader), "three\n");
@@ -183,7 +209,7 @@ mod tests {
     fn rotation_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stdio.log");
-        let mut reader = Reader::open(&path, Format::Lines, None).unwrap();
+        let mut reader = Reader::open(&path, Format::Lines, &View::default()).unwrap();
         assert_eq!(drain(&mut reader), "");
         append(&path, "d stdout F 1\n");
         assert_eq!(drain(&mut reader), "1\n");
@@ -191,7 +217,7 @@ mod tests {
         std::fs::rename(&path, folder.path().join("stdio.log.1")).unwrap();
         append(&path, "d stdout F 3\n");
         assert_eq!(drain(&mut reader), "2\n3\n");
-        let mut late = Reader::open(&path, Format::Lines, None).unwrap();
+        let mut late = Reader::open(&path, Format::Lines, &View::default()).unwrap();
         assert_eq!(drain(&mut late), "1\n2\n3\n");
     }
 
@@ -204,10 +230,36 @@ mod tests {
         for (wanted, expected) in
             [(0, ""), (1, "4\n"), (2, "33\n4\n"), (3, "2\n33\n4\n"), (9, "1\n2\n33\n4\n")]
         {
-            let mut reader = Reader::open(&path, Format::Lines, Some(wanted)).unwrap();
+            let mut reader = Reader::open(&path, Format::Lines, &last(wanted)).unwrap();
             assert_eq!(drain(&mut reader), expected, "last {wanted}");
         }
-        let mut console = Reader::open(&path, Format::Raw, Some(1)).unwrap();
+        let mut console = Reader::open(&path, Format::Raw, &last(1)).unwrap();
         assert_eq!(drain(&mut console), "d stdout F 4\n");
+    }
+
+    #[test]
+    fn lines_are_dated_and_chosen_by_their_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stdio.log");
+        let date = |second: u32| format!("1970-01-01T00:00:{second:02}.000000000Z");
+        for (second, rest) in [(1, "F one"), (2, "P tw"), (3, "F o"), (4, "F four"), (5, "F five")] {
+            append(&path, &format!("{} stdout {rest}\n", date(second)));
+        }
+        let shown = |since: Option<i64>, until: Option<i64>, tail, timestamps| {
+            let query = bulkhead_api::request::LogsQuery {
+                since_us: since.map(|second| second * 1_000_000),
+                until_us: until.map(|second| second * 1_000_000),
+                tail,
+                timestamps,
+                ..Default::default()
+            };
+            drain(&mut Reader::open(&path, Format::Lines, &View::from(query)).unwrap())
+        };
+        assert_eq!(shown(Some(4), None, None, false), "four\nfive\n");
+        assert_eq!(shown(None, Some(3), None, false), "one\ntwo\n");
+        assert_eq!(shown(Some(1), Some(4), Some(2), false), "two\nfour\n");
+        assert_eq!(shown(Some(6), None, None, false), "");
+        let dated = format!("{} two\n{} four\n", date(2), date(4));
+        assert_eq!(shown(Some(2), Some(4), None, true), dated);
     }
 }

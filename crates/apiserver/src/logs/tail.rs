@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use super::line::{LONGEST_PREFIX_BYTES, parse};
 use super::reader::Format;
+use super::view::Window;
 
 const BLOCK_BYTES: u64 = 64 * 1024;
 
@@ -13,7 +14,12 @@ const BLOCK_BYTES: u64 = 64 * 1024;
 ///
 /// A line of the container may be several lines of the file: all but its last are marked as pieces,
 /// so the one before it must be a last one too.
-pub(super) fn start_of_last_lines(file: &File, format: Format, wanted: usize) -> io::Result<(u64, usize)> {
+pub(super) fn start_of_last_lines(
+    file: &File,
+    format: Format,
+    wanted: usize,
+    window: &Window,
+) -> io::Result<(u64, usize)> {
     let length = file.metadata()?.len();
     if wanted == 0 {
         return Ok((length, 0));
@@ -40,7 +46,7 @@ pub(super) fn start_of_last_lines(file: &File, format: Format, wanted: usize) ->
             }
             start -= 1;
         }
-        if ends_a_line(file, format, start, line_end)? {
+        if ends_a_line(file, format, start, line_end, window)? {
             if found == wanted {
                 return Ok((line_end, found));
             }
@@ -51,12 +57,13 @@ pub(super) fn start_of_last_lines(file: &File, format: Format, wanted: usize) ->
     Ok((0, found))
 }
 
-fn ends_a_line(file: &File, format: Format, start: u64, end: u64) -> io::Result<bool> {
+/// Lines outside the window do not count.
+fn ends_a_line(file: &File, format: Format, start: u64, end: u64, window: &Window) -> io::Result<bool> {
     if format == Format::Raw {
         return Ok(true);
     }
     let mut prefix = [0; LONGEST_PREFIX_BYTES];
     let length = usize::try_from(end - start).map_or(prefix.len(), |length| length.min(prefix.len()));
     file.read_exact_at(&mut prefix[..length], start)?;
-    Ok(parse(&prefix[..length]).is_some_and(|line| line.complete))
+    Ok(parse(&prefix[..length]).is_some_and(|line| line.complete && window.contains(line.date)))
 }

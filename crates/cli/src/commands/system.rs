@@ -1,5 +1,8 @@
 //! Container services.
 
+mod df;
+mod logs;
+mod property;
 mod start;
 mod status;
 mod stop;
@@ -13,6 +16,13 @@ use crate::failure::Failure;
 /// Commands about container services.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum SystemCommand {
+    /// Show what takes how much of the disk
+    Df(df::DiskUsageArguments),
+    /// Show what container services have logged
+    Logs(logs::LogsArguments),
+    /// Show what is configured
+    #[command(subcommand, arg_required_else_help = true)]
+    Property(property::PropertyCommand),
     /// Start container services
     Start(start::StartArguments),
     /// Stop all containers and container services
@@ -25,6 +35,9 @@ pub(crate) enum SystemCommand {
 
 pub(super) fn run(command: SystemCommand) -> Result<ExitStatus, Failure> {
     match command {
+        SystemCommand::Df(arguments) => df::run(&arguments),
+        SystemCommand::Logs(arguments) => logs::run(&arguments),
+        SystemCommand::Property(command) => property::run(&command),
         SystemCommand::Start(arguments) => start::run(&arguments),
         SystemCommand::Stop(arguments) => stop::run(&arguments),
         SystemCommand::Status(arguments) => status::run(&arguments),

@@ -5,6 +5,7 @@
 //! registry words passes through [`escape`] first.
 
 pub(crate) mod containers;
+pub(crate) mod disk_usage;
 pub(crate) mod escape;
 pub(crate) mod format;
 pub(crate) mod help;
@@ -13,6 +14,7 @@ mod json;
 pub(crate) mod message;
 pub(crate) mod networks;
 pub(crate) mod progress;
+pub(crate) mod properties;
 mod registries;
 pub(crate) mod render;
 pub(crate) mod statistics;

@@ -49,6 +49,11 @@ pub(crate) fn inspect<T: Serialize>(objects: &[T]) -> Result<String, Failure> {
     Ok(json::pretty(&to_value(objects)?))
 }
 
+/// One object, indented.
+pub(crate) fn pretty<T: Serialize>(object: &T) -> Result<String, Failure> {
+    Ok(json::pretty(&to_value(object)?))
+}
+
 /// A table of ready-made cells.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     table::render(header, rows)

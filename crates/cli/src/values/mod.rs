@@ -1,5 +1,6 @@
 //! Types of flag values. Each parses from the text of the command line and can only hold what is valid.
 
+pub(crate) mod age;
 pub(crate) mod capability;
 pub(crate) mod container_filter;
 pub(crate) mod container_name;

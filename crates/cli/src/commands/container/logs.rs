@@ -11,6 +11,7 @@ use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::services::Services;
+use crate::values::moment::Moment;
 
 /// Arguments of `logs`.
 #[derive(Args, Clone, Debug)]
@@ -24,8 +25,20 @@ pub(crate) struct LogsArguments {
     follow: bool,
 
     /// Show only the last lines
-    #[arg(short = 'n', value_name = "LINES")]
+    #[arg(short = 'n', long = "tail", value_name = "LINES")]
     lines: Option<usize>,
+
+    /// Show only what was written since
+    #[arg(long, value_name = "TIME", conflicts_with = "boot")]
+    since: Option<Moment>,
+
+    /// Begin each line with the time at which it was written
+    #[arg(short, long, conflicts_with = "boot")]
+    timestamps: bool,
+
+    /// Show only what was written until then
+    #[arg(long, value_name = "TIME", conflicts_with = "boot")]
+    until: Option<Moment>,
 
     /// Container whose output is shown
     #[arg(value_name = "CONTAINER-ID")]
@@ -34,7 +47,14 @@ pub(crate) struct LogsArguments {
 
 pub(crate) fn run(arguments: &LogsArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
-    let query = LogsQuery { follow: arguments.follow, tail: arguments.lines, boot: arguments.boot };
+    let query = LogsQuery {
+        follow: arguments.follow,
+        tail: arguments.lines,
+        boot: arguments.boot,
+        since_us: arguments.since.map(Moment::unix_us),
+        until_us: arguments.until.map(Moment::unix_us),
+        timestamps: arguments.timestamps,
+    };
     block_on(async {
         let id = arguments.id.as_str();
         let mut logs = services.call(async |client| client.container_logs(id, query).await).await?;

@@ -1,0 +1,92 @@
+//! Why a file cannot be used.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a file cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// open(2) or read(2) failed.
+    #[error("cannot read '{}'", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no configuration.
+    #[error("'{}' is larger than {maximum_bytes} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read.
+        maximum_bytes: u64,
+    },
+    /// The copy could not be written.
+    #[error("cannot write '{}'", path.display())]
+    Write {
+        /// The copy.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Something in the file makes no sense.
+    #[error("'{}', line {line}: {problem}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What it is.
+        problem: Problem,
+    },
+}
+
+/// What makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// No TOML.
+    #[error("{0}")]
+    Syntax(String),
+    /// Not one of our sections.
+    #[error("unknown section '{name}'{}", did_you_mean(*suggestion))]
+    UnknownSection {
+        /// As written.
+        name: String,
+        /// The nearest one.
+        suggestion: Option<&'static str>,
+    },
+    /// Not one of the section's keys.
+    #[error("unknown key '{name}' in section '{section}'{}", did_you_mean(*suggestion))]
+    UnknownKey {
+        /// The section.
+        section: &'static str,
+        /// As written.
+        name: String,
+        /// The nearest one.
+        suggestion: Option<&'static str>,
+    },
+    /// `container = 3`
+    #[error("'{0}' must be a section: [{0}]")]
+    NoSection(&'static str),
+    /// A value of another kind.
+    #[error("{section}.{name} must be {expected}")]
+    Value {
+        /// The section.
+        section: &'static str,
+        /// The key.
+        name: &'static str,
+        /// What is expected, with its article.
+        expected: String,
+    },
+}
+
+fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map(|name| format!(": did you mean '{name}'?")).unwrap_or_default()
+}

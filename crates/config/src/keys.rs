@@ -1,0 +1,96 @@
+//! Every key that a file may have.
+
+/// What a value must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A number of things, at least 1.
+    Count,
+    /// A number of bytes, or one with a suffix: `"512m"`.
+    Size,
+    /// true or false.
+    Flag,
+    /// Words.
+    Text,
+    /// An absolute path.
+    Path,
+    /// `"192.168.64.0/24"`
+    Ipv4Subnet,
+    /// `"fd00::/64"`
+    Ipv6Subnet,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+}
+
+/// What holds when no file has the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// Nothing.
+    Absent,
+    /// A number.
+    Count(u32),
+    /// A text, also that of a size.
+    Text(&'static str),
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// `[section]`
+    pub section: &'static str,
+    /// Name within the section.
+    pub name: &'static str,
+    /// What its value must be.
+    pub kind: Kind,
+    /// Its value when no file has it.
+    pub default: Default,
+}
+
+const fn key(section: &'static str, name: &'static str, kind: Kind, default: Default) -> Key {
+    Key { section, name, kind, default }
+}
+
+/// CPUs of a container that asks for none.
+pub const CONTAINER_CPUS: Key = key("container", "cpus", Kind::Count, Default::Count(4));
+/// Memory of a container that asks for none.
+pub const CONTAINER_MEMORY: Key = key("container", "memory", Kind::Size, Default::Text("1g"));
+/// Length of a container's writable disk, which is sparse; beyond the compatible keys.
+pub const CONTAINER_DISK_SIZE: Key = key("container", "diskSize", Kind::Size, Default::Text("64g"));
+/// Domain of the containers' names; registries below it are spoken to without TLS.
+pub const DNS_DOMAIN: Key = key("dns", "domain", Kind::Text, Default::Absent);
+/// The guest kernel.
+pub const KERNEL_BINARY_PATH: Key = key("kernel", "binaryPath", Kind::Path, Default::Absent);
+/// Subnet of the default network.
+pub const NETWORK_SUBNET: Key = key("network", "subnet", Kind::Ipv4Subnet, Default::Absent);
+/// IPv6 subnet of the default network.
+pub const NETWORK_SUBNET_V6: Key = key("network", "subnetv6", Kind::Ipv6Subnet, Default::Absent);
+/// Completes image names without a registry.
+pub const REGISTRY_DOMAIN: Key = key("registry", "domain", Kind::Text, Default::Text("docker.io"));
+/// Image with the guest's init.
+pub const VMINIT_IMAGE: Key = key("vminit", "image", Kind::Text, Default::Absent);
+
+/// All keys, in the order in which they are shown.
+pub const ALL: &[Key] = &[
+    key("build", "rosetta", Kind::Flag, Default::Absent),
+    key("build", "cpus", Kind::Count, Default::Absent),
+    key("build", "memory", Kind::Size, Default::Absent),
+    key("build", "image", Kind::Text, Default::Absent),
+    CONTAINER_CPUS,
+    CONTAINER_MEMORY,
+    CONTAINER_DISK_SIZE,
+    DNS_DOMAIN,
+    KERNEL_BINARY_PATH,
+    key("kernel", "url", Kind::Text, Default::Absent),
+    key("kernel", "digest", Kind::Text, Default::Absent),
+    key("machine", "cpus", Kind::Count, Default::Absent),
+    key("machine", "memory", Kind::Size, Default::Absent),
+    key("machine", "homeMount", Kind::OneOf(&["ro", "rw", "none"]), Default::Absent),
+    key("machine", "virtualization", Kind::Flag, Default::Absent),
+    key("machine", "kernelPath", Kind::Path, Default::Absent),
+    NETWORK_SUBNET,
+    NETWORK_SUBNET_V6,
+    REGISTRY_DOMAIN,
+    VMINIT_IMAGE,
+];
+
+/// Tables of plugins: what is below `[plugin.<id>]` is theirs.
+pub const PLUGIN_SECTION: &str = "plugin";

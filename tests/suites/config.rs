@@ -1,0 +1,88 @@
+//! config.toml: what a user sets once for all.
+#![allow(clippy::panic, reason = "tests fail by panicking")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use bulkhead_tests::Installation;
+use serde_json::Value;
+
+#[test]
+fn trap9_flags_beat_the_file_and_the_file_beats_the_defaults() {
+    let installation = Installation::new();
+    let tree = installation.demo_archive().parent().unwrap().to_owned();
+    let kernel = installation.folder().join("my-kernel");
+    fs::copy(tree.join("kernel-uml"), &kernel).unwrap();
+    // The jailed machine runs as a user of its own.
+    fs::set_permissions(&kernel, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(installation.folder(), fs::Permissions::from_mode(0o755)).unwrap();
+    installation.configure(&format!(
+        "[container]\ncpus = 3\nmemory = \"512m\"\n[dns]\ndomain = \"my.test\"\n[network]\nsubnet = \
+         \"10.123.0.0/24\"\n[registry]\ndomain = \"localhost:1\"\n[kernel]\nbinaryPath = \"{}\"\n",
+        kernel.display()
+    ));
+    installation.load(&installation.demo_archive());
+    let name = installation.run_ok(&["image", "list", "--quiet"]);
+    installation.run_ok(&["create", "--name", "plain", &name]);
+    installation.run_ok(&["create", "--name", "flags", "--memory", "300m", "--cpus", "1", &name]);
+    let resources = |id| {
+        let resources = installation.snapshot(id)["configuration"]["resources"].take();
+        (resources["cpus"].as_u64().unwrap(), resources["memoryInBytes"].as_u64().unwrap())
+    };
+    assert_eq!(resources("plain"), (3, 512 << 20));
+    assert_eq!(resources("flags"), (1, 300 << 20));
+
+    let script = "cat /etc/resolv.conf; ip -4 addr show";
+    let shown = installation.run_ok(&["run", "--rm", &name, "sh", "-c", script]);
+    assert!(shown.contains("my.test") && shown.contains("inet 10.123.0."), "{shown}");
+    let domain = ["run", "--rm", "--dns-domain", "other.test", &name, "cat", "/etc/resolv.conf"];
+    let shown = installation.run_ok(&domain);
+    assert!(shown.contains("other.test") && !shown.contains("my.test"), "{shown}");
+
+    // A name without registry is one of the configured registry, where nobody listens.
+    let refused = installation.container(&["image", "pull", "nothing"]).expect_code(1);
+    assert!(refused.stderr.contains("localhost:1/nothing"), "{refused:?}");
+
+    // The kernel of the file runs the containers: without it none starts.
+    fs::remove_file(&kernel).unwrap();
+    let refused = installation.container(&["run", "--rm", "--cpus", "1", &name, "true"]);
+    assert_ne!(refused.code, 0, "{refused:?}");
+}
+
+#[test]
+fn what_is_in_force_is_shown_with_its_origin() {
+    let installation = Installation::new();
+    installation.configure("[container]\ncpus = 2\n[plugin.any]\nkey = 1\n");
+    let file = installation.folder().join("etc/container/config.toml");
+    let text = installation.run_ok(&["system", "property", "list"]);
+    assert!(text.contains(&format!("cpus = 2 # {}", file.display())), "{text}");
+    assert!(text.contains("memory = \"1g\" # default"), "{text}");
+    let json: Value =
+        serde_json::from_str(&installation.run_ok(&["system", "property", "ls", "--format", "json"]))
+            .unwrap();
+    assert_eq!(json["container"]["cpus"], 2);
+    assert_eq!(json["registry"]["domain"], "docker.io");
+    assert_eq!(json["origins"]["container.cpus"], file.display().to_string());
+    assert_eq!(json["origins"]["registry.domain"], "default");
+
+    let copy = installation.folder().join("app/config/config.toml");
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o400);
+    // An edit counts from the next start.
+    installation.configure("[container]\ncpus = 5\n");
+    assert!(installation.run_ok(&["system", "property", "list"]).contains("cpus = 2 "));
+    installation.run_ok(&["system", "stop"]);
+    assert!(installation.run_ok(&["system", "property", "list"]).contains("cpus = 5 "));
+}
+
+#[test]
+fn a_mistake_is_told_with_file_line_and_what_was_meant() {
+    let installation = Installation::new();
+    installation.configure("[container]\nmemory = \"1g\"\ncpu = 2\n");
+    let refused = installation.container(&["list"]).expect_code(1);
+    let last = refused.stderr.lines().last().unwrap_or_default();
+    assert!(last.contains("etc/container/config.toml', line 3: unknown key 'cpu'"), "{refused:?}");
+    assert!(last.contains("did you mean 'cpus'?"), "{refused:?}");
+    assert_eq!(refused.stderr.lines().filter(|line| line.starts_with("Error:")).count(), 1, "{refused:?}");
+    installation.configure("[container]\ncpus = 2\n");
+    installation.run_ok(&["list"]);
+}
