@@ -14,6 +14,7 @@
     reason = "fixtures fail tests by panicking"
 )]
 
+pub mod golden;
 mod image;
 mod installation;
 pub mod linearizability;

@@ -37,8 +37,23 @@ pub(crate) fn build() -> Result<PathBuf> {
         &tree.join("libexec/bulkhead").join(FILE_SERVER),
     )?;
 
+    manual_pages()?;
     assemble()?;
     Ok(tree)
+}
+
+/// Lets the installed command write its manual pages, so that they say what it does.
+pub(crate) fn manual_pages() -> Result<()> {
+    let tree = repository::install_tree();
+    let folder = tree.join("share/man/man1");
+    // A command that is gone leaves no page behind.
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot remove {}", folder.display()));
+        }
+        _ => {}
+    }
+    process::run(Command::new(tree.join("bin/container")).arg("man").arg(&folder))
 }
 
 /// Builds the guest, the initramfs and the demo image.

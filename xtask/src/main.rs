@@ -14,13 +14,14 @@ mod test_runner;
 use std::process::ExitCode;
 
 const USAGE: &str =
-    "usage: cargo xtask build|run|test [filter]|bench [rounds] [metric…]|check|format|debian-image";
+    "usage: cargo xtask build|man|run|test [filter]|bench [rounds] [metric…]|check|format|debian-image";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["build"] => install_tree::build().map(|_| ()),
+        ["man"] => install_tree::manual_pages(),
         ["assemble"] => install_tree::assemble().map(|_| ()),
         ["run"] => run::demo(),
         ["test", filter @ ..] => return test_runner::run(filter),

@@ -24,7 +24,7 @@ pub(crate) async fn measure(service: &Arc<Service>) -> Result<DiskUsage, ApiErro
         Ok(DiskUsage {
             images: images(&service)?,
             containers: containers(&service),
-            volumes: DiskUsageEntry::default(),
+            volumes: volumes(&service),
         })
     });
     measured.await.map_err(|error| failed("cannot measure disk space", &error))?
@@ -48,6 +48,14 @@ fn images(service: &Service) -> Result<DiskUsageEntry, ApiError> {
         size_in_bytes: usage.total_bytes,
         reclaimable: usage.unused_bytes,
     })
+}
+
+fn volumes(service: &Service) -> DiskUsageEntry {
+    let mut entry = DiskUsageEntry::default();
+    for volume in service.volumes.usage() {
+        entry.add(volume.occupied_bytes, volume.is_used);
+    }
+    entry
 }
 
 fn containers(service: &Service) -> DiskUsageEntry {

@@ -5,10 +5,12 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::commands::completion::CompletionArguments;
 use crate::commands::container::ContainerCommand;
 use crate::commands::events::EventsArguments;
 use crate::commands::help::HelpArguments;
 use crate::commands::image::ImageCommand;
+use crate::commands::man::ManArguments;
 use crate::commands::network::NetworkCommand;
 use crate::commands::plugin;
 use crate::commands::registry::RegistryCommand;
@@ -53,6 +55,8 @@ struct GlobalFlags {
 pub(crate) enum Command {
     #[command(flatten)]
     Container(ContainerCommand),
+    /// Print a script that makes a shell complete words
+    Completion(CompletionArguments),
     /// Show what happens to containers and images
     Events(EventsArguments),
     /// Manage images
@@ -72,6 +76,9 @@ pub(crate) enum Command {
     Volume(VolumeCommand),
     /// Explain a command
     Help(HelpArguments),
+    /// Write manual pages
+    #[command(hide = true)]
+    Man(ManArguments),
     #[command(external_subcommand)]
     Plugin(Vec<OsString>),
 }
@@ -129,6 +136,11 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Parsed, Fai
             }
         }
     }
+}
+
+/// All commands with their arguments.
+pub(crate) fn grammar() -> clap::Command {
+    CommandLine::command()
 }
 
 /// Help of the command at the end of the path; `None` if there is no such command.

@@ -8,6 +8,7 @@ mod arguments;
 mod attached;
 mod command_line;
 mod commands;
+mod completion;
 mod daemon;
 mod exit_status;
 mod failure;
@@ -24,6 +25,14 @@ use command_line::Parsed;
 use exit_status::ExitStatus;
 
 fn main() -> ExitCode {
+    match completion::answer(command_line::grammar) {
+        Ok(false) => {}
+        Ok(true) => return ExitStatus::Success.into(),
+        Err(error) => {
+            output::message::line(&output::escape::text(&error.to_string()));
+            return ExitStatus::Failure.into();
+        }
+    }
     let status = match command_line::parse(std::env::args_os()) {
         Ok(Parsed::Command(command)) => {
             let own_failure = command.own_failure();

@@ -2,10 +2,12 @@
 
 mod bulk;
 pub(crate) mod cidfile;
+pub(crate) mod completion;
 pub(crate) mod container;
 pub(crate) mod events;
 pub(crate) mod help;
 pub(crate) mod image;
+pub(crate) mod man;
 pub(crate) mod network;
 pub(crate) mod plugin;
 pub(crate) mod registry;
@@ -25,6 +27,7 @@ use container::ContainerCommand;
 pub(crate) fn run(command: Command) -> Result<ExitStatus, Failure> {
     match command {
         Command::Container(command) => run_container(command),
+        Command::Completion(arguments) => completion::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
         Command::Image(command) => image::run(command),
         Command::Network(command) => network::run(command),
@@ -32,6 +35,7 @@ pub(crate) fn run(command: Command) -> Result<ExitStatus, Failure> {
         Command::System(command) => system::run(command),
         Command::Volume(command) => volume::run(command),
         Command::Help(arguments) => help::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
         Command::Plugin(words) => plugin::run(&words),
     }
 }
@@ -65,7 +69,7 @@ fn run_container(command: ContainerCommand) -> Result<ExitStatus, Failure> {
 }
 
 /// Runs the asynchronous part of a command on this thread.
-fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::caused_by(ErrorCode::InternalError, "cannot start the event loop", &error)
     })?;

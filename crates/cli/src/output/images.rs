@@ -47,7 +47,7 @@ fn verbose_row(image: &ImageResource, variant: &ImageVariant) -> Vec<String> {
     ]
 }
 
-fn name_and_tag(reference: &str) -> (String, String) {
+pub(crate) fn name_and_tag(reference: &str) -> (String, String) {
     let none = || "<none>".to_owned();
     match reference.parse::<Reference>() {
         Ok(parsed) => {
