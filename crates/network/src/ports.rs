@@ -121,8 +121,8 @@ impl Ports {
         let served = bound.sockets.into_iter().zip(targets).map(|(socket, target)| {
             let connections = Arc::clone(connections);
             match bound.range.protocol {
-                Protocol::Tcp => self.proxy.spawn(streams::serve(socket.into(), target, connections)),
-                Protocol::Udp => self.proxy.spawn(datagrams::serve(socket.into(), target)),
+                Protocol::Tcp => self.proxy.spawn(streams::serve(socket, target, connections)),
+                Protocol::Udp => self.proxy.spawn(datagrams::serve(socket, target)),
             }
         });
         served.collect()

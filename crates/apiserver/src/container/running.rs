@@ -28,6 +28,9 @@ const POWER_OFF_LIMIT: Duration = Duration::from_secs(3);
 /// itself waits.
 const SYNC_LIMIT: Duration = Duration::from_secs(65);
 
+/// Who is attached, by the number of the process and that of the client.
+type Clients = HashMap<(u32, u64), watch::Sender<Option<DetachReason>>>;
+
 /// A run under way. Shared by the actor and by requests.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -38,7 +41,7 @@ pub(crate) struct Run {
     waiting: Mutex<HashMap<u32, oneshot::Sender<ExitStatus>>>,
     paused: watch::Sender<bool>,
     next_client: AtomicU64,
-    clients: Mutex<HashMap<(u32, u64), watch::Sender<Option<DetachReason>>>>,
+    clients: Mutex<Clients>,
 }
 
 /// How a run ended.
@@ -230,7 +233,7 @@ impl Run {
         }
     }
 
-    fn clients(&self) -> MutexGuard<'_, HashMap<(u32, u64), watch::Sender<Option<DetachReason>>>> {
+    fn clients(&self) -> MutexGuard<'_, Clients> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -85,7 +85,9 @@ mod tests {
 
     #[test]
     fn f56_detach_keys_may_be_split_over_reads() {
-        let cases: [(&[u8], &[u8], &[u8], bool); 10] = [
+        /// Keys, what is typed, what passes, whether it detaches.
+        type Case = (&'static [u8], &'static [u8], &'static [u8], bool);
+        let cases: [Case; 10] = [
             (b"\x10\x11", b"ls\n\x10\x11gone", b"ls\n", true),
             (b"\x10\x11", b"\x10a\x11", b"\x10a\x11", false),
             (b"\x10\x11", b"\x10\x10\x11", b"\x10", true),
