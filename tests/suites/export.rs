@@ -12,6 +12,9 @@ fn an_export_is_what_find_sees_and_thaws_the_container() {
     installation.run_ok(&["run", "-d", "--name", "busy", "demo", "sh", "-c", writer]);
     let archive = installation.folder().join("out.tar");
     let path = archive.to_str().unwrap();
+    bulkhead_tests::wait_until("the writer", std::time::Duration::from_secs(20), || {
+        installation.container(&["exec", "busy", "test", "-s", "/data/b"]).code == 0
+    });
     installation.run_ok(&["export", "-o", path, "busy"]);
     let tar = |words: &[&str]| {
         run_with_deadline(Command::new("tar").args(["-f", path]).args(words), b"").expect_code(0)

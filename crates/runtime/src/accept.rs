@@ -1,9 +1,11 @@
 //! Sorts the guest's vsock connections: the first control connection, streams, nonsense.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,7 @@ const STACK_BYTES: usize = 128 * 1024;
 /// For the whole header, which vminitd sends with its connect.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections without a header at once; each has a thread.
-const MAXIMUM_SLOW: usize = 64;
+const MAXIMUM_NAMELESS: usize = 64;
 
 /// Accepts until the vsock device ends. `start` is the encoded `Start`, sent from here so that it
 /// does not wait for another thread to wake.
@@ -35,7 +37,7 @@ pub(crate) fn spawn(
 ) -> io::Result<()> {
     thread::Builder::new().name("accept".to_owned()).stack_size(STACK_BYTES).spawn(move || {
         let mut start = Some(start);
-        let joiner = Joiner { secret, streams, forwards, slow: Arc::default() };
+        let joiner = Joiner { secret, streams, forwards, nameless: Arc::default() };
         for connection in connections {
             match connection.port {
                 CONTROL_PORT => {
@@ -70,31 +72,53 @@ struct Joiner {
     secret: StreamSecret,
     streams: Arc<Streams>,
     forwards: Arc<Forwards>,
-    /// Counts the connections whose header is waited for.
-    slow: Arc<()>,
+    /// Connections whose header is waited for, the oldest first.
+    nameless: Arc<Mutex<VecDeque<Arc<UnixStream>>>>,
 }
 
 impl Joiner {
     fn join(&self, socket: UnixStream) {
         let mut header = [0; HEADER_LENGTH_BYTES];
-        match recv(&socket, &mut header, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok((_, HEADER_LENGTH_BYTES)) => self.finish(socket),
-            // Any process of the guest can connect and say nothing; vminitd's streams do not wait for it.
-            _ if Arc::strong_count(&self.slow) <= MAXIMUM_SLOW => {
-                let joiner = self.clone();
-                let thread = thread::Builder::new().name("stream-header".to_owned()).stack_size(STACK_BYTES);
-                if let Err(error) = thread.spawn(move || joiner.finish(socket)) {
-                    tracing::warn!("refused a stream of the guest: {error}");
-                }
-            }
-            _ => tracing::debug!("refused a stream of the guest: too many are without a header"),
+        let socket = Arc::new(socket);
+        if let Ok((_, HEADER_LENGTH_BYTES)) =
+            recv(&socket, &mut header, RecvFlags::PEEK | RecvFlags::DONTWAIT)
+        {
+            return self.finish(socket);
+        }
+        // Any process of the guest can connect and say nothing; vminitd's streams do not wait for it.
+        self.remember(&socket);
+        let joiner = self.clone();
+        let thread = thread::Builder::new().name("stream-header".to_owned()).stack_size(STACK_BYTES);
+        if let Err(error) = thread.spawn(move || joiner.finish(socket)) {
+            tracing::warn!("refused a stream of the guest: {error}");
         }
     }
 
-    fn finish(&self, mut socket: UnixStream) {
-        let joined = read_header(&mut socket, &self.secret).and_then(|header| match header.kind {
-            StreamKind::Forward | StreamKind::Agent => self.forwards.connect(header, socket),
-            _ => self.streams.connect(header, socket),
+    /// Sends the oldest away when there are too many: vminitd names a stream as soon as it has connected.
+    fn remember(&self, socket: &Arc<UnixStream>) {
+        let mut nameless = self.nameless.lock().unwrap_or_else(PoisonError::into_inner);
+        if nameless.len() >= MAXIMUM_NAMELESS
+            && let Some(oldest) = nameless.pop_front()
+        {
+            // Its thread reads the end.
+            let _ = oldest.shutdown(Shutdown::Both);
+        }
+        nameless.push_back(Arc::clone(socket));
+    }
+
+    fn finish(&self, socket: Arc<UnixStream>) {
+        let header = read_header(&socket, &self.secret);
+        self.nameless
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|other| !Arc::ptr_eq(other, &socket));
+        let joined = header.and_then(|header| {
+            // Nobody else has it any more, unless it was sent away this very moment.
+            let socket = Arc::try_unwrap(socket).map_err(|_| io::ErrorKind::ConnectionAborted)?;
+            match header.kind {
+                StreamKind::Forward | StreamKind::Agent => self.forwards.connect(header, socket),
+                _ => self.streams.connect(header, socket),
+            }
         });
         if let Err(error) = joined {
             // Not a warning: whoever is hostile in the guest could fill the log with it.
@@ -103,7 +127,7 @@ impl Joiner {
     }
 }
 
-fn read_header(socket: &mut UnixStream, secret: &StreamSecret) -> io::Result<StreamHeader> {
+fn read_header(mut socket: &UnixStream, secret: &StreamSecret) -> io::Result<StreamHeader> {
     let mut header = [0; HEADER_LENGTH_BYTES];
     let deadline = Instant::now() + HEADER_TIMEOUT;
     let mut missing = header.as_mut_slice();

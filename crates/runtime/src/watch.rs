@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use bulkhead_devices::{BlockDevice, DeviceEnd, VsockDevice};
@@ -44,22 +44,35 @@ impl Device {
     }
 }
 
-/// Watches from a thread of its own until the VMM has ended.
+/// Watches from a thread of its own until the VMM has ended. The receiver disconnects once the disks
+/// of the machine are closed, and with that unlocked.
 pub(crate) fn spawn(
     pidfd: BorrowedFd<'_>,
     devices: Vec<Device>,
     inputs: SyncSender<Input>,
-) -> io::Result<()> {
+) -> io::Result<Receiver<()>> {
     let pidfd = pidfd.try_clone_to_owned()?;
     let termination = process_setup::termination_descriptor()?;
-    thread::Builder::new()
-        .name("watch".to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(move || watch(&pidfd, &termination, devices, &inputs))?;
-    Ok(())
+    let (disks_open, disks_released) = sync_channel(0);
+    thread::Builder::new().name("watch".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        let devices = watch(&pidfd, &termination, devices, &inputs);
+        for device in devices {
+            if matches!(device, Device::Block(_)) {
+                device.wait();
+            }
+        }
+        drop::<SyncSender<()>>(disks_open);
+    })?;
+    Ok(disks_released)
 }
 
-fn watch(pidfd: &OwnedFd, termination: &OwnedFd, mut devices: Vec<Device>, inputs: &SyncSender<Input>) {
+/// Returns the devices that were left when the VMM ended.
+fn watch(
+    pidfd: &OwnedFd,
+    termination: &OwnedFd,
+    mut devices: Vec<Device>,
+    inputs: &SyncSender<Input>,
+) -> Vec<Device> {
     let mut terminated = false;
     loop {
         let mut descriptors = vec![PollFd::new(pidfd, PollFlags::IN)];
@@ -76,7 +89,7 @@ fn watch(pidfd: &OwnedFd, termination: &OwnedFd, mut devices: Vec<Device>, input
         if ready.first() == Some(&true) {
             // The main thread is gone only when everything is over.
             let _ = inputs.send(Input::VmmEnded);
-            return;
+            return devices;
         }
         if !terminated && ready.last() == Some(&true) {
             terminated = true;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bulkhead_api::error::ApiError;
 use bulkhead_paths::Directories;
+use tokio::task::JoinHandle;
 
 use crate::error::failed;
 
@@ -12,18 +13,17 @@ use crate::error::failed;
 pub(super) const TRASH_PREFIX: &str = ".trash-";
 
 /// Moves the container's directory out of the way at once, so that its name is free, and unlinks the
-/// contents in the background.
-pub(super) fn discard_files(directories: &Directories, id: &str) -> Result<(), ApiError> {
+/// contents in the background; the handle tells when that is over.
+pub(super) fn discard_files(directories: &Directories, id: &str) -> Result<JoinHandle<()>, ApiError> {
     let container = directories.container(id);
     let trash = directories.containers().join(format!("{TRASH_PREFIX}{}", uuid::Uuid::new_v4().simple()));
     match std::fs::rename(&container.durable, &trash) {
         Ok(()) => {}
         // Created, never started, or the last removal was interrupted.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(format!("cannot remove the files of container '{id}'"), &error)),
     }
-    tokio::task::spawn_blocking(move || remove_tree(&trash));
-    Ok(())
+    Ok(tokio::task::spawn_blocking(move || remove_tree(&trash)))
 }
 
 /// Removes a directory of ours; what cannot be removed now is swept at the next start.

@@ -1,6 +1,6 @@
 //! The ways to the end, and what is left to say there.
 
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -16,6 +16,8 @@ use crate::input::Input;
 
 /// Linux, mm/oom_kill.c: how its panics begin.
 const OUT_OF_MEMORY: &str = "Out of memory";
+/// From the end of the VMM until its disks are closed: the device may be in the middle of an fsync(2).
+const DISKS_RELEASED_TIMEOUT: Duration = Duration::from_secs(30);
 /// For clients that take the last bytes of a machine that was lost; then they are let go of.
 const LAST_BYTES_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -84,11 +86,19 @@ impl Machine {
             self.announce_processes(&status);
         }
         self.save_exit();
+        self.release_disks();
         // Whoever connects now would wait for nothing, and whoever hears that it has ended may start a
         // successor, whose socket has the same path.
         let _ = std::fs::remove_file(self.directories.control_socket());
         self.connections.announce(&Event::Stopped { status });
         if self.exit_saved { Ok(()) } else { Err(anyhow::anyhow!("the exit status was not saved")) }
+    }
+
+    /// Whoever hears that the container has stopped may start it again at once, with the same disk.
+    fn release_disks(&self) {
+        if self.disks_released.recv_timeout(DISKS_RELEASED_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the disks are still being written");
+        }
     }
 
     /// Finds out why the machine ended when the guest did not say.

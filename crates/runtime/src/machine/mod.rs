@@ -109,6 +109,8 @@ struct Machine {
     exit: Option<ExitStatus>,
     exit_saved: bool,
     shutdown_request_id: Option<u64>,
+    /// Disconnects once the disks are closed.
+    disks_released: Receiver<()>,
 }
 
 impl Machine {

@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -65,10 +65,11 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
     let Launched { vmm, devices, connections: guest_connections, console, layers } = launched;
     let agent = specification.ssh_agent.as_ref().and_then(|agent| agent.host_path.clone());
     let forwards = Forwards::new(agent);
-    let set_up = || -> Result<(Arc<Streams>, Console)> {
+    let set_up = || -> Result<(Arc<Streams>, Console, Receiver<()>)> {
         let console = Console::spawn(console, directories.console_log(), sender.clone())
             .context("cannot start a thread")?;
-        watch::spawn(vmm.pidfd(), devices, sender.clone()).context("cannot watch the machine monitor")?;
+        let disks_released =
+            watch::spawn(vmm.pidfd(), devices, sender.clone()).context("cannot watch the machine monitor")?;
         let streams = expect_streams(&specification, &directories, clients, &sender)?;
         let secret = StreamSecret::new(translation::random_bytes()?);
         let start = host_message::Request::Start(translation::start(&specification, layers, &secret)?);
@@ -85,9 +86,9 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         published.serve(&sender).context("cannot start a thread")?;
         server::listen(&directories.control_socket(), sender.clone())?;
         server::read_requests(FIRST_CONNECTION, control, sender.clone()).context("cannot start a thread")?;
-        Ok((streams, console))
+        Ok((streams, console, disks_released))
     };
-    let (streams, console) = match set_up() {
+    let (streams, console, disks_released) = match set_up() {
         Ok(parts) => parts,
         Err(error) => {
             vmm.kill().context("cannot kill the machine monitor")?;
@@ -125,6 +126,7 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         exit: None,
         exit_saved: false,
         shutdown_request_id: None,
+        disks_released,
         specification,
     };
     live_and_end(machine, &inputs)

@@ -177,26 +177,36 @@ impl Actor {
     pub(super) fn remove(&mut self) -> Life {
         let id = &self.configuration.id;
         let replies = std::mem::take(&mut self.deletions);
-        if let Err(error) = delete::discard_files(&self.service.directories, id) {
-            tracing::error!(id, "cannot remove container: {error}");
-            for reply in replies {
-                drop(reply.send(Err(error.clone())));
+        let unlinked = match delete::discard_files(&self.service.directories, id) {
+            Ok(unlinked) => unlinked,
+            Err(error) => {
+                tracing::error!(id, "cannot remove container: {error}");
+                for reply in replies {
+                    drop(reply.send(Err(error.clone())));
+                }
+                return Life::Goes;
             }
-            return Life::Goes;
-        }
+        };
         let committed = self.service.records.submit(Change::DeleteContainer { id: id.clone() });
         self.service.containers.forget(id);
         self.service.volumes.detach(id);
         self.tell("destroy", &[]);
         self.publish(Phase::Removed);
-        if !replies.is_empty() {
-            tokio::spawn(async move {
-                let outcome = committed.wait().await;
-                for reply in replies {
-                    drop(reply.send(outcome.clone()));
+        let service = Arc::clone(&self.service);
+        let id = id.clone();
+        tokio::spawn(async move {
+            let mut outcome = committed.wait().await;
+            if outcome.is_err() {
+                // On a full disk there may be room for the record once the files are gone.
+                drop(unlinked.await);
+                if !service.containers.contains(&id) {
+                    outcome = service.records.submit(Change::DeleteContainer { id }).wait().await;
                 }
-            });
-        }
+            }
+            for reply in replies {
+                drop(reply.send(outcome.clone()));
+            }
+        });
         Life::Ends
     }
 }
