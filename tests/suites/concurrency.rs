@@ -122,10 +122,10 @@ fn consider_overlaps(history: &mut [Operation<Verb, Answer>]) {
             (Verb::Delete, Answer::Refused) if others.any(|one| one.input == Verb::Start) => {
                 operation.output = Answer::RefusedWhileStarting;
             }
-            (verb, Answer::Done) if deletes(verb) => {
-                if others.any(|one| deletes(one.input) && one.output == Answer::Done) {
-                    operation.output = Answer::DoneTogether;
-                }
+            (verb, Answer::Done)
+                if deletes(verb) && others.any(|one| deletes(one.input) && one.output == Answer::Done) =>
+            {
+                operation.output = Answer::DoneTogether;
             }
             _ => {}
         }
