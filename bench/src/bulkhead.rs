@@ -92,6 +92,10 @@ impl Tool for Bulkhead {
                 let bytes = OUTPUT_BYTES.to_string();
                 self.container(&["run", "--rm", "demo", "head", "-c", &bytes, "/dev/zero"])
             }
+            Metric::OutputInBlocks => {
+                let count = format!("count={}", OUTPUT_BYTES / (64 << 10));
+                self.container(&["run", "--rm", "demo", "busybox", "dd", "if=/dev/zero", "bs=64k", &count])
+            }
             Metric::PullLarge | Metric::PullFiles | Metric::PullChanged | Metric::Load => {
                 let Some(images) = &self.images else { return Vec::new() };
                 if metric == Metric::Load {

@@ -26,6 +26,8 @@ pub(crate) enum Metric {
     StartFifty,
     /// A gibibyte of stdout.
     Output,
+    /// The same in writes of 64 KiB, as programs that copy files make them.
+    OutputInBlocks,
     /// Pull of five layers of 100 MiB.
     PullLarge,
     /// Pull of a layer of 50 000 small files.
@@ -37,7 +39,7 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::StartDefaultNetwork,
         Self::StartNoNetwork,
         Self::Exec,
@@ -45,6 +47,7 @@ impl Metric {
         Self::ListHundred,
         Self::StartFifty,
         Self::Output,
+        Self::OutputInBlocks,
         Self::PullLarge,
         Self::PullFiles,
         Self::PullChanged,
@@ -64,6 +67,7 @@ impl Metric {
             Self::ListHundred => "list",
             Self::StartFifty => "fifty",
             Self::Output => "output",
+            Self::OutputInBlocks => "output-in-blocks",
             Self::PullLarge => "pull",
             Self::PullFiles => "pull-files",
             Self::PullChanged => "pull-changed",
@@ -80,7 +84,8 @@ impl Metric {
             Self::RemoveRunning => "rm -f of a running one",
             Self::ListHundred => "list --all, 100 containers",
             Self::StartFifty => "50 x run -d at once",
-            Self::Output => "1 GiB of stdout",
+            Self::Output => "1 GiB of stdout, 1 KiB writes",
+            Self::OutputInBlocks => "1 GiB of stdout, 64 KiB writes",
             Self::PullLarge => "pull, 5 layers of 100 MiB",
             Self::PullFiles => "pull, 50 000 small files",
             Self::PullChanged => "pull, 1 of 5 layers is new",
@@ -91,7 +96,7 @@ impl Metric {
     /// A sample that takes many seconds is repeated less often.
     pub(crate) fn rounds(self, wanted: usize) -> usize {
         match self {
-            Self::StartFifty | Self::Output => wanted.div_ceil(6),
+            Self::StartFifty | Self::Output | Self::OutputInBlocks => wanted.div_ceil(6),
             _ if self.is_about_images() => wanted.div_ceil(6),
             _ => wanted,
         }

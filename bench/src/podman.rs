@@ -103,6 +103,10 @@ impl Tool for Podman {
                 let bytes = OUTPUT_BYTES.to_string();
                 self.run_command(&["--rm", "demo", "head", "-c", &bytes, "/dev/zero"])
             }
+            Metric::OutputInBlocks => {
+                let count = format!("count={}", OUTPUT_BYTES / (64 << 10));
+                self.run_command(&["--rm", "demo", "busybox", "dd", "if=/dev/zero", "bs=64k", &count])
+            }
             Metric::PullLarge | Metric::PullFiles | Metric::PullChanged | Metric::Load => {
                 let Some(images) = &self.images else { return Vec::new() };
                 if metric == Metric::Load {
