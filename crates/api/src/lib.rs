@@ -20,6 +20,7 @@ pub mod registry;
 pub mod request;
 pub mod restart;
 pub mod route;
+pub mod size;
 pub mod system;
 pub mod system_event;
 pub mod volume;

@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 
 use bulkhead_api::system::Property;
-pub(crate) use bulkhead_config::size_bytes as parse_size;
 use bulkhead_config::{ConfigError, Configuration, Value, keys};
 use bulkhead_paths::Directories;
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use bulkhead_api::size::parse_bytes;
+
 use crate::document::Document;
 use crate::keys::{self, Default, Key};
-use crate::value::{Value, size_bytes};
+use crate::value::Value;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +102,7 @@ fn default_of(key: &Key) -> Option<Value> {
         (_, Default::Absent) => None,
         (_, Default::Count(count)) => Some(Value::Count(count)),
         (keys::Kind::Size, Default::Text(text)) => {
-            Some(Value::Size { text: text.to_owned(), bytes: size_bytes(text)? })
+            Some(Value::Size { text: text.to_owned(), bytes: parse_bytes(text)? })
         }
         (_, Default::Text(text)) => Some(Value::Text(text.to_owned())),
     }

@@ -24,4 +24,4 @@ pub use configuration::{Configuration, Origin, Setting};
 pub use copy::{publish_copy, read};
 pub use document::Document;
 pub use error::{ConfigError, Problem};
-pub use value::{Value, size_bytes};
+pub use value::Value;

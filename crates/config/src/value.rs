@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
+use bulkhead_api::size::parse_bytes;
 use toml::de::DeValue;
 
 use crate::keys::Kind;
@@ -77,25 +78,8 @@ fn size(value: &DeValue<'_>) -> Option<Value> {
         Some(text) => text.to_owned(),
         None => integer(value)?.to_string(),
     };
-    let bytes = size_bytes(&text).filter(|bytes| *bytes > 0)?;
+    let bytes = parse_bytes(&text).filter(|bytes| *bytes > 0)?;
     Some(Value::Size { text, bytes })
-}
-
-/// "1g", "512MB", "1073741824": powers of 1024, as the command line has them.
-#[must_use]
-pub fn size_bytes(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        "p" | "pb" | "pib" => 50,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 fn is_subnet(text: &str, address_bits: u8) -> bool {
@@ -107,21 +91,6 @@ fn is_subnet(text: &str, address_bits: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_powers_of_1024() {
-        for (text, expected) in [
-            ("1g", Some(1 << 30)),
-            ("512MiB", Some(512 << 20)),
-            ("7", Some(7)),
-            ("2 KB", Some(2048)),
-            ("1ib", None),
-            ("x", None),
-            ("99999999p", None),
-        ] {
-            assert_eq!(size_bytes(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn subnets_have_an_address_and_a_length() {

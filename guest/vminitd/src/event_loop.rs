@@ -1,35 +1,29 @@
 //! What PID 1 does for the rest of its life: requests of the host, ends of processes, bytes of
 //! streams, in one thread.
 
+mod starting;
+
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
 use bulkhead_guest_protocol::messages::guest_message::Body;
 use bulkhead_guest_protocol::messages::host_message::Request;
 use bulkhead_guest_protocol::messages::{
-    BuiltIn, ConnectSocket, Done, Failure, HostMessage, Process, ProcessExited, ProcessStarted,
-    ResizeTerminal, RootFilesystem, SignalProcess, Start, built_in::Work, failure::Code,
+    ConnectSocket, Done, Failure, HostMessage, ProcessExited, ResizeTerminal, SignalProcess, failure::Code,
 };
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 
-use crate::boot::{Machine, boot_time_ns};
+use crate::boot::Machine;
 use crate::control::{Control, ControlError};
 use crate::failure::{SetupError, failure};
 use crate::forwards::Forwards;
-use crate::process::child::Surroundings;
-use crate::process::clone::{Child, Stack};
-use crate::process::container::ContainerPlan;
-use crate::process::spawn::{self, adopt_pid_namespace};
-use crate::process::stdio::{self, ChildStdio};
+use crate::process::clone::Stack;
 use crate::process::{Running, terminal};
-use crate::root_filesystem::{Layers, Root};
+use crate::root_filesystem::Layers;
 use crate::streams::{Progress, Stream};
-use crate::{
-    built_in, capabilities, cgroup, devices_directory, entropy, generated_files, mounts, network,
-    root_filesystem, shutdown, statistics, vsock,
-};
+use crate::{capabilities, cgroup, shutdown, statistics};
 
 const EVENTS: usize = 16;
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -164,150 +158,6 @@ impl EventLoop {
         self.machine.as_ref().map_err(|error| failure(Code::Setup, error))
     }
 
-    fn start(&mut self, start: Start) -> Result<ProcessStarted, Failure> {
-        if std::mem::replace(&mut self.started, true) {
-            return Err(refusal(Code::InvalidArgument, "the container was already started"));
-        }
-        let process = start.process.ok_or_else(|| refusal(Code::InvalidArgument, "no process given"))?;
-        if process.number != 0 {
-            return Err(refusal(Code::InvalidArgument, "the first process is number 0"));
-        }
-        let root = start.root.ok_or_else(|| refusal(Code::InvalidArgument, "no root file system given"))?;
-        vsock::set_secret(&start.stream_secret)
-            .map_err(|_| refusal(Code::InvalidArgument, "no secret of the streams given"))?;
-        if let Some(work) = &process.built_in {
-            return self.start_maintenance(&root, &start.random_seed, &process, work);
-        }
-        let setup = |error: &dyn std::error::Error| failure(Code::Setup, error);
-        let step =
-            |step: &'static str| move |source: Errno| failure(Code::Setup, &SetupError { step, source });
-        // Answered by the host while the mounts are made.
-        let dialled = stdio::dial(&process).map_err(|error| setup(&error))?;
-        entropy::add(&start.random_seed).map_err(step("add entropy"))?;
-        let Root { mount_namespace, layers } =
-            root_filesystem::assemble(&root).map_err(|error| setup(&error))?;
-        if !start.hostname.is_empty() {
-            rustix::system::sethostname(start.hostname.as_bytes()).map_err(step("set the hostname"))?;
-        }
-        network::configure(&start.interfaces).map_err(|error| setup(&error))?;
-        if let Some(limits) = &start.limits {
-            cgroup::apply(&self.machine()?.cgroup, limits).map_err(|error| setup(&error))?;
-        }
-        let devices = devices_directory::finish(start.privileged, process.terminal, start.shm_size_bytes)
-            .map_err(step("complete /dev"))?;
-        let mut files = generated_files::prepare(&start.files).map_err(|error| setup(&error))?;
-        if !start.agent_socket.is_empty() {
-            let socket = self.forwards.listen(&self.epoll, AGENT_LISTENER, &start.agent_socket);
-            files.push(socket.map_err(step("listen for the agent of the host"))?);
-        }
-        let plan = ContainerPlan {
-            mount_namespace,
-            devices,
-            mounts: mounts::prepare(&start.mounts).map_err(|error| setup(&error))?,
-            files,
-            sysctls: start.sysctls,
-            masked_paths: start.masked_paths,
-            readonly_paths: start.readonly_paths,
-            privileged: start.privileged,
-            read_only_root: root.read_only,
-        };
-        let (child_stdio, streams) = dialled.connect(&process).map_err(|error| setup(&error))?;
-        capabilities::keep_inheritable()
-            .and_then(|()| capabilities::limit_bounding_set(self.bounding_set, process.capabilities))
-            .map_err(step("drop capabilities"))?;
-        self.bounding_set &= process.capabilities;
-        let child = self.spawn(Surroundings::New(&plan), &process, &child_stdio, start.init)?;
-        match adopt_pid_namespace(&child.pidfd) {
-            // It has ended already: then there will be no further process either.
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(source) => return Err(step("enter the container's PID namespace")(source)),
-        }
-        self.mount_namespace = Some(plan.mount_namespace);
-        self.layers = Some(layers);
-        self.register(process.number, child, child_stdio, streams, false)
-    }
-
-    /// A machine for the files of a container that does not run: nothing of the container is started.
-    fn start_maintenance(
-        &mut self,
-        root: &RootFilesystem,
-        random_seed: &[u8],
-        process: &Process,
-        work: &BuiltIn,
-    ) -> Result<ProcessStarted, Failure> {
-        entropy::add(random_seed)
-            .map_err(|source| failure(Code::Setup, &SetupError { step: "add entropy", source }))?;
-        let root = root_filesystem::assemble(root).map_err(|error| failure(Code::Setup, &error))?;
-        self.mount_namespace = Some(root.mount_namespace);
-        self.layers = Some(root.layers);
-        self.start_built_in(process, work)
-    }
-
-    fn start_built_in(&mut self, process: &Process, work: &BuiltIn) -> Result<ProcessStarted, Failure> {
-        let work = work.work.as_ref().ok_or_else(|| refusal(Code::InvalidArgument, "unknown built-in"))?;
-        let setup = |error: &dyn std::error::Error| failure(Code::Setup, error);
-        let dialled = stdio::dial(process).map_err(|error| setup(&error))?;
-        let (child_stdio, streams) = dialled.connect(process).map_err(|error| setup(&error))?;
-        let (Some(mount_namespace), Some(layers)) = (&self.mount_namespace, &self.layers) else {
-            return Err(refusal(Code::ProcessNotFound, "the container is not running"));
-        };
-        // Number 0 is alone in its machine.
-        let freezes = matches!(work, Work::Export(_)) && process.number != 0;
-        if freezes && !self.is_frozen() {
-            self.set_frozen(true)?;
-        }
-        let plan = built_in::Plan { work, stdio: &child_stdio, mount_namespace, layers };
-        let registered = built_in::spawn(plan)
-            .map_err(|source| failure(Code::Setup, &SetupError { step: "create a process", source }))
-            .and_then(|child| self.register(process.number, child, child_stdio, streams, freezes));
-        if freezes && registered.is_err() {
-            self.set_frozen(self.is_frozen())?;
-        }
-        registered
-    }
-
-    fn start_process(&mut self, process: &Process) -> Result<ProcessStarted, Failure> {
-        if self.processes.iter().any(|running| running.number == process.number) {
-            return Err(refusal(Code::InvalidArgument, "the process number is in use"));
-        }
-        if let Some(work) = &process.built_in {
-            return self.start_built_in(process, work);
-        }
-        // It would freeze on the way to its program, and PID 1 with it.
-        if self.is_frozen() {
-            let why = if self.paused { "the container is paused" } else { "the container is being exported" };
-            return Err(refusal(Code::Frozen, why));
-        }
-        let first = self.processes.iter().find(|running| running.number == 0);
-        let Some(first) = first.and_then(|running| running.pidfd.as_ref()) else {
-            return Err(refusal(Code::ProcessNotFound, "the container is not running"));
-        };
-        let first = rustix::io::fcntl_dupfd_cloexec(first, 3)
-            .map_err(|source| failure(Code::Setup, &SetupError { step: "duplicate a descriptor", source }))?;
-        let setup = |error: &dyn std::error::Error| failure(Code::Setup, error);
-        let dialled = stdio::dial(process).map_err(|error| setup(&error))?;
-        let (child_stdio, streams) = dialled.connect(process).map_err(|error| setup(&error))?;
-        let child = self.spawn(Surroundings::Of(first.as_fd()), process, &child_stdio, false)?;
-        self.register(process.number, child, child_stdio, streams, false)
-    }
-
-    fn spawn(
-        &mut self,
-        surroundings: Surroundings<'_>,
-        process: &Process,
-        stdio: &ChildStdio,
-        with_initializer: bool,
-    ) -> Result<Child, Failure> {
-        let machine = self.machine.as_ref().map_err(|error| failure(Code::Setup, error))?;
-        let cgroup = machine.cgroup.as_fd();
-        let bounding_set = self.bounding_set;
-        let request = spawn::Request { surroundings, process, stdio, cgroup, bounding_set };
-        if with_initializer {
-            return spawn::spawn_with_initializer(request).map_err(Failure::from);
-        }
-        spawn::spawn(stack(&mut self.stack)?, request).map_err(Failure::from)
-    }
-
     fn connect_socket(&mut self, request: &ConnectSocket) -> Result<(), Failure> {
         let Some(namespace) = &self.mount_namespace else {
             return Err(refusal(Code::ProcessNotFound, "the container is not running"));
@@ -316,28 +166,6 @@ impl EventLoop {
         self.forwards
             .connect(&self.epoll, stack, namespace.as_fd(), request.number, &request.path)
             .map_err(|source| failure(Code::Setup, &SetupError { step: "connect to the socket", source }))
-    }
-
-    /// Watches a new process and its streams.
-    fn register(
-        &mut self,
-        number: u32,
-        child: Child,
-        child_stdio: ChildStdio,
-        streams: Vec<Stream>,
-        freezes: bool,
-    ) -> Result<ProcessStarted, Failure> {
-        let started = ProcessStarted { number, pid: child.pid, started_ns: boot_time_ns() };
-        // The pipes' other ends: without this no stream would ever end.
-        drop(child_stdio);
-        let watch = |source| failure(Code::Setup, &SetupError { step: "watch a process", source });
-        let data = EventData::new_u64(PROCESS | u64::from(number));
-        epoll::add(&self.epoll, &child.pidfd, data, EventFlags::IN).map_err(watch)?;
-        self.processes.push(Running { number, pidfd: Some(child.pidfd), ended: None, freezes });
-        for stream in streams {
-            self.add_stream(stream).map_err(watch)?;
-        }
-        Ok(started)
     }
 
     fn add_stream(&mut self, stream: Stream) -> Result<(), Errno> {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bulkhead_api::error::ApiError;
 
+use bulkhead_api::size::parse_bytes;
+
 use crate::error::invalid;
-use crate::settings::parse_size;
 
 /// Sparse: what is not written costs nothing.
 pub(super) const DEFAULT_BYTES: u64 = 512 << 30;
@@ -41,7 +42,7 @@ impl VolumeOptions {
 
 fn size(text: &str) -> Result<u64, ApiError> {
     let shown = text.escape_default();
-    let bytes = parse_size(text).ok_or_else(|| invalid(format!("'{shown}' is no size of a volume")))?;
+    let bytes = parse_bytes(text).ok_or_else(|| invalid(format!("'{shown}' is no size of a volume")))?;
     if bytes < MINIMUM_BYTES {
         return Err(invalid(format!("a volume has at least 1 MiB, not '{shown}'")));
     }
@@ -58,7 +59,7 @@ fn journal(text: &str) -> Result<Option<u64>, ApiError> {
         let shown = mode.escape_default();
         return Err(invalid(format!("a volume's journal is ordered, writeback or journal, not '{shown}'")));
     }
-    match size.map(|size| (size, parse_size(size))) {
+    match size.map(|size| (size, parse_bytes(size))) {
         None => Ok(None),
         Some((_, Some(bytes @ 1..))) => Ok(Some(bytes)),
         Some((size, _)) => Err(invalid(format!("'{}' is no size of a journal", size.escape_default()))),

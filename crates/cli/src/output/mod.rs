@@ -4,6 +4,7 @@
 //! what their tables show. [`message`] writes to stderr, [`print`] to stdout. What a guest, an image or a
 //! registry words passes through [`escape`] first.
 
+pub(crate) mod archive;
 pub(crate) mod containers;
 pub(crate) mod disk_usage;
 pub(crate) mod escape;

@@ -1,17 +1,15 @@
 //! `export`
 
-use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use bulkhead_api::error::ErrorCode;
 use clap::Args;
 
 use crate::arguments::Identifier;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
-use crate::output::whole_file::WholeFile;
+use crate::output::archive;
 use crate::services::Services;
 use crate::transfer;
 
@@ -29,27 +27,9 @@ pub(crate) struct ExportArguments {
 
 pub(crate) fn run(arguments: &ExportArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
-    match &arguments.output {
-        Some(path) => {
-            let unwritable = |error: io::Error| {
-                let message = format!("cannot write '{}'", path.display());
-                Failure::caused_by(ErrorCode::InvalidArgument, message, &error)
-            };
-            let file = WholeFile::create(path).map_err(unwritable)?;
-            export(&services, arguments.id.as_str(), file.as_fd().try_clone_to_owned().map_err(unwritable)?)?;
-            file.publish().map_err(unwritable)?;
-        }
-        None if io::stdout().is_terminal() => {
-            return Err(Failure::Usage {
-                message: "stdout is a terminal: name a file with --output".to_owned(),
-                command: "container export".to_owned(),
-            });
-        }
-        None => {
-            let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(Failure::Output)?;
-            export(&services, arguments.id.as_str(), stdout)?;
-        }
-    }
+    archive::write_to(arguments.output.as_deref(), "container export", |output| {
+        export(&services, arguments.id.as_str(), output)
+    })?;
     Ok(ExitStatus::Success)
 }
 

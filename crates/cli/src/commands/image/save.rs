@@ -1,10 +1,8 @@
 //! `image save`
 
-use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use bulkhead_api::error::ErrorCode;
 use bulkhead_api::request::SaveRequest;
 use clap::Args;
 
@@ -14,8 +12,7 @@ use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
 use crate::output::progress::Progress;
-use crate::output::whole_file::WholeFile;
-use crate::output::{escape, message};
+use crate::output::{archive, escape, message};
 use crate::services::Services;
 
 /// Arguments of `image save`.
@@ -39,28 +36,15 @@ pub(super) fn run(arguments: &SaveArguments) -> Result<ExitStatus, Failure> {
         platform: arguments.platform.resolve("container image save")?,
     };
     let services = Services::from_environment()?;
-    match &arguments.output {
-        Some(path) => {
-            let unwritable = |error: io::Error| {
-                let message = format!("cannot write '{}'", path.display());
-                Failure::caused_by(ErrorCode::InvalidArgument, message, &error)
-            };
-            let file = WholeFile::create(path).map_err(unwritable)?;
-            let saved = save(&services, &request, file.as_fd().try_clone_to_owned().map_err(unwritable)?)?;
-            file.publish().map_err(unwritable)?;
-            output::print(&saved.iter().map(|name| format!("{}\n", escape::text(name))).collect::<String>())?;
-        }
-        None if io::stdout().is_terminal() => {
-            return Err(Failure::Usage {
-                message: "stdout is a terminal: name a file with --output".to_owned(),
-                command: "container image save".to_owned(),
-            });
-        }
-        None => {
-            let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(Failure::Output)?;
-            for name in save(&services, &request, stdout)? {
-                message::line(&escape::text(&name));
-            }
+    let path = arguments.output.as_deref();
+    let saved =
+        archive::write_to(path, "container image save", |archive| save(&services, &request, archive))?;
+    if path.is_some() {
+        output::print(&saved.iter().map(|name| format!("{}\n", escape::text(name))).collect::<String>())?;
+    } else {
+        // stdout is the archive's.
+        for name in saved {
+            message::line(&escape::text(&name));
         }
     }
     Ok(ExitStatus::Success)
