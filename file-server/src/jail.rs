@@ -9,6 +9,8 @@
 //! | system calls | those of a file server |
 //! | descriptors | the socket to its machine, its own `/proc/self/fd` |
 //!
+//! Without root all of it is in a user namespace, in which the user of the host is root and the only user.
+//!
 //! The order matters: mounts are cloned while they can still be named, namespaces are left while there
 //! is one thread.
 
@@ -50,6 +52,12 @@ fn step<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> JailError {
 pub(crate) fn open_file_limit() -> io::Result<u64> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
+    let maximum = Some(MAXIMUM_OPEN_FILES);
+    if limit.maximum.is_some_and(|known| known < MAXIMUM_OPEN_FILES)
+        && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok()
+    {
+        return Ok(MAXIMUM_OPEN_FILES);
+    }
     let wanted = limit.maximum.map_or(MAXIMUM_OPEN_FILES, |maximum| maximum.min(MAXIMUM_OPEN_FILES));
     setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })?;
     Ok(wanted)
@@ -58,10 +66,7 @@ pub(crate) fn open_file_limit() -> io::Result<u64> {
 /// Enters the jail; returns the `/proc/self/fd` of the server. `None` in the waiter, when the server
 /// has ended well.
 pub(crate) fn enter(shared: OwnedFd, read_only: bool) -> Result<Option<File>, JailError> {
-    if !rustix::process::geteuid().is_root() {
-        let source = io::Error::from(io::ErrorKind::PermissionDenied);
-        return Err(JailError { step: "share folders of the host without being root", source });
-    }
+    let shared = if rustix::process::geteuid().is_root() { shared } else { become_root(&shared)? };
     let is_directory = fstat(&shared)
         .map(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
         .map_err(step("examine what is shared"))?;
@@ -83,7 +88,9 @@ pub(crate) fn enter(shared: OwnedFd, read_only: bool) -> Result<Option<File>, Ja
     // SAFETY: this process has one thread, so that the child may do whatever its parent may.
     match unsafe { libc::fork() } {
         -1 => return Err(step("fork")(io::Error::last_os_error())),
-        0 => {}
+        // The server ends with its machine; and with its waiter, which follows the helper, should it hang.
+        0 => rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(step("follow the helper"))?,
         child => return wait_for(child).map(|()| None),
     }
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
@@ -105,12 +112,33 @@ pub(crate) fn enter(shared: OwnedFd, read_only: bool) -> Result<Option<File>, Ja
     Ok(Some(File::from(descriptors)))
 }
 
+/// Makes an ordinary user root of a user namespace, with a copy of the mounts; returns what is shared as
+/// it is there: mounts of the host's own namespace cannot be cloned with these rights.
+fn become_root(shared: &OwnedFd) -> Result<OwnedFd, JailError> {
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let named = std::fs::read_link(format!("/proc/self/fd/{}", shared.as_raw_fd()))
+        .map_err(step("find the name of what is shared"))?;
+    // SAFETY: this process has one thread; neither memory nor descriptors are unshared.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }
+        .map_err(step("make a user namespace"))?;
+    std::fs::write("/proc/self/setgroups", "deny")
+        .and_then(|()| std::fs::write("/proc/self/uid_map", format!("0 {user} 1\n")))
+        .and_then(|()| std::fs::write("/proc/self/gid_map", format!("0 {group} 1\n")))
+        .map_err(step("become root of a user namespace"))?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let again = openat(CWD, &named, flags, Mode::empty()).map_err(step("open what is shared again"))?;
+    let identity = |file: &OwnedFd| fstat(file).map(|status| (status.st_dev, status.st_ino));
+    let same = identity(shared).and_then(|before| Ok(before == identity(&again)?));
+    match same.map_err(step("examine what is shared"))? {
+        true => Ok(again),
+        // Replaced since the helper looked it up, which counts.
+        false => Err(step("share it")(io::Error::other("it has just been replaced"))),
+    }
+}
+
 /// Its end is that of the server, its reason as well.
 fn wait_for(child: libc::pid_t) -> Result<(), JailError> {
     let pid = Pid::from_raw(child);
-    // The server ends with its machine anyway; this ends it, too, when the helper kills the waiter.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(step("follow the helper"))?;
     let status = rustix::io::retry_on_intr(|| waitpid(pid, WaitOptions::empty()));
     match status.map_err(step("wait for the server"))? {
         Some((_, status)) if status.exit_status() == Some(0) => Ok(()),

@@ -13,7 +13,10 @@
 //! do is listed in [`jail`]. It ends with its machine: the socket closes.
 
 mod arguments;
+mod device;
+mod folder;
 mod jail;
+mod locks;
 mod rights;
 mod serve;
 
@@ -43,11 +46,12 @@ fn run() -> Result<ExitCode> {
     // SAFETY: whoever starts this program passes these two descriptors, and nothing here has used them.
     let (listener, shared) = unsafe { (OwnedFd::from_raw_fd(LISTENER), OwnedFd::from_raw_fd(SHARED)) };
     let files = jail::open_file_limit().context("cannot raise the limit of open files")?;
+    let one_user = !rustix::process::geteuid().is_root();
     let Some(descriptors) = jail::enter(shared, arguments.read_only)? else {
         // The waiter: the server has ended as this says.
         return Ok(ExitCode::SUCCESS);
     };
-    serve::serve(listener, descriptors, &arguments, files)?;
+    serve::serve(listener, descriptors, &arguments, files, one_user)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,41 +8,55 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use vhost::vhost_user::{Error as ConnectionError, Listener};
-use vhost_user_backend::{Error as DaemonError, VhostUserDaemon, bitmap::BitmapMmapRegion};
+use vhost_user_backend::{Error as DaemonError, VhostUserDaemon};
 use virtiofsd::passthrough::{CachePolicy, Config, PassthroughFs};
-use virtiofsd::vhost_user::VhostUserFsBackendBuilder;
-use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
+use virtiofsd::soft_idmap::cmdline::IdMap;
+use vm_memory::GuestMemoryMmap;
 
 use crate::arguments::Arguments;
+use crate::device::{Device, Memory};
+use crate::folder::Folder;
 use crate::rights;
+
+fn everybody_is_root() -> Vec<IdMap> {
+    vec![IdMap::SquashGuest { from_guest: 0, to_host: 0, count: u32::MAX }]
+}
 
 /// Descriptors that are not the guest's: sockets, queues, those of the moment.
 const OWN_DESCRIPTORS: u64 = 128;
 
-/// Serves the one client until it is gone.
-pub(crate) fn serve(listener: OwnedFd, descriptors: File, arguments: &Arguments, files: u64) -> Result<()> {
-    // Zero: whoever looks asks the host, which may have changed the file in the meantime. File content
-    // is cached, and dropped when the host has written.
+/// Serves the one client until it is gone. With `one_user` every file belongs to the user of the host,
+/// whom the guest sees as root: there is nobody else to whom it could.
+pub(crate) fn serve(
+    listener: OwnedFd,
+    descriptors: File,
+    arguments: &Arguments,
+    limit: u64,
+    one_user: bool,
+) -> Result<()> {
+    // Zero: whoever looks asks the host, which may have changed the file in the meantime; the guest's
+    // kernel stretches that to a millisecond, and to five for what a listing brought (kernel/patches, 0016). File content is cached, and dropped
+    // when the host has written.
     let timeout = if arguments.relaxed { Duration::from_secs(1) } else { Duration::ZERO };
-    let file_system = PassthroughFs::new(Config {
+    let own = descriptors.try_clone().context("cannot copy a descriptor")?;
+    let files = PassthroughFs::new(Config {
         entry_timeout: timeout,
         attr_timeout: timeout,
         cache_policy: CachePolicy::Auto,
         root_dir: "/".to_owned(),
         xattr: true,
         proc_sfd_rawfd: Some(descriptors),
-        readdirplus: arguments.relaxed,
-        guest_fd_limit: files.saturating_sub(OWN_DESCRIPTORS),
+        readdirplus: true,
+        guest_fd_limit: limit.saturating_sub(OWN_DESCRIPTORS),
+        uid_map: one_user.then(everybody_is_root),
+        gid_map: one_user.then(everybody_is_root),
         ..Config::default()
     })
     .context("cannot prepare the file system")?;
     rights::restrict(arguments.read_only).context("cannot give up rights")?;
-    let backend = VhostUserFsBackendBuilder::default()
-        .set_tag(Some(arguments.tag.clone()))
-        .build(file_system)
-        .context("cannot prepare the device")?;
-    let memory = GuestMemoryAtomic::new(GuestMemoryMmap::<BitmapMmapRegion>::new());
-    let mut daemon = VhostUserDaemon::new(arguments.tag.clone(), Arc::new(backend), memory)
+    let device = Device::new(&arguments.tag, Folder::new(files, own, one_user))?;
+    let memory = Memory::new(GuestMemoryMmap::new());
+    let mut daemon = VhostUserDaemon::new(arguments.tag.clone(), Arc::new(device), memory)
         .map_err(|error| anyhow!("cannot start the device: {error}"))?;
     let mut listener = Listener::from(UnixListener::from(listener));
     daemon.start(&mut listener).map_err(|error| anyhow!("cannot accept the machine: {error}"))?;

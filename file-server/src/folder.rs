@@ -1,0 +1,220 @@
+//! The file system of virtiofsd, with locks that also hold on the host and among machines.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use virtiofsd::filesystem::{
+    Context, Entry, Extensions, FileSystem, FsOptions, GetxattrReply, ListxattrReply, OpenOptions,
+    SetattrValid, SetxattrFlags, ZeroCopyReader, ZeroCopyWriter,
+};
+use virtiofsd::fuse::{Attr, LkIn, LkOut, SetattrIn};
+use virtiofsd::passthrough::PassthroughFs;
+
+use crate::locks::{self, Locks};
+
+type Inode = <PassthroughFs as FileSystem>::Inode;
+type Handle = <PassthroughFs as FileSystem>::Handle;
+
+/// Shared by the device, which takes requests for locks, and the server of all others.
+#[derive(Clone)]
+pub(crate) struct Folder(Arc<Inner>);
+
+struct Inner {
+    files: PassthroughFs,
+    locks: Locks,
+    one_user: bool,
+}
+
+impl Folder {
+    /// `descriptors` is the server's own `/proc/self/fd`; with `one_user` nobody can be become.
+    pub(crate) fn new(files: PassthroughFs, descriptors: File, one_user: bool) -> Self {
+        Self(Arc::new(Inner { files, locks: Locks::new(descriptors), one_user }))
+    }
+
+    /// Takes or gives back a lock, without waiting.
+    pub(crate) fn set_lock(&self, context: Context, inode: Inode, request: &LkIn) -> io::Result<()> {
+        let Inner { files, locks, .. } = &*self.0;
+        with_file(files, context, inode, request.fh, |file| locks.set(file, inode, request))
+    }
+
+    /// Which lock is in the way.
+    pub(crate) fn get_lock(&self, context: Context, inode: Inode, request: &LkIn) -> io::Result<LkOut> {
+        let Inner { files, locks, .. } = &*self.0;
+        with_file(files, context, inode, request.fh, |file| locks.get(file, inode, request))
+    }
+}
+
+thread_local! {
+    static LISTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Answers a READDIRPLUS: a name that cannot be looked up now, for want of descriptors or because it is gone
+/// already, is listed without attributes. Else the listing would end there.
+pub(crate) fn list<T>(work: impl FnOnce() -> T) -> T {
+    LISTING.set(true);
+    let outcome = work();
+    LISTING.set(false);
+    outcome
+}
+
+/// linux/fuse.h: no node, so nothing is known but the name.
+fn unknown() -> Entry {
+    Entry {
+        inode: 0,
+        generation: 0,
+        attr: Attr::default(),
+        attr_timeout: Duration::ZERO,
+        entry_timeout: Duration::ZERO,
+    }
+}
+
+/// What a handle stands for is known to virtiofsd alone, which shows it to whoever reads from it.
+fn with_file<T>(
+    files: &PassthroughFs,
+    context: Context,
+    inode: Inode,
+    handle: Handle,
+    work: impl FnOnce(&File) -> io::Result<T>,
+) -> io::Result<T> {
+    struct Borrower<'a>(&'a mut dyn FnMut(&File));
+    impl ZeroCopyWriter for Borrower<'_> {
+        fn read_from_file_at(
+            &mut self,
+            file: &File,
+            _count: usize,
+            _offset: u64,
+            _flags: Option<virtiofsd::oslib::ReadvFlags>,
+        ) -> io::Result<usize> {
+            (self.0)(file);
+            Ok(0)
+        }
+    }
+    let (mut work, mut outcome) = (Some(work), None);
+    let mut borrow = |file: &File| outcome = work.take().map(|work| work(file));
+    files.read(context, inode, handle, Borrower(&mut borrow), 0, 0, None, 0)?;
+    outcome.unwrap_or_else(|| Err(locks::bad_descriptor()))
+}
+
+/// Methods that are virtiofsd's.
+macro_rules! forward {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
+        $(fn $name(&self, $($argument: $type),*) -> $output { self.0.files.$name($($argument),*) })*
+    };
+}
+
+impl FileSystem for Folder {
+    type Inode = Inode;
+    type Handle = Handle;
+    type DirIter = <PassthroughFs as FileSystem>::DirIter;
+
+    fn init(&self, capable: FsOptions) -> io::Result<FsOptions> {
+        let wanted = self.0.files.init(capable)?;
+        // A user namespace of one user has no supplementary groups, user_namespaces(7).
+        let impossible = if self.0.one_user { FsOptions::CREATE_SUPP_GROUP } else { FsOptions::empty() };
+        let wanted = wanted.difference(impossible);
+        Ok(wanted | FsOptions::POSIX_LOCKS | FsOptions::FLOCK_LOCKS)
+    }
+
+    fn lookup(&self, context: Context, parent: Inode, name: &CStr) -> io::Result<Entry> {
+        match self.0.files.lookup(context, parent, name) {
+            Err(_) if LISTING.get() => Ok(unknown()),
+            outcome => outcome,
+        }
+    }
+
+    fn destroy(&self) {
+        self.0.locks.clear();
+        self.0.files.destroy();
+    }
+
+    /// A process closed the file, by any of its descriptors, and so gives back its locks.
+    fn flush(&self, context: Context, inode: Inode, handle: Handle, owner: u64) -> io::Result<()> {
+        self.0.locks.forget(inode, owner);
+        self.0.files.flush(context, inode, handle, owner)
+    }
+
+    fn read<W: ZeroCopyWriter>(
+        &self,
+        context: Context,
+        inode: Inode,
+        handle: Handle,
+        writer: W,
+        size: u32,
+        offset: u64,
+        lock_owner: Option<u64>,
+        flags: u32,
+    ) -> io::Result<usize> {
+        self.0.files.read(context, inode, handle, writer, size, offset, lock_owner, flags)
+    }
+
+    fn write<R: ZeroCopyReader>(
+        &self,
+        context: Context,
+        inode: Inode,
+        handle: Handle,
+        reader: R,
+        size: u32,
+        offset: u64,
+        lock_owner: Option<u64>,
+        delayed_write: bool,
+        kill_privileges: bool,
+        flags: u32,
+    ) -> io::Result<usize> {
+        let files = &self.0.files;
+        files.write(
+            context,
+            inode,
+            handle,
+            reader,
+            size,
+            offset,
+            lock_owner,
+            delayed_write,
+            kill_privileges,
+            flags,
+        )
+    }
+
+    forward! {
+        fn forget(context: Context, inode: Inode, count: u64) -> ();
+        fn batch_forget(context: Context, requests: Vec<(Inode, u64)>) -> ();
+        fn getattr(context: Context, inode: Inode, handle: Option<Handle>) -> io::Result<(Attr, Duration)>;
+        fn setattr(context: Context, inode: Inode, attributes: SetattrIn, handle: Option<Handle>, valid: SetattrValid)
+            -> io::Result<(Attr, Duration)>;
+        fn readlink(context: Context, inode: Inode) -> io::Result<Vec<u8>>;
+        fn symlink(context: Context, target: &CStr, parent: Inode, name: &CStr, extensions: Extensions) -> io::Result<Entry>;
+        fn mknod(context: Context, parent: Inode, name: &CStr, mode: u32, device: u32, umask: u32, extensions: Extensions)
+            -> io::Result<Entry>;
+        fn mkdir(context: Context, parent: Inode, name: &CStr, mode: u32, umask: u32, extensions: Extensions) -> io::Result<Entry>;
+        fn unlink(context: Context, parent: Inode, name: &CStr) -> io::Result<()>;
+        fn rmdir(context: Context, parent: Inode, name: &CStr) -> io::Result<()>;
+        fn rename(context: Context, old_parent: Inode, old_name: &CStr, new_parent: Inode, new_name: &CStr, flags: u32)
+            -> io::Result<()>;
+        fn link(context: Context, inode: Inode, parent: Inode, name: &CStr) -> io::Result<Entry>;
+        fn open(context: Context, inode: Inode, kill_privileges: bool, flags: u32) -> io::Result<(Option<Handle>, OpenOptions)>;
+        fn create(context: Context, parent: Inode, name: &CStr, mode: u32, kill_privileges: bool, flags: u32, umask: u32, extensions: Extensions)
+            -> io::Result<(Entry, Option<Handle>, OpenOptions)>;
+        fn fsync(context: Context, inode: Inode, data_only: bool, handle: Handle) -> io::Result<()>;
+        fn fallocate(context: Context, inode: Inode, handle: Handle, mode: u32, offset: u64, length: u64) -> io::Result<()>;
+        fn release(context: Context, inode: Inode, flags: u32, handle: Handle, flush: bool, flock_release: bool, lock_owner: Option<u64>)
+            -> io::Result<()>;
+        fn statfs(context: Context, inode: Inode) -> io::Result<libc::statvfs64>;
+        fn setxattr(context: Context, inode: Inode, name: &CStr, value: &[u8], flags: u32, extra: SetxattrFlags) -> io::Result<()>;
+        fn getxattr(context: Context, inode: Inode, name: &CStr, size: u32) -> io::Result<GetxattrReply>;
+        fn listxattr(context: Context, inode: Inode, size: u32) -> io::Result<ListxattrReply>;
+        fn removexattr(context: Context, inode: Inode, name: &CStr) -> io::Result<()>;
+        fn opendir(context: Context, inode: Inode, flags: u32) -> io::Result<(Option<Handle>, OpenOptions)>;
+        fn readdir(context: Context, inode: Inode, handle: Handle, size: u32, offset: u64) -> io::Result<Self::DirIter>;
+        fn fsyncdir(context: Context, inode: Inode, data_only: bool, handle: Handle) -> io::Result<()>;
+        fn releasedir(context: Context, inode: Inode, flags: u32, handle: Handle) -> io::Result<()>;
+        fn access(context: Context, inode: Inode, mask: u32) -> io::Result<()>;
+        fn lseek(context: Context, inode: Inode, handle: Handle, offset: u64, whence: u32) -> io::Result<u64>;
+        fn copyfilerange(context: Context, from: Inode, from_handle: Handle, from_offset: u64, to: Inode, to_handle: Handle, to_offset: u64, length: u64, flags: u64)
+            -> io::Result<usize>;
+        fn syncfs(context: Context, inode: Inode) -> io::Result<()>;
+    }
+}
