@@ -1,5 +1,5 @@
 # Every target is one line; the work is done by scripts/setup and `cargo xtask`.
-.PHONY: help run test build check fmt bench clean
+.PHONY: help run test build check fmt bench fuzz clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 10
@@ -21,6 +21,9 @@ fmt: ## format all Rust code
 
 bench: ## compare start times with podman, side by side
 	@scripts/setup test && cargo xtask bench
+
+fuzz: ## run each fuzz target for some minutes; needs a nightly compiler and g++
+	@cargo xtask fuzz
 
 clean: ## remove build output; the kernel cache stays
 	@cargo clean && cargo clean --manifest-path guest/Cargo.toml && cargo clean --manifest-path file-server/Cargo.toml && rm -rf .bulkhead

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::image_fixture::ImageFixture;
 use crate::metric::{FIFTY, HUNDRED, Metric, OUTPUT_BYTES};
-use crate::{Tool, run};
+use crate::{Tool, folder_fixture, run};
 
 pub(crate) struct Bulkhead {
     tree: PathBuf,
@@ -96,6 +96,10 @@ impl Tool for Bulkhead {
                 let count = format!("count={}", OUTPUT_BYTES / (64 << 10));
                 self.container(&["run", "--rm", "demo", "busybox", "dd", "if=/dev/zero", "bs=64k", &count])
             }
+            Metric::FolderRead | Metric::FolderWrite | Metric::FolderFind | Metric::FolderStatus => {
+                let script = folder_fixture::timed(metric.folder_script().unwrap_or_default());
+                self.container(&["exec", "sharing", "sh", "-c", &script])
+            }
             Metric::PullLarge | Metric::PullFiles | Metric::PullChanged | Metric::Load => {
                 let Some(images) = &self.images else { return Vec::new() };
                 if metric == Metric::Load {
@@ -110,6 +114,12 @@ impl Tool for Bulkhead {
     }
 
     fn set_up(&self, metric: Metric) -> Result<()> {
+        if metric.folder_script().is_some() {
+            let shared = folder_fixture::make(&self.folder)?;
+            let volume = format!("{}:/shared", shared.display());
+            let words = ["run", "-d", "--name", "sharing", "-v", &volume, "demo", "sleep", "100000"];
+            run(&mut self.container(&words))?;
+        }
         if metric == Metric::ListHundred {
             for number in 0..HUNDRED {
                 run(&mut self.container(&["create", "--name", &format!("listed{number}"), "demo", "true"]))?;
@@ -140,6 +150,9 @@ impl Tool for Bulkhead {
     }
 
     fn tear_down(&self, metric: Metric) -> Result<()> {
+        if metric.folder_script().is_some() {
+            self.remove(&["sharing".to_owned()])?;
+        }
         if metric == Metric::ListHundred {
             self.remove(&(0..HUNDRED).map(|number| format!("listed{number}")).collect::<Vec<_>>())?;
         }

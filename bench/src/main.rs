@@ -11,6 +11,7 @@
 
 mod bulkhead;
 mod facts;
+mod folder_fixture;
 mod image_fixture;
 mod memory;
 mod metric;
@@ -75,6 +76,10 @@ fn measure(selection: &Selection, folder: &Path) -> Result<()> {
         let comparison = compare(&ours, &peer, *metric, metric.rounds(selection.rounds))?;
         println!("{:<32} {comparison}", metric.title());
     }
+    if !about_images.is_empty() {
+        println!();
+        memory::print_peak(ours.apiserver_pid()?)?;
+    }
     if selection.memory {
         println!();
         memory::print(&ours, &peer, ours.apiserver_pid()?)?;
@@ -108,10 +113,12 @@ fn compare(ours: &dyn Tool, peer: &dyn Tool, metric: Metric, rounds: usize) -> R
 
 fn sample(tool: &dyn Tool, metric: Metric) -> Result<f64> {
     let mut commands = tool.commands(metric);
+    let measures_itself = metric.folder_script().is_some();
+    let output = || if measures_itself { Stdio::piped() } else { Stdio::null() };
     let begin = Instant::now();
     let children: Vec<_> = commands
         .iter_mut()
-        .map(|command| command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn())
+        .map(|command| command.stdin(Stdio::null()).stdout(output()).stderr(Stdio::piped()).spawn())
         .collect::<Result<_, _>>()
         .with_context(|| format!("cannot run {}", tool.name()))?;
     let outputs: Vec<_> = children
@@ -121,6 +128,10 @@ fn sample(tool: &dyn Tool, metric: Metric) -> Result<f64> {
         .with_context(|| format!("cannot wait for {}", tool.name()))?;
     let elapsed_ms = begin.elapsed().as_secs_f64() * 1000.0;
     match outputs.iter().find(|output| !output.status.success()) {
+        None if measures_itself => {
+            let printed = outputs.first().map(|output| String::from_utf8_lossy(&output.stdout));
+            folder_fixture::elapsed_ms(&printed.unwrap_or_default())
+        }
         None => Ok(elapsed_ms),
         Some(output) => bail!(
             "{} failed at {metric:?}: {}\n{}",

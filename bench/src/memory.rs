@@ -63,3 +63,10 @@ fn cpu_ticks(pid: u32) -> Result<u64> {
 fn mebibytes(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }
+
+/// Prints the most memory that the apiserver had during all that was measured.
+pub(crate) fn print_peak(apiserver_pid: u32) -> Result<()> {
+    let peak_kib = field(&format!("/proc/{apiserver_pid}/status"), "VmHWM:")?;
+    println!("{:<32} {:>8.1} MiB", "apiserver, most that was resident", mebibytes(peak_kib));
+    Ok(())
+}

@@ -36,10 +36,18 @@ pub(crate) enum Metric {
     PullChanged,
     /// Load of an archive of a gigabyte.
     Load,
+    /// Sequential reading of a folder of the host.
+    FolderRead,
+    /// Sequential writing, to the end of fsync.
+    FolderWrite,
+    /// `find` over 10 000 files, of which busybox examines each.
+    FolderFind,
+    /// What `git status` does: examining each of a list of names, then listing all directories.
+    FolderStatus,
 }
 
 impl Metric {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 16] = [
         Self::StartDefaultNetwork,
         Self::StartNoNetwork,
         Self::Exec,
@@ -52,6 +60,10 @@ impl Metric {
         Self::PullFiles,
         Self::PullChanged,
         Self::Load,
+        Self::FolderRead,
+        Self::FolderWrite,
+        Self::FolderFind,
+        Self::FolderStatus,
     ];
     /// What `make bench` measures.
     const QUICK: [Self; 4] =
@@ -72,6 +84,10 @@ impl Metric {
             Self::PullFiles => "pull-files",
             Self::PullChanged => "pull-changed",
             Self::Load => "load",
+            Self::FolderRead => "folder-read",
+            Self::FolderWrite => "folder-write",
+            Self::FolderFind => "folder-find",
+            Self::FolderStatus => "folder-status",
         }
     }
 
@@ -90,6 +106,10 @@ impl Metric {
             Self::PullFiles => "pull, 50 000 small files",
             Self::PullChanged => "pull, 1 of 5 layers is new",
             Self::Load => "load, 1 GB",
+            Self::FolderRead => "folder, read 256 MiB, 4 times",
+            Self::FolderWrite => "folder, write 256 MiB",
+            Self::FolderFind => "folder, find in 10 000, 4 times",
+            Self::FolderStatus => "folder, status of 10 000, 4 times",
         }
     }
 
@@ -99,6 +119,22 @@ impl Metric {
             Self::StartFifty | Self::Output | Self::OutputInBlocks => wanted.div_ceil(6),
             _ if self.is_about_images() => wanted.div_ceil(6),
             _ => wanted,
+        }
+    }
+
+    /// What a container with the folder at /shared is to do, for metrics of folders.
+    pub(crate) fn folder_script(self) -> Option<&'static str> {
+        match self {
+            Self::FolderRead => {
+                Some("for n in 1 2 3 4; do busybox dd if=/shared/big of=/dev/null bs=1M; done")
+            }
+            Self::FolderWrite => Some("busybox dd if=/dev/zero of=/shared/new bs=1M count=256 conv=fsync"),
+            Self::FolderFind => Some("for n in 1 2 3 4; do busybox find /shared/tree > /dev/null; done"),
+            Self::FolderStatus => Some(
+                "for n in 1 2 3 4; do busybox xargs busybox stat -c %Y < /shared/list > /dev/null; \
+                 busybox find /shared/tree > /dev/null; done",
+            ),
+            _ => None,
         }
     }
 
@@ -125,6 +161,10 @@ impl Selection {
             match (known, word.as_str()) {
                 (Some(metric), _) => selection.metrics.push(metric),
                 (None, MEMORY) => selection.memory = true,
+                (None, "folders") => {
+                    let folders = Metric::ALL.into_iter().filter(|metric| metric.folder_script().is_some());
+                    selection.metrics.extend(folders);
+                }
                 (None, "all") => {
                     selection.metrics = Metric::ALL.to_vec();
                     selection.memory = true;
@@ -142,7 +182,7 @@ impl Selection {
 fn rounds(word: &str) -> Result<usize> {
     let names = Metric::ALL.map(Metric::name).join(", ");
     let rounds = word.parse().with_context(|| {
-        format!("'{word}' is neither a number of rounds nor one of {names}, {MEMORY}, all")
+        format!("'{word}' is neither a number of rounds nor one of {names}, folders, {MEMORY}, all")
     })?;
     if rounds == 0 {
         bail!("no rounds, no result");

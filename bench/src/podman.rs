@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::image_fixture::ImageFixture;
 use crate::metric::{FIFTY, HUNDRED, Metric, OUTPUT_BYTES};
-use crate::{Tool, run};
+use crate::{Tool, folder_fixture, run};
 
 const RUN: [&str; 5] = ["run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
 const CREATE: [&str; 5] = ["create", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
@@ -107,6 +107,10 @@ impl Tool for Podman {
                 let count = format!("count={}", OUTPUT_BYTES / (64 << 10));
                 self.run_command(&["--rm", "demo", "busybox", "dd", "if=/dev/zero", "bs=64k", &count])
             }
+            Metric::FolderRead | Metric::FolderWrite | Metric::FolderFind | Metric::FolderStatus => {
+                let script = folder_fixture::timed(metric.folder_script().unwrap_or_default());
+                self.podman(&["exec", "sharing", "sh", "-c", &script])
+            }
             Metric::PullLarge | Metric::PullFiles | Metric::PullChanged | Metric::Load => {
                 let Some(images) = &self.images else { return Vec::new() };
                 if metric == Metric::Load {
@@ -121,6 +125,12 @@ impl Tool for Podman {
     }
 
     fn set_up(&self, metric: Metric) -> Result<()> {
+        if metric.folder_script().is_some() {
+            let shared = folder_fixture::make(&self.folder)?;
+            let volume = format!("{}:/shared", shared.display());
+            let words = ["-d", "--name", "sharing", "-v", &volume, "demo", "sleep", "100000"];
+            run(&mut self.run_command(&words))?;
+        }
         if metric == Metric::ListHundred {
             for number in 0..HUNDRED {
                 let mut command = self.podman(&CREATE);
@@ -152,6 +162,9 @@ impl Tool for Podman {
     }
 
     fn tear_down(&self, metric: Metric) -> Result<()> {
+        if metric.folder_script().is_some() {
+            self.remove(&["sharing".to_owned()])?;
+        }
         if metric == Metric::ListHundred {
             self.remove(&(0..HUNDRED).map(|number| format!("listed{number}")).collect::<Vec<_>>())?;
         }

@@ -35,8 +35,8 @@ pub(crate) fn serve(
     one_user: bool,
 ) -> Result<()> {
     // Zero: whoever looks asks the host, which may have changed the file in the meantime; the guest's
-    // kernel stretches that to a millisecond, and to five for what a listing brought (kernel/patches, 0016). File content is cached, and dropped
-    // when the host has written.
+    // kernel stretches that to a millisecond, and to five for what a listing brought
+    // (kernel/patches, 0016). File content is cached, and dropped when the host has written.
     let timeout = if arguments.relaxed { Duration::from_secs(1) } else { Duration::ZERO };
     let own = descriptors.try_clone().context("cannot copy a descriptor")?;
     let files = PassthroughFs::new(Config {

@@ -16,19 +16,30 @@ pub fn write_image(folder: &Path, name: &str, architecture: &str, files: &[(&str
     for (path, contents) in files {
         append(&mut layer, path, 0o755, contents);
     }
-    let layer = layer.into_inner().expect("layer");
-    let digest = digest(&layer);
+    write_layers(folder, name, architecture, &[layer.into_inner().expect("layer")])
+}
+
+/// Writes an image of these layers, which are tar streams; returns the archive's path.
+///
+/// # Panics
+/// The archive cannot be written.
+#[must_use]
+pub fn write_layers(folder: &Path, name: &str, architecture: &str, layers: &[Vec<u8>]) -> PathBuf {
+    let diff_ids: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
     let configuration = json!({
         "architecture": architecture, "os": "linux", "config": {"Cmd": ["/true"]},
-        "rootfs": {"type": "layers", "diff_ids": [digest]}
+        "rootfs": {"type": "layers", "diff_ids": diff_ids}
     });
+    let names: Vec<String> = (0..layers.len()).map(|index| format!("layer-{index}.tar")).collect();
     let manifest = json!([{
-        "Config": "config.json", "RepoTags": [format!("{name}:latest")], "Layers": ["layer.tar"]
+        "Config": "config.json", "RepoTags": [format!("{name}:latest")], "Layers": names
     }]);
     let path = folder.join(format!("{name}.tar"));
     let mut archive = tar::Builder::new(File::create(&path).expect("archive"));
     append(&mut archive, "config.json", 0o644, configuration.to_string().as_bytes());
-    append(&mut archive, "layer.tar", 0o644, &layer);
+    for (name, layer) in names.iter().zip(layers) {
+        append(&mut archive, name, 0o644, layer);
+    }
     append(&mut archive, "manifest.json", 0o644, manifest.to_string().as_bytes());
     archive.finish().expect("archive");
     path

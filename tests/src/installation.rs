@@ -1,5 +1,6 @@
 //! A Bulkhead of its own.
 
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +10,8 @@ use std::{env, fs, thread};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{Outcome, processes_of, run_with_deadline, wait_until};
+use crate::processes::begun;
+use crate::{Outcome, OwnHost, processes_of, run_with_deadline, wait_until};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -18,6 +20,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub struct Installation {
     folder: PathBuf,
     tree: PathBuf,
+    /// Of an ordinary user, on a host of its own.
+    host: Option<OwnHost>,
 }
 
 impl Installation {
@@ -31,7 +35,35 @@ impl Installation {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = env::temp_dir().join(format!("bh-{}-{number}", std::process::id()));
         fs::create_dir_all(&folder).expect("folder of the installation");
-        Self { folder, tree }
+        Self { folder, tree, host: None }
+    }
+
+    /// One of the ordinary user of a host, with `demo:latest`.
+    ///
+    /// # Panics
+    /// As [`Self::new`]
+    #[must_use]
+    pub fn of_ordinary_user(host: OwnHost) -> Self {
+        let mut installation = Self::new();
+        // The checkout may be nobody else's business.
+        let tree = installation.folder.join("install");
+        fs::create_dir(&tree).expect("folder of the programs");
+        fs::set_permissions(&tree, fs::Permissions::from_mode(0o755)).expect("mode of a folder");
+        host.bind(installation.tree.clone(), tree.clone());
+        chown(&installation.folder, Some(host.user()), Some(host.user())).expect("owner of a folder");
+        installation.tree = tree;
+        installation.host = Some(host);
+        installation.load(&installation.demo_archive());
+        installation
+    }
+
+    /// The host of an ordinary user.
+    ///
+    /// # Panics
+    /// It has none of its own.
+    #[must_use]
+    pub fn host(&self) -> &OwnHost {
+        self.host.as_ref().expect("a host of its own")
     }
 
     /// One that already has `demo:latest`.
@@ -40,6 +72,25 @@ impl Installation {
         let installation = Self::new();
         installation.load(&installation.demo_archive());
         installation
+    }
+
+    /// One that already has `debian:test`.
+    #[must_use]
+    pub fn with_debian() -> Self {
+        let installation = Self::new();
+        installation.load(&installation.debian_archive());
+        installation
+    }
+
+    /// The archive of `debian:test`.
+    ///
+    /// # Panics
+    /// The environment does not name it.
+    #[must_use]
+    pub fn debian_archive(&self) -> PathBuf {
+        env::var_os("BULKHEAD_TEST_DEBIAN_IMAGE")
+            .map(PathBuf::from)
+            .expect("BULKHEAD_TEST_DEBIAN_IMAGE is not set: run the tests with `make test`")
     }
 
     /// The archive of `demo:latest`.
@@ -80,7 +131,11 @@ impl Installation {
     /// The command as a user types it.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.tree.join("bin/container"));
+        let program = self.tree.join("bin/container");
+        let mut command = match &self.host {
+            Some(host) => host.command(&program),
+            None => Command::new(program),
+        };
         command
             .args(arguments)
             .env("CONTAINER_INSTALL_ROOT", &self.tree)
@@ -90,6 +145,22 @@ impl Installation {
             .env("XDG_CONFIG_HOME", self.folder.join("etc"))
             .env_remove("CONTAINER_DEFAULT_PLATFORM");
         command
+    }
+
+    /// Starts the services anew with as many descriptors for each of their processes.
+    #[track_caller]
+    pub fn restart_services_with_descriptors(&self, count: u32) {
+        self.run_ok(&["system", "stop"]);
+        let command = self.command(&["system", "start"]);
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={count}:{count}")).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => limited.env(name, value),
+                None => limited.env_remove(name),
+            };
+        }
+        let _ = run_with_deadline(&mut limited, b"").expect_code(0);
     }
 
     /// Runs a command without input.
@@ -148,7 +219,7 @@ impl Installation {
     #[must_use]
     pub fn pids(&self, program: &str) -> Vec<i32> {
         let marker = format!("CONTAINER_RUNTIME_ROOT={}", self.folder.join("run").display());
-        processes_of(&marker)
+        begun(processes_of(&marker))
             .into_iter()
             .filter(|process| process.command.split(' ').next().is_some_and(|path| path.ends_with(program)))
             .map(|process| process.pid)

@@ -14,12 +14,14 @@
     reason = "fixtures fail tests by panicking"
 )]
 
+mod echo;
 pub mod golden;
 mod image;
 mod installation;
 pub mod linearizability;
 mod outcome;
 mod outside;
+mod own_host;
 mod processes;
 mod program;
 mod registry;
@@ -27,13 +29,15 @@ mod scripted_registry;
 mod terminal;
 mod terminal_command;
 
-pub use image::{LayerFiles, digest, write_image, write_index};
+pub use echo::{exchange, serve_echo};
+pub use image::{LayerFiles, digest, write_image, write_index, write_layers};
 pub use installation::Installation;
 pub use outcome::{Outcome, run_with_deadline};
 pub use outside::Outside;
+pub use own_host::{OwnHost, require_program};
 pub use processes::{processes_of, wait_until};
 pub use program::put_program;
-pub use registry::{Access, Registry, skopeo};
+pub use registry::{Access, Certificate, Registry, skopeo};
 pub use scripted_registry::{Reply, Request, ScriptedImage, ScriptedRegistry};
 pub use terminal::Terminal;
 pub use terminal_command::TerminalCommand;

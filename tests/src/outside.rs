@@ -88,7 +88,7 @@ impl Drop for Outside {
     }
 }
 
-fn ip(arguments: &[&str]) {
+pub(crate) fn ip(arguments: &[&str]) {
     let output =
         Command::new("ip").args(arguments).output().expect("ip is missing: apt-get install iproute2");
     assert!(output.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -33,6 +33,15 @@ impl Registry {
     /// docker-registry or openssl is missing, or the registry does not come up.
     #[must_use]
     pub fn start_as(folder: &Path, access: Access) -> Self {
+        Self::start_with(folder, access, Certificate::Right)
+    }
+
+    /// Starts one with a certificate that may be wrong.
+    ///
+    /// # Panics
+    /// As [`Self::start_as`].
+    #[must_use]
+    pub fn start_with(folder: &Path, access: Access, certificate: Certificate) -> Self {
         let port = free_port();
         let folder = folder.join(format!("registry-{port}"));
         fs::create_dir_all(&folder).expect("folder of the registry");
@@ -44,7 +53,7 @@ impl Registry {
         }
         let mut tls = String::new();
         if access == Access::PrivateOverTls {
-            make_certificates(&folder);
+            make_certificates(&folder, certificate);
             tls =
                 format!("  tls: {{ certificate: {0}/server.crt, key: {0}/server.key }}\n", folder.display());
         }
@@ -158,11 +167,24 @@ pub enum Access {
     PrivateOverTls,
 }
 
+/// What is wrong with a registry's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// Nothing.
+    Right,
+    /// It was good until 2021.
+    Expired,
+    /// It will be good from 2040 on.
+    NotYetValid,
+    /// It is that of `other.example`.
+    OfAnotherHost,
+}
+
 /// bcrypt of [`Registry::PASSWORD`].
 const PASSWORD_HASH: &str = "$2b$05$3NEfljkbcJGkAoHC1SOSS.HnP1vtSge5MO7JYUz9jW1aAZ5qZulyi";
 
 /// An authority, and a certificate for 127.0.0.1 that it signed.
-fn make_certificates(folder: &Path) {
+fn make_certificates(folder: &Path, certificate: Certificate) {
     let openssl = |arguments: &str| {
         let outcome =
             run_with_deadline(Command::new("openssl").args(arguments.split(' ')).current_dir(folder), b"");
@@ -171,10 +193,28 @@ fn make_certificates(folder: &Path) {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=authority"));
     openssl(&format!("req {key} -keyout server.key -out server.csr -subj /CN=registry"));
-    fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1\n").expect("names of the certificate");
-    openssl(
-        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.crt",
+    let name = match certificate {
+        Certificate::OfAnotherHost => "DNS:other.example",
+        _ => "IP:127.0.0.1",
+    };
+    let (from, to) = match certificate {
+        Certificate::Expired => ("20200101000000Z", "20210101000000Z"),
+        Certificate::NotYetValid => ("20400101000000Z", "20410101000000Z"),
+        _ => ("20200101000000Z", "20400101000000Z"),
+    };
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("files for openssl");
+    write("names", &format!("subjectAltName={name}\n"));
+    write("index.txt", "");
+    write("serial", "01\n");
+    write(
+        "ca.conf",
+        "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\npolicy=any\ndefault_md=sha256\n\
+         [any]\ncommonName=supplied\n",
     );
+    openssl(&format!(
+        "ca -batch -notext -config ca.conf -cert ca.crt -keyfile ca.key -in server.csr -extfile names \
+         -startdate {from} -enddate {to} -out server.crt"
+    ));
 }
 
 /// Runs skopeo, which must succeed.

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -54,6 +55,17 @@ impl Reply {
     /// Whatever the function writes.
     pub fn raw(write: impl FnOnce(&mut TcpStream) + Send + 'static) -> Self {
         Self::Raw(Box::new(write))
+    }
+
+    /// What announces more bytes than it has, and ends after a pause.
+    #[must_use]
+    pub fn unfinished(announced_bytes: usize, body: Vec<u8>, pause: Duration) -> Self {
+        Self::raw(move |stream| {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {announced_bytes}\r\n\r\n");
+            // Whoever hangs up does not want to know.
+            drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)));
+            thread::sleep(pause);
+        })
     }
 
     /// A redirection.

@@ -165,6 +165,9 @@ fn f54_attaching_a_thousand_times_leaves_nothing_behind() {
         (0..2).all(|one| now[one][0] <= before[one][0] && now[one][1] <= before[one][1] + 16)
             && now[0][1] <= before[0][1]
     });
+    let told = ["events", "--since", "1h", "--until", "0s", "--filter", "event=attach"];
+    let attached = installation.run_ok(&told).lines().count();
+    assert!(attached > 300, "only {attached} of the last clients were attached at all");
     let outcome = installation.container_with_input(&["attach", "kept"], b"still here").expect_code(0);
     assert_eq!(outcome.text(), "still here");
 }

@@ -30,8 +30,12 @@ enum Answer {
     CutOff,
     /// delete, while somebody started it: a start that comes to nothing is seen for a moment.
     RefusedWhileStarting,
+    /// exec, while somebody deleted it by force: the container is seen stopped before it is gone.
+    RefusedWhileDeleting,
     /// delete, while somebody else deleted it: both are told that it is gone.
     DoneTogether,
+    /// A start that was cut short, or an exec that was cut off, while nobody ended the container.
+    Unexplained,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +77,7 @@ impl Model for OneName {
             (Verb::Delete, Running, Answer::Refused) => Some(Running),
             (Verb::Exec, Running, Answer::Done | Answer::CutOff) => Some(Running),
             (Verb::Exec, Stopped, Answer::Refused) => Some(Stopped),
+            (Verb::Exec, Stopped | Running, Answer::RefusedWhileDeleting) => Some(*state),
             _ => None,
         };
         next.into_iter().collect()
@@ -106,10 +111,11 @@ fn answer(verb: Verb, outcome: &Outcome) -> Answer {
     }
 }
 
-/// What overlaps in time with what makes two answers possible that no order of whole operations has.
+/// What overlaps in time with what makes answers possible that no order of whole operations has.
 fn consider_overlaps(history: &mut [Operation<Verb, Answer>]) {
     let before = history.to_vec();
     let deletes = |verb| matches!(verb, Verb::Delete | Verb::DeleteForced);
+    let ends = |verb| matches!(verb, Verb::Stop | Verb::DeleteForced);
     for (index, operation) in history.iter_mut().enumerate() {
         let mut others = before
             .iter()
@@ -121,6 +127,16 @@ fn consider_overlaps(history: &mut [Operation<Verb, Answer>]) {
         match (operation.input, operation.output) {
             (Verb::Delete, Answer::Refused) if others.any(|one| one.input == Verb::Start) => {
                 operation.output = Answer::RefusedWhileStarting;
+            }
+            (Verb::Exec, Answer::Refused)
+                if others.any(|one| one.input == Verb::DeleteForced && one.output == Answer::Done) =>
+            {
+                operation.output = Answer::RefusedWhileDeleting;
+            }
+            (Verb::Start, Answer::Refused) | (Verb::Exec, Answer::CutOff)
+                if !others.any(|one| ends(one.input)) =>
+            {
+                operation.output = Answer::Unexplained;
             }
             (verb, Answer::Done)
                 if deletes(verb) && others.any(|one| deletes(one.input) && one.output == Answer::Done) =>

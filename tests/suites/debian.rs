@@ -3,7 +3,6 @@
 //! One installation and one running container serve all cases; see the harness at the end.
 #![allow(clippy::print_stderr, reason = "a test harness talks to a terminal")]
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +18,9 @@ struct Debian {
 
 impl Debian {
     fn new() -> Self {
-        let archive = std::env::var_os("BULKHEAD_TEST_DEBIAN_IMAGE")
-            .map(PathBuf::from)
-            .expect("BULKHEAD_TEST_DEBIAN_IMAGE is not set: run the tests with `make test`");
         let installation = Installation::new();
         let registry = Registry::start(installation.folder());
-        registry.push(&archive, "debian:test");
+        registry.push(&installation.debian_archive(), "debian:test");
         let reference = registry.reference("debian:test");
         installation.run_ok(&["image", "pull", &reference]);
         Self { installation, reference }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -115,6 +114,12 @@ fn what_the_host_changes_is_seen_at_once() {
         fs::write(folder.join("fresh"), &replaced).unwrap();
         fs::rename(folder.join("fresh"), folder.join("file")).unwrap();
         assert_eq!(cat("file").text(), replaced, "round {round}");
+        // Also by those who have just listed it.
+        let list = installation.run_ok(&["exec", "box", "sh", "-c", "ls /shared; stat -c %s /shared/file"]);
+        assert_eq!(list, format!("file\n{}", replaced.len()), "round {round}");
+        fs::write(folder.join("file"), format!("{replaced}longer")).unwrap();
+        let size = installation.run_ok(&["exec", "box", "stat", "-c", "%s", "/shared/file"]);
+        assert_eq!(size, (replaced.len() + 6).to_string(), "round {round}");
         fs::remove_file(folder.join("file")).unwrap();
         assert_eq!(cat("file").code, 1, "round {round}");
     }
@@ -148,13 +153,14 @@ fn f83_nothing_outside_the_folder_is_reached() {
     assert!(!folder.join("disk").exists() && !folder.join("null").exists(), "no devices: {outcome:?}");
     assert_eq!(fs::metadata(folder.join("file")).unwrap().mode() & 0o7777, 0o4755);
 
-    // A guest that swaps a directory for a link as fast as it can, and a host that moves it out.
+    // A guest that swaps a directory for a link as fast as it can.
     fs::create_dir(folder.join("swapped")).unwrap();
     fs::write(folder.join("swapped/secret"), "decoy\n").unwrap();
     let script = "cd /shared; ( while :; do mv swapped kept; ln -s ../outside swapped; rm swapped; mv kept swapped; done ) & \
                   i=0; while [ $i -lt 300 ]; do cat swapped/secret; i=$((i+1)); done 2>/dev/null; kill $!";
     let outcome = run(&installation, &folder, "", script);
     assert!(!outcome.text().contains("secret"), "{outcome:?}");
+    assert!(outcome.text().contains("decoy"), "nothing was read at all: {outcome:?}");
     assert_eq!(fs::read_to_string(host.join("secret")).unwrap(), "secret\n");
 }
 
@@ -177,12 +183,9 @@ fn f83_special_files_of_the_host_neither_open_nor_hang() {
 fn f59_sources_that_cannot_be_shared_are_refused() {
     let installation = Installation::with_demo();
     let folder = shared(&installation);
-    let _listener = UnixListener::bind(folder.join("socket")).unwrap();
-    let socket = folder.join("socket");
     for (source, message) in [
         ("/missing/folder", "there is no '/missing/folder' on the host"),
-        ("/dev/null", "neither a directory nor a regular file"),
-        (text(&socket), "is a socket"),
+        ("/dev/null", "neither a directory, a regular file nor a socket"),
     ] {
         let volume = format!("{source}:/x");
         let outcome = installation.container(&["run", "--name", "box", "-v", &volume, "demo", "true"]);
@@ -275,4 +278,92 @@ fn permissions_are_those_of_the_guests_users() {
     installation.run_ok(&["run", "--rm", "-u", "1000:1000", "-v", &volume, "demo", "touch", "/shared/mine"]);
     let mine = fs::metadata(folder.join("mine")).unwrap();
     assert_eq!((mine.uid(), mine.gid()), (1000, 1000));
+}
+
+#[test]
+fn a_container_whose_folder_is_gone_still_gives_its_files() {
+    let installation = Installation::with_demo();
+    let folder = shared(&installation);
+    let volume = format!("{}:/shared", text(&folder));
+    let script = "cp /shared/file /own";
+    installation.run_ok(&["run", "--name", "box", "-v", &volume, "demo", "sh", "-c", script]);
+    fs::rename(&folder, folder.with_file_name("elsewhere")).unwrap();
+    let started = installation.container(&["start", "box"]).expect_code(1);
+    assert!(started.stderr.contains(text(&folder)), "{started:?}");
+    let target = installation.folder().join("copied");
+    installation.run_ok(&["copy", "box:/own", text(&target)]);
+    assert_eq!(fs::read_to_string(target).unwrap(), "from the host\n");
+}
+
+#[test]
+fn files_that_the_host_deleted_are_let_go() {
+    let installation = Installation::with_demo();
+    let folder = shared(&installation);
+    let volume = format!("{}:/shared", text(&folder));
+    installation.run_ok(&["run", "-d", "--name", "box", "-v", &volume, "demo", "sleep", "600"]);
+    installation.run_ok(&["exec", "box", "stat", "/shared/file"]);
+    // Its space is not free as long as a server has it open.
+    let open = |ending: &str| {
+        let servers = installation.pids("container-virtiofs");
+        let files = servers.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).flatten();
+        files
+            .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+            .any(|target| target.to_string_lossy().ends_with(ending))
+    };
+    assert!(open("/file"), "this test looks at the wrong place");
+    fs::remove_file(folder.join("file")).unwrap();
+    wait_until("nobody has it", Duration::from_secs(20), || !open("/file (deleted)"));
+    assert_eq!(installation.container(&["exec", "box", "cat", "/shared/file"]).code, 1);
+}
+
+#[test]
+fn a_directory_may_have_more_files_than_its_server_descriptors() {
+    const FILES: usize = 6000;
+    let installation = Installation::with_demo();
+    // Servers that may raise that limit do.
+    installation.restart_services_with_descriptors(2000);
+    let folder = shared(&installation).join("many");
+    fs::create_dir(&folder).unwrap();
+    for number in 0..FILES {
+        fs::write(folder.join(number.to_string()), b"").unwrap();
+    }
+    let script = "cd /shared; find . -type f | wc -l; ls -l | wc -l; mkdir new; i=0; \
+                  while [ $i -lt 6000 ]; do : > new/$i || exit 1; i=$((i+1)); done; find new | wc -l; \
+                  rm -r new; mkdir moved; find . -maxdepth 1 -type f | xargs mv -t moved; ls moved | wc -l";
+    let outcome = run(&installation, &folder, "", script).expect_code(0);
+    assert_eq!(outcome.text(), format!("{FILES}\n{0}\n{0}\n{FILES}\n", FILES + 1), "{outcome:?}");
+    assert_eq!(fs::read_dir(folder.join("moved")).unwrap().count(), FILES);
+    assert!(!folder.join("new").exists());
+}
+
+/// The guest swaps what a path leads to as fast as it can, while the host does the same.
+#[test]
+fn renames_that_race_lead_to_one_of_both_or_to_nothing() {
+    let installation = Installation::with_demo();
+    let folder = shared(&installation);
+    for name in ["a", "b"] {
+        fs::create_dir(folder.join(name)).unwrap();
+        fs::write(folder.join(name).join("content"), name).unwrap();
+    }
+    let script = "cd /shared; touch started; n=0; while [ ! -e stop ]; do text=$(cat link/content 2>/dev/null); \
+                  case \"$text\" in a|b|'') ;; *) echo \"read $text\"; exit 1;; esac; \
+                  mv a swap 2>/dev/null && mv swap a; n=$((n+1)); done; [ $n -gt 0 ] && echo done";
+    let volume = format!("{}:/shared", text(&folder));
+    let words = ["run", "--rm", "-v", &volume, "demo", "sh", "-c", script];
+    let mut guest =
+        installation.command(&words).stdout(std::process::Stdio::piped()).spawn().expect("container");
+    symlink("a", folder.join("link")).unwrap();
+    wait_until("the guest reads", Duration::from_secs(60), || folder.join("started").exists());
+    for round in 0..500 {
+        symlink(if round % 2 == 0 { "b" } else { "a" }, folder.join("fresh")).unwrap();
+        fs::rename(folder.join("fresh"), folder.join("link")).unwrap();
+    }
+    fs::write(folder.join("stop"), b"").unwrap();
+    let mut printed = String::new();
+    std::io::Read::read_to_string(&mut guest.stdout.take().unwrap(), &mut printed).unwrap();
+    assert!(guest.wait().unwrap().success());
+    assert_eq!(printed, "done\n");
+    for name in ["a", "b"] {
+        assert_eq!(fs::read_to_string(folder.join(name).join("content")).unwrap(), name);
+    }
 }

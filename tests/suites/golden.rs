@@ -96,6 +96,7 @@ fn lists_tables_and_details_are_as_written() {
         ("list", &["list", "--all"][..]),
         ("image-list", &["image", "list"]),
         ("network-list", &["network", "list"]),
+        ("system-dns-list", &["system", "dns", "list"]),
         ("stats", &["stats", "--no-stream"]),
         ("system-df", &["system", "df"]),
         ("system-status", &["system", "status"]),

@@ -54,6 +54,11 @@ fn health_follows_the_check() {
     assert_eq!(health("web")["failingStreak"], 0);
     assert!(health("web")["log"].as_array().unwrap().len() <= 5);
     assert_eq!(installation.run_ok(&["list", "-q", "--filter", "health=healthy"]), "web");
+    // A frozen container answers no check, and that says nothing of its health.
+    installation.run_ok(&["pause", "web"]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(health("web")["status"], "healthy");
+    installation.run_ok(&["unpause", "web"]);
 
     for pid in installation.pids("container-apiserver") {
         installation.kill(pid);

@@ -41,12 +41,7 @@ fn a_daemon_that_is_killed_during_a_pull_leaves_nothing() {
         if !request.is_for(&wanted) || request.earlier > 0 {
             return Reply::Honest;
         }
-        let half = half.clone();
-        Reply::raw(move |stream| {
-            drop(stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes()));
-            drop(stream.write_all(&half));
-            thread::sleep(Duration::from_secs(60));
-        })
+        Reply::unfinished(length, half.clone(), Duration::from_secs(60))
     });
     let reference = registry.reference("image:1");
     let mut pull = spawn(&installation, &["image", "pull", &reference], Stdio::null());

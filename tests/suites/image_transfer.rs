@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use std::fs::{self, File};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use bulkhead_tests::{Installation, Registry, digest, run_with_deadline, skopeo, write_index};
+use bulkhead_tests::{Installation, Registry, digest, run_with_deadline, skopeo, wait_until, write_index};
 use serde_json::Value;
 
 const BIG_BYTES: usize = 40 << 20;
@@ -133,6 +135,33 @@ fn a_save_that_fails_says_why_and_leaves_nothing() {
     drop(child.stdout.take());
     assert!(!child.wait().unwrap().success());
     assert_eq!(installation.run_ok(&["run", "--rm", "demo", "echo", "fine"]), "fine");
+}
+
+#[test]
+fn a_client_that_dies_holds_nothing_up() {
+    let installation = Installation::with_demo();
+    let apiserver = installation.pids("container-apiserver")[0];
+    let holds = |pipe: &Path| {
+        let descriptors = fs::read_dir(format!("/proc/{apiserver}/fd")).unwrap();
+        descriptors.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == pipe))
+    };
+    // A reader that takes nothing, and a writer that gives nothing; both outlive the client.
+    for arguments in [["image", "save", "demo"].as_slice(), &["image", "load"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let pipe = fs::read_link(format!("/proc/self/fd/{}", reader.as_raw_fd())).unwrap();
+        let mut command = installation.command(arguments);
+        match arguments[1] {
+            "save" => command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()),
+            _ => command.stdin(reader.try_clone().unwrap()).stdout(Stdio::null()),
+        };
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        drop(command);
+        wait_until("transfer", Duration::from_secs(30), || holds(&pipe));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        wait_until("end of the transfer", Duration::from_secs(30), || !holds(&pipe));
+        drop((reader, writer));
+    }
 }
 
 #[test]

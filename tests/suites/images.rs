@@ -73,6 +73,31 @@ fn images_are_listed_inspected_tagged_and_deleted() {
 }
 
 #[test]
+fn f23_a_damaged_layer_is_named_before_anything_starts() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["create", "--name", "made", "demo", "true"]);
+    installation.run_ok(&["system", "stop"]);
+    let layers = installation.folder().join("app/images/layers/sha256");
+    let images = fs::read_dir(&layers).unwrap().map(|entry| entry.unwrap().path());
+    let mut names = Vec::new();
+    for path in images.filter(|path| path.extension().is_some_and(|extension| extension == "erofs")) {
+        fs::File::options().write(true).open(&path).unwrap().set_len(8192).unwrap();
+        names.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+    }
+    for words in [&["run", "--rm", "demo", "true"][..], &["start", "made"]] {
+        let refused = installation.container(words).expect_code(if words[0] == "run" { 125 } else { 1 });
+        assert!(names.iter().any(|name| refused.stderr.contains(&**name)), "{refused:?}");
+        assert!(refused.stderr.contains("damaged"), "{refused:?}");
+    }
+    assert_eq!(installation.state("made"), "stopped");
+    assert_eq!(installation.ids(), ["made"]);
+    // Loaded again, all is well.
+    installation.load(&installation.demo_archive());
+    installation.run_ok(&["start", "--attach", "made"]);
+    assert_eq!(installation.run_ok(&["run", "--rm", "demo", "echo", "whole"]), "whole");
+}
+
+#[test]
 fn twenty_callers_share_one_download() {
     let installation = Installation::new();
     let image = ScriptedImage::new(3_000_000);

@@ -1,7 +1,9 @@
 //! The default network.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -76,26 +78,49 @@ fn no_network_means_loopback_only() {
 
 #[test]
 fn nothing_is_left_on_the_host_after_stop() {
-    let before = host_links();
-    {
-        let installation = Installation::with_demo();
-        installation.run_ok(&["run", "--rm", "demo", "true"]);
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "--rm", "demo", "true"]);
+    let root = installation.folder().join("run");
+    let [number] = &uplinks_of(&root)[..] else { panic!("{:?}", uplinks_of(&root)) };
+    let device = format!("bhu{number}");
+    let rules = || {
+        let output = std::process::Command::new("nft").args(["list", "tables"]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = format!("bulkhead-{device}\n");
+    assert!(host_has_link(&device) && rules().contains(&table), "{device}: {}", rules());
+    installation.run_ok(&["system", "stop"]);
+    assert_eq!(uplinks_of(&root), Vec::<String>::new());
+    // Another test may have the number by now, and then says so itself.
+    if !uplinks().iter().any(|(other, _)| other == number) {
+        assert!(!host_has_link(&device) && !rules().contains(&table), "{device}: {}", rules());
     }
-    let after: Vec<String> = host_links().into_iter().filter(|link| !before.contains(link)).collect();
-    // Other tests run at the same time and have links of their own; theirs carry their own folder.
-    let own = format!("bh-{}", std::process::id());
-    assert!(after.iter().all(|link| !link.contains(&own)), "{after:?}");
 }
 
-fn host_links() -> Vec<String> {
-    std::fs::read_dir("/sys/class/net")
-        .unwrap()
-        .map(|entry| {
-            let path = entry.unwrap().path();
-            let alias = std::fs::read_to_string(path.join("ifalias")).unwrap_or_default();
-            format!("{} {alias}", path.display())
-        })
-        .collect()
+fn host_has_link(name: &str) -> bool {
+    Path::new("/sys/class/net").join(name).exists()
+}
+
+/// Numbers of the uplinks of one installation.
+fn uplinks_of(runtime_root: &Path) -> Vec<String> {
+    let all = uplinks().into_iter();
+    all.filter(|(_, owner)| Path::new(owner) == runtime_root).map(|(number, _)| number).collect()
+}
+
+/// Numbers and owners of all uplinks of this host.
+fn uplinks() -> Vec<(String, String)> {
+    use std::os::unix::fs::MetadataExt;
+    let namespace = fs::metadata("/proc/self/ns/net").unwrap().ino();
+    let folder = fs::read_dir(format!("/run/bulkhead-uplinks/{namespace}")).unwrap();
+    let entries = folder.map(|entry| entry.unwrap().path());
+    let read = |path: std::path::PathBuf| {
+        let number = path.file_name()?.to_str()?.to_owned();
+        // Others come and go.
+        number.parse::<u32>().ok()?;
+        Some((number, fs::read_to_string(path).ok()?))
+    };
+    entries.filter_map(read).collect()
 }
 
 #[test]

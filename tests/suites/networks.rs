@@ -1,8 +1,11 @@
 //! Networks that users create.
 
-use std::net::TcpListener;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use bulkhead_tests::{Installation, Outside};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::Value;
 
 fn inspect(installation: &Installation, name: &str) -> Value {
@@ -179,4 +182,96 @@ fn an_internal_network_has_no_way_outside_and_does_not_take_it_away() {
     };
     assert_ne!(run(&["--network", "closed"]), 0);
     assert_eq!(run(&["--network", "closed", "--network", "default"]), 0);
+}
+
+#[test]
+fn domains_lead_the_host_to_containers_until_they_are_deleted() {
+    // A host of its own: routes of one are for all its installations.
+    let host = std::thread::spawn(|| {
+        // SAFETY: no descriptor table is unshared.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("network namespace");
+        let installation = Installation::with_demo();
+        installation.run_ok(&["run", "-d", "--name", "web", "demo", "sleep", "600"]);
+        let web: SocketAddr = format!("{}:80", address(&installation, "web", 0)).parse().unwrap();
+        let reach = || TcpStream::connect_timeout(&web, Duration::from_secs(20)).unwrap_err().kind();
+        assert_eq!(reach(), ErrorKind::NetworkUnreachable);
+        assert_eq!(installation.run_ok(&["system", "dns", "list", "--format", "json"]), "[]");
+        assert_eq!(installation.run_ok(&["system", "dns", "create", "Test"]), "test");
+        // It is there, and nobody listens.
+        assert_eq!(reach(), ErrorKind::ConnectionRefused);
+        let from_web = |name: &str| installation.container(&["exec", "web", "nslookup", name]).text();
+        assert!(from_web("web.test").contains(&web.ip().to_string()));
+        let taken = installation.container(&["system", "dns", "create", "test"]).expect_code(1);
+        assert!(taken.stderr.contains("domain 'test' already exists"), "{taken:?}");
+        let bad = installation.container(&["system", "dns", "create", "a b"]).expect_code(1);
+        assert!(bad.stderr.contains("'a b' is not a domain"), "{bad:?}");
+        let _ =
+            installation.container(&["system", "dns", "create", "x", "--localhost", "::1"]).expect_code(64);
+        let opened = ["system", "dns", "create", "host.container.internal", "--localhost", "198.51.100.7"];
+        assert_eq!(installation.run_ok(&opened), "host.container.internal");
+        assert!(from_web("host.container.internal").contains("198.51.100.7"));
+        // Both outlive the services.
+        for program in ["container-apiserver", "container-network"] {
+            for pid in installation.pids(program) {
+                installation.kill(pid);
+            }
+        }
+        let listed = installation.run_ok(&["system", "dns", "ls", "-q"]);
+        assert_eq!(listed, "host.container.internal\ntest");
+        installation.run_ok(&["run", "--rm", "demo", "true"]);
+        assert_eq!(reach(), ErrorKind::ConnectionRefused);
+        installation.run_ok(&["system", "dns", "rm", "host.container.internal"]);
+        installation.run_ok(&["system", "dns", "delete", "test"]);
+        assert_eq!(reach(), ErrorKind::NetworkUnreachable);
+        let missing = installation.container(&["system", "dns", "rm", "test"]).expect_code(1);
+        assert!(missing.stderr.contains("domain 'test' not found"), "{missing:?}");
+    });
+    if let Err(panic) = host.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn a_network_with_ipv6_gives_addresses_names_and_ways_between_its_containers() {
+    let installation = Installation::with_demo();
+    // Nobody else's tests have this one.
+    let prefix = format!("fd00:b8:{:x}", std::process::id() & 0xffff);
+    let subnet = format!("{prefix}::/64");
+    installation.run_ok(&["network", "create", "six", "--subnet-v6", &subnet]);
+    let network = inspect(&installation, "six");
+    assert_eq!(network["configuration"]["ipv6Subnet"], subnet.as_str());
+    assert_eq!(network["status"]["ipv6Subnet"], subnet.as_str());
+    let run = ["run", "-d", "--network", "six", "--name"];
+    let (own, wanted) = (format!("{prefix}::5/64"), format!("{prefix}::5"));
+    installation.run_ok(&[&run[..], &["web", "--ip6", &wanted, "demo", "sleep", "600"]].concat());
+    installation.run_ok(&[&run[..], &["db", "demo", "sleep", "600"]].concat());
+    assert_eq!(installation.snapshot("web")["status"]["networks"][0]["ipv6Address"], own.as_str());
+    let db = installation.snapshot("db")["status"]["networks"][0]["ipv6Address"].as_str().unwrap().to_owned();
+    let db = db.split('/').next().unwrap();
+    // It can be used at once: nobody is asked whether the address is taken.
+    let addresses = installation.run_ok(&["exec", "web", "ip", "-6", "addr", "show", "eth0"]);
+    let line = addresses.lines().find(|line| line.contains(&own)).expect("own address");
+    assert!(!line.contains("tentative"), "{addresses}");
+    for target in [db, &format!("{prefix}::1"), "db"] {
+        let pinged = installation.container(&["exec", "web", "ping", "-6", "-c", "1", "-W", "5", target]);
+        assert_eq!(pinged.code, 0, "{target}: {pinged:?}");
+    }
+    assert!(installation.run_ok(&["exec", "web", "nslookup", "db"]).contains(db));
+
+    // Once more the same after everything that keeps it in mind has died.
+    for program in ["container-apiserver", "container-network"] {
+        for pid in installation.pids(program) {
+            installation.kill(pid);
+        }
+    }
+    assert_eq!(inspect(&installation, "six"), network);
+    assert_eq!(installation.snapshot("web")["status"]["networks"][0]["ipv6Address"], own.as_str());
+    assert_eq!(installation.container(&["exec", "db", "ping", "-6", "-c", "1", "-W", "5", &wanted]).code, 0);
+    let taken = installation.container(&["run", "--network", "six", "--ip6", &wanted, "demo", "true"]);
+    assert!(taken.stderr.contains("belongs to container 'web'"), "{taken:?}");
+    let without = installation.container(&["run", "--ip6", &wanted, "demo", "true"]);
+    assert!(without.stderr.contains("network 'default' has no IPv6"), "{without:?}");
+    let public = ["network", "create", "bad", "--subnet-v6", "2600::/64"];
+    let public = installation.container(&public).expect_code(1);
+    assert!(public.stderr.contains("must be private"), "{public:?}");
 }

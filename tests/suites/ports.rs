@@ -1,40 +1,22 @@
 //! Published ports.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use bulkhead_tests::{Installation, put_program};
+use bulkhead_tests::{Installation, exchange, serve_echo};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(10);
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Has a running container answer on a port, TCP and UDP.
-fn serve(installation: &Installation, id: &str, port: u16) {
-    put_program(installation, id, "echo_server");
-    installation.run_ok(&["exec", "-d", id, "/bin/echo_server", &port.to_string()]);
-}
-
-/// `None` while nobody answers.
-fn try_exchange(address: SocketAddr) -> Option<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(SOON)).ok()?;
-    stream.write_all(b"hello").ok()?;
-    stream.shutdown(Shutdown::Write).ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    Some(answer)
-}
-
 #[track_caller]
 fn assert_answers(address: SocketAddr) {
     let began = Instant::now();
-    while try_exchange(address).is_none() {
+    while exchange(address).is_none() {
         assert!(began.elapsed() < SOON, "{address} does not answer");
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(try_exchange(address).unwrap(), b"hello");
+    assert_eq!(exchange(address).unwrap(), b"hello");
 }
 
 /// The host port of the only published range.
@@ -81,7 +63,7 @@ fn streams_and_datagrams_reach_the_container() {
             host_port(2)
         )
     );
-    serve(&installation, "web", 7000);
+    serve_echo(&installation, "web", 7000);
     assert_answers((LOCAL, host_port(0)).into());
     assert_answers((Ipv6Addr::LOCALHOST, host_port(1)).into());
     let socket = UdpSocket::bind((LOCAL, 0)).unwrap();
@@ -97,7 +79,7 @@ fn streams_and_datagrams_reach_the_container() {
 }
 
 #[test]
-fn a_conflict_fails_the_start_and_leaves_the_container_startable() {
+fn trap13_a_conflict_fails_the_start_and_leaves_the_container_startable() {
     let installation = Installation::with_demo();
     let taken = TcpListener::bind((LOCAL, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
@@ -159,7 +141,7 @@ fn a_port_is_free_the_moment_its_container_has_stopped() {
 fn published_ports_outlive_the_daemon() {
     let installation = Installation::with_demo();
     installation.run_ok(&["run", "-d", "--name", "web", "-p", "7000", "demo", "sleep", "600"]);
-    serve(&installation, "web", 7000);
+    serve_echo(&installation, "web", 7000);
     let port = chosen(&installation.snapshot("web"));
     assert_answers((LOCAL, port).into());
     for pid in installation.pids("container-apiserver") {
@@ -169,7 +151,7 @@ fn published_ports_outlive_the_daemon() {
     assert_eq!(chosen(&installation.snapshot("web")), port);
     installation.run_ok(&["restart", "-t", "0", "web"]);
     let snapshot = installation.snapshot("web");
-    serve(&installation, "web", 7000);
+    serve_echo(&installation, "web", 7000);
     assert_answers((LOCAL, chosen(&snapshot)).into());
 }
 

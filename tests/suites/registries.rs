@@ -9,7 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use bulkhead_tests::{Access, Installation, Outcome, Registry, run_with_deadline};
+use bulkhead_tests::{
+    Access, Certificate, Installation, Outcome, Registry, Reply, ScriptedImage, ScriptedRegistry,
+    run_with_deadline,
+};
 use serde_json::Value;
 
 const USER: &str = Registry::USER;
@@ -134,6 +137,110 @@ fn a_private_authority_counts_where_its_file_says() {
     fs::write(certificates.join(&server).join("ca.crt"), "nonsense").unwrap();
     let damaged = user.run(&["image", "pull", "--scheme", "https", &reference], b"").expect_code(1);
     assert!(damaged.stderr.contains("ca.crt"), "{damaged:?}");
+}
+
+#[test]
+fn single_registries_are_described_in_the_configuration_file() {
+    let user = User::new();
+    let secure = Registry::start_as(user.installation.folder(), Access::PrivateOverTls);
+    let mirror_folder = user.installation.folder().join("mirror");
+    fs::create_dir_all(&mirror_folder).unwrap();
+    let mirror = Registry::start(&mirror_folder);
+    mirror.push(&user.installation.demo_archive(), "app:1");
+    let text = format!(
+        "[registry.hosts.\"{}\"]\nhttp = false\ncertificateAuthority = \"{}\"\n\
+         [registry.hosts.\"registry.example\"]\nmirrors = [\"http://127.0.0.1:1\", \"http://{}\"]\n",
+        secure.server(),
+        secure.authority().display(),
+        mirror.server()
+    );
+    let folder = user.home.join(".config/container");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("config.toml"), &text).unwrap();
+    user.ok(&["system", "stop"]);
+    user.ok(&["system", "start"]);
+
+    // On loopback, it would be spoken to without TLS otherwise.
+    let _checked = user.log_in(&secure.server(), PASSWORD).expect_code(0);
+    // A name that only the mirror has heard of.
+    user.ok(&["image", "pull", "registry.example/app:1"]);
+    assert_eq!(user.ok(&["run", "--rm", "registry.example/app:1", "echo", "mirrored"]), "mirrored");
+
+    let shown: Value =
+        serde_json::from_str(&user.ok(&["system", "property", "list", "--format", "json"])).unwrap();
+    let hosts = &shown["registry"]["hosts"];
+    assert_eq!(hosts["registry.example"]["mirrors"][0], "http://127.0.0.1:1");
+    assert_eq!(hosts[secure.server()]["http"], false);
+    let text = user.ok(&["system", "property", "list"]);
+    // What is shown can be used as a file.
+    fs::write(folder.join("config.toml"), &text).unwrap();
+    user.ok(&["system", "stop"]);
+    user.ok(&["system", "start"]);
+    assert!(user.ok(&["system", "property", "list"]).contains("hosts = { "), "{text}");
+
+    let wrong = "[registry.hosts.'registry.example']\nmirors = []\n";
+    fs::write(folder.join("config.toml"), wrong).unwrap();
+    user.ok(&["system", "stop"]);
+    let refused = user.run(&["image", "list"], b"").expect_code(1);
+    assert!(refused.stderr.contains("line 1: registry.hosts must be tables"), "{refused:?}");
+    assert!(refused.stderr.contains("'mirors' is none of them"), "{refused:?}");
+}
+
+#[test]
+fn f42_a_registry_that_does_not_prove_who_it_is_is_refused() {
+    let user = User::new();
+    let certificates = user.home.join(".config/containers/certs.d");
+    for (certificate, is_trusted, words) in [
+        (Certificate::Right, false, ["nobody whom this host trusts has signed it", "certs.d/"]),
+        (Certificate::Expired, true, ["it expired", "days ago"]),
+        (Certificate::NotYetValid, true, ["it is valid only in", "clock"]),
+        (Certificate::OfAnotherHost, true, ["it is for", "other.example"]),
+    ] {
+        let registry = Registry::start_with(user.installation.folder(), Access::PrivateOverTls, certificate);
+        let (server, reference) = (registry.server(), registry.reference("demo:1"));
+        if is_trusted {
+            fs::create_dir_all(certificates.join(&server)).unwrap();
+            fs::copy(registry.authority(), certificates.join(&server).join("ca.crt")).unwrap();
+        }
+        let login = ["registry", "login", "--scheme", "https", "-u", USER, "--password-stdin", &server];
+        let pull = ["image", "pull", "--scheme", "https", &reference];
+        for arguments in [login.as_slice(), &pull] {
+            let refused = user.run(arguments, PASSWORD.as_bytes()).expect_code(1);
+            let told = refused.stderr.lines().find(|line| line.starts_with("Error: ")).unwrap();
+            assert!(told.contains(&format!("the certificate of {server} is not accepted")), "{refused:?}");
+            for word in words {
+                assert!(told.contains(word), "no '{word}' in {refused:?}");
+            }
+        }
+    }
+    // What it sent was never read: nothing is known of the login or the image.
+    assert_eq!(user.logins(), serde_json::json!([]));
+}
+
+#[test]
+fn an_identity_token_that_docker_keeps_is_exchanged() {
+    let user = User::new();
+    let registry = ScriptedRegistry::start(ScriptedImage::new(100_000), |request| {
+        let host = &request.headers["host"];
+        if request.path == "/token" {
+            return Reply::Answer("200 OK", Vec::new(), br#"{"access_token":"access"}"#.to_vec());
+        }
+        match request.headers.get("authorization").map(String::as_str) {
+            Some("Bearer access") => Reply::Honest,
+            _ => {
+                let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{host}/token\"");
+                Reply::Answer("401 Unauthorized", vec![challenge], Vec::new())
+            }
+        }
+    });
+    let docker = user.home.join(".docker/config.json");
+    let server = registry.server();
+    // "rider:" beside it, as Docker writes it.
+    let entry = format!(r#"{{"auths":{{"{server}":{{"auth":"cmlkZXI6","identitytoken":"refresh"}}}}}}"#);
+    fs::write(&docker, entry).unwrap();
+    user.ok(&["image", "pull", &registry.reference("demo:1")]);
+    // Without parameters in the path: it was posted.
+    assert!(registry.requests().iter().any(|request| request.path == "/token"));
 }
 
 #[test]

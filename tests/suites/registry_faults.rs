@@ -74,14 +74,6 @@ fn ok(body: Vec<u8>) -> Reply {
     Reply::Answer("200 OK", vec!["Content-Type: application/vnd.oci.image.manifest.v1+json".to_owned()], body)
 }
 
-/// An answer without its end.
-fn unfinished(announced_bytes: usize, body: Vec<u8>) -> Reply {
-    Reply::raw(move |stream| {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {announced_bytes}\r\n\r\n");
-        drop(stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)));
-    })
-}
-
 #[test]
 fn f33_blobs_that_are_not_what_they_should_be() {
     let installation = Installation::new();
@@ -205,7 +197,7 @@ fn log_in_open(installation: &Installation, registry: &ScriptedRegistry) {
 fn f39_interrupted_layers_are_resumed() {
     let installation = Installation::new();
     let cut = with_layer(|request, image| match request.earlier {
-        0 => unfinished(image.layer.len(), image.layer[..200_000].to_vec()),
+        0 => Reply::unfinished(image.layer.len(), image.layer[..200_000].to_vec(), Duration::ZERO),
         _ => Reply::Honest,
     });
     installation.run_ok(&["image", "pull", &cut.reference("image:1")]);
@@ -215,14 +207,14 @@ fn f39_interrupted_layers_are_resumed() {
     installation.run_ok(&["image", "prune", "-a"]);
     // A registry that has another range in mind.
     let confused = with_layer(|request, image| match request.earlier {
-        0 => unfinished(image.layer.len(), image.layer[..200_000].to_vec()),
+        0 => Reply::unfinished(image.layer.len(), image.layer[..200_000].to_vec(), Duration::ZERO),
         _ => {
             let range = format!("Content-Range: bytes 7-{}/{}", image.layer.len() - 1, image.layer.len());
             Reply::Answer("206 Partial Content", vec![range], image.layer[7..].to_vec())
         }
     });
     refuse(&installation, &confused, &["another range"]);
-    let always = with_layer(|_, image| unfinished(image.layer.len(), Vec::new()));
+    let always = with_layer(|_, image| Reply::unfinished(image.layer.len(), Vec::new(), Duration::ZERO));
     refuse(&installation, &always, &[]);
 }
 
@@ -306,4 +298,17 @@ fn f41_floods_are_bounded() {
     let peak = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     let peak_kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(peak_kib < 200 << 10, "{peak}");
+}
+
+#[test]
+fn f36_a_tag_that_moves_is_asked_once() {
+    let installation = Installation::new();
+    let registry = ScriptedRegistry::start(image(), |_| Reply::Honest);
+    installation.run_ok(&["image", "pull", "--progress", "none", &registry.reference("image:1")]);
+    let requests = registry.requests();
+    let of_tag = requests.iter().filter(|request| request.path.ends_with("/manifests/1")).count();
+    assert_eq!(of_tag, 1, "{requests:?}");
+    // Whatever it names later: everything else was asked for by digest.
+    let others = requests.iter().filter(|request| request.path.contains("/image/"));
+    assert_eq!(others.filter(|request| !request.path.contains("sha256:")).count(), 1, "{requests:?}");
 }

@@ -74,15 +74,15 @@ fn f68_a_low_limit_of_mappings_is_told_before_the_start() {
 fn f21_a_full_disk_while_pulling_leaves_nothing() {
     let installation = Installation::new();
     // A small tmpfs as the app root, in a mount namespace shared by command and daemons.
-    let archive = std::env::var("BULKHEAD_TEST_DEBIAN_IMAGE").expect("set by `cargo xtask test`");
+    let archive = installation.debian_archive();
     let script = format!(
         "set -e; mkdir -p {0}/app; mount -t tmpfs -o size=64m,mode=700 tmpfs {0}/app; \
-         $C image load -i {archive} && exit 9; echo \"code $?\"; $C image list --quiet; ls {0}/app/images/tmp; \
+         $C image load -i $DEBIAN && exit 9; echo \"code $?\"; $C image list --quiet; ls {0}/app/images/tmp; \
          $C image load -i $D >/dev/null; $C run --rm --network none demo echo recovered; $C system stop",
         installation.folder().display()
     );
     let demo = installation.demo_archive();
-    let outcome = in_mount_namespace(&installation, &script, &[("D", &demo)]);
+    let outcome = in_mount_namespace(&installation, &script, &[("D", &demo), ("DEBIAN", &archive)]);
     assert_eq!(outcome.text(), "code 1\nrecovered\n", "{outcome:?}");
     assert!(outcome.stderr.to_lowercase().contains("no space"), "{outcome:?}");
 }

@@ -1,4 +1,4 @@
-//! Unix sockets between host and container: `--publish-socket` and `--ssh`.
+//! Unix sockets between host and container: `--publish-socket`, `--ssh`, and sockets as sources of `-v`.
 #![allow(clippy::unwrap_used, reason = "also outside of test functions a test fails by panicking")]
 
 use std::fs;
@@ -196,4 +196,157 @@ fn the_ssh_agent_is_reached_from_the_container() {
         bulkhead_tests::run_with_deadline(without.env_remove("SSH_AUTH_SOCK"), b"").expect_code(125);
     assert!(refused.stderr.contains("SSH_AUTH_SOCK"), "{refused:?}");
     assert_eq!(installation.ids(), ["keys"]);
+}
+
+/// A server of the host that precedes each answer by its name. It ends with the last connection.
+fn serve_as(name: &'static str, path: &Path) -> UnixListener {
+    let listener = UnixListener::bind(path).unwrap();
+    let accepting = listener.try_clone().unwrap();
+    thread::spawn(move || {
+        for stream in accepting.incoming() {
+            let Ok(mut stream) = stream else { return };
+            thread::spawn(move || {
+                let mut question = Vec::new();
+                stream.read_to_end(&mut question)?;
+                stream.write_all(name.as_bytes()).and_then(|()| stream.write_all(&question))
+            });
+        }
+    });
+    listener
+}
+
+/// Nobody takes its connections any more.
+fn close(listener: &UnixListener) {
+    rustix::net::shutdown(listener, rustix::net::Shutdown::Both).unwrap();
+}
+
+fn ask_inside(installation: &Installation, container: &str, path: &str, question: &[u8]) -> Vec<u8> {
+    installation.container_with_input(&["exec", "-i", container, "peer", "ask", path], question).stdout
+}
+
+#[test]
+fn a_socket_of_the_host_is_a_source_of_mounts() {
+    let installation = Installation::with_demo();
+    let folder = installation.folder().join("host");
+    fs::create_dir(&folder).unwrap();
+    let path = folder.join("x.sock");
+    let first = serve_as("first ", &path);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o660)).unwrap();
+    let volume = format!("{}:/run/deep/x.sock", path.display());
+    let mount = format!("type=bind,source={},target=/etc/y.sock,readonly", path.display());
+    installation
+        .run_ok(&["run", "-d", "--name", "box", "-v", &volume, "--mount", &mount, "demo", "sleep", "600"]);
+    put_program(&installation, "box", "peer");
+    let listed = installation.run_ok(&["exec", "box", "stat", "-c", "%F %a %u:%g", "/run/deep/x.sock"]);
+    assert_eq!(listed, "socket 660 0:0");
+    let question = bytes(3_000_000);
+    let answer = ask_inside(&installation, "box", "/run/deep/x.sock", &question);
+    assert!(answer.strip_prefix(b"first ").is_some_and(|answer| answer == question));
+    assert_eq!(ask_inside(&installation, "box", "/etc/y.sock", b"?"), b"first ?");
+    let crowd = "for n in $(seq 40); do (echo $n | peer ask /run/deep/x.sock) & done; wait";
+    let answers = installation.run_ok(&["exec", "box", "sh", "-c", crowd]);
+    let mut numbers: Vec<u32> =
+        answers.lines().map(|line| line.strip_prefix("first ").unwrap().parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=40).collect::<Vec<_>>());
+    // Others than root are refused by the bits of the host's socket.
+    let words = ["exec", "-i", "-u", "guest", "box", "peer", "ask", "/run/deep/x.sock"];
+    assert_ne!(installation.container_with_input(&words, b"?").code, 0);
+    // A server that is away closes; another one of the same name is found.
+    close(&first);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(ask_inside(&installation, "box", "/etc/y.sock", b"?"), b"");
+    let second = serve_as("second ", &path);
+    assert_eq!(ask_inside(&installation, "box", "/etc/y.sock", b"?"), b"second ?");
+    installation.run_ok(&["restart", "--time", "1", "box"]);
+    assert_eq!(ask_inside(&installation, "box", "/run/deep/x.sock", b"?"), b"second ?");
+    // A container does not start without it, and says so.
+    installation.run_ok(&["stop", "--time", "1", "box"]);
+    close(&second);
+    fs::remove_file(&path).unwrap();
+    let refused = installation.container(&["start", "box"]).expect_code(1);
+    assert!(refused.stderr.contains(path.to_str().unwrap()), "{refused:?}");
+    let _third = serve_as("third ", &path);
+    installation.run_ok(&["start", "box"]);
+    assert_eq!(ask_inside(&installation, "box", "/run/deep/x.sock", b"?"), b"third ?");
+}
+
+#[test]
+fn f83_a_guest_reaches_no_socket_but_those_that_it_was_given() {
+    let installation = Installation::with_demo();
+    let folder = installation.folder().join("host");
+    fs::create_dir(&folder).unwrap();
+    let _given = serve_as("given ", &folder.join("given.sock"));
+    let _other = serve_as("other ", &folder.join("other.sock"));
+    let shared = format!("{}:/shared", folder.display());
+    let socket = format!("{}/given.sock:/run/x.sock", folder.display());
+    installation
+        .run_ok(&["run", "-d", "--name", "box", "-v", &shared, "-v", &socket, "demo", "sleep", "600"]);
+    put_program(&installation, "box", "peer");
+    assert_eq!(ask_inside(&installation, "box", "/run/x.sock", b"?"), b"given ?");
+    // A name in a folder of the host is one of the guest's own kernel.
+    let words = ["exec", "-i", "box", "peer", "ask", "/shared/other.sock"];
+    assert_ne!(installation.container_with_input(&words, b"?").code, 0);
+    let swap = "mv /shared/given.sock /shared/away && mv /shared/other.sock /shared/given.sock";
+    installation.run_ok(&["exec", "box", "sh", "-c", swap]);
+    assert_eq!(ask(&folder.join("given.sock"), b"?"), b"other ?");
+    assert_eq!(ask_inside(&installation, "box", "/run/x.sock", b"?"), b"given ?");
+
+    // Nor does it send the next start anywhere.
+    let outside = installation.folder().join("outside.sock");
+    let _outside = serve_as("outside ", &outside);
+    let link = format!("rm /shared/given.sock && ln -s {} /shared/given.sock", outside.display());
+    installation.run_ok(&["exec", "box", "sh", "-c", &link]);
+    installation.run_ok(&["stop", "-t", "0", "box"]);
+    let refused = installation.container(&["start", "box"]).expect_code(1);
+    assert!(
+        refused.stderr.contains("symbolic link in a folder that the container may change"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_read_only_container_speaks_http_with_a_server_of_the_host() {
+    let installation = Installation::with_demo();
+    let path = installation.folder().join("engine.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    // Two answers on one connection, the second in chunks, then the client hangs up.
+    let server = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut requests = String::new();
+        while requests.matches("\r\n\r\n").count() < 2 {
+            let mut buffer = [0; 1000];
+            let count = stream.read(&mut buffer).unwrap();
+            assert_ne!(count, 0, "{requests}");
+            requests.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK").unwrap();
+        let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[{}]\n\r\n0\r\n\r\n";
+        stream.write_all(chunks.as_bytes()).unwrap();
+        assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
+        requests
+    });
+    // The program comes by a folder, for nothing can be written inside.
+    installation.run_ok(&["run", "-d", "--name", "maker", "demo", "sleep", "600"]);
+    put_program(&installation, "maker", "peer");
+    let program = format!("{}:/peer:ro", installation.folder().join("peer").display());
+    let socket = format!("{}:/var/run/engine.sock", path.display());
+    let requests = "GET /_ping HTTP/1.1\r\nHost: x\r\n\r\nGET /containers/json HTTP/1.1\r\nHost: x\r\n\r\n";
+    let words = [
+        "run",
+        "--rm",
+        "-i",
+        "--read-only",
+        "-v",
+        &program,
+        "-v",
+        &socket,
+        "demo",
+        "/peer",
+        "ask",
+        "/var/run/engine.sock",
+    ];
+    let outcome = installation.container_with_input(&words, requests.as_bytes()).expect_code(0);
+    assert!(outcome.text().ends_with("5\r\n[{}]\n\r\n0\r\n\r\n"), "{outcome:?}");
+    assert_eq!(server.join().unwrap(), requests);
 }

@@ -60,6 +60,17 @@ fn a_gigabyte_of_stdout_has_its_checksum() {
     assert!(String::from_utf8_lossy(&output.stderr).contains(&digest));
 }
 
+/// PID 1 of the guest is batch work, so that small writes are not interrupted; the container is not.
+#[test]
+fn processes_of_the_container_have_the_usual_scheduling_policy() {
+    let installation = Installation::with_demo();
+    let line =
+        installation.container(&["run", "--rm", "demo", "cat", "/proc/self/stat"]).expect_code(0).text();
+    // proc_pid_stat(5): the 41st field; the second may hold spaces, and ends with the last parenthesis.
+    let (_, fields) = line.rsplit_once(") ").unwrap();
+    assert_eq!(fields.split(' ').nth(41 - 3), Some("0"), "{line}");
+}
+
 #[test]
 fn a_reader_that_leaves_ends_the_command_quietly() {
     let installation = Installation::with_demo();
@@ -195,9 +206,19 @@ fn f57_every_exit_code_comes_back() {
     }
 }
 
+/// Several at once: a busy machine is where a signal could come before the command listens.
 #[test]
 fn f19_signals_reach_the_process() {
     let installation = Installation::with_demo();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| signals_reach_the_process(&installation));
+        }
+    });
+}
+
+/// Each is sent in the moment in which the process says that it waits for it.
+fn signals_reach_the_process(installation: &Installation) {
     let script =
         "trap 'echo usr1' USR1; trap 'echo term; exit 7' TERM; echo ready; while :; do sleep 0.1; done";
     let mut child = installation

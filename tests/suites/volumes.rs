@@ -203,6 +203,13 @@ fn trap10_anonymous_volumes_survive_rm_unless_told_otherwise() {
         installation.run_ok(&["run", "--rm", "-v", &format!("{}:/d", anonymous[0]), "demo", "ls", "/d"]),
         "x"
     );
+    // Whoever names it keeps it, however his container ends.
+    let named = format!("{}:/d", anonymous[0]);
+    let failed = installation.container(&["run", "-v", &named, "demo", "/missing"]);
+    assert_eq!(failed.code, 127, "{failed:?}");
+    installation.run_ok(&["create", "--name", "borrower", "-v", &named, "demo", "true"]);
+    installation.run_ok(&["delete", "--volumes", "borrower"]);
+    assert_eq!(names(&installation), anonymous);
     installation.run_ok(&["volume", "delete", "--all"]);
 
     installation.run_ok(&["create", "--name", "box", "-v", "/data", "-v", "named:/named", "demo", "true"]);

@@ -38,7 +38,8 @@ pub(crate) fn check() -> Result<()> {
         process::guest_cargo(lint)?;
         process::file_server_cargo(lint)?;
     }
-    arrows()
+    arrows()?;
+    crate::reliability::check()
 }
 
 fn arrows() -> Result<()> {

@@ -4,17 +4,18 @@
 mod architecture;
 mod debian_image;
 mod demo_image;
+mod fuzz;
 mod install_tree;
 mod oci_archive;
 mod process;
+mod reliability;
 mod repository;
 mod run;
 mod test_runner;
 
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "usage: cargo xtask build|man|run|test [filter]|bench [rounds] [metric…]|check|format|debian-image";
+const USAGE: &str = "usage: cargo xtask build|man|run|test [filter]|bench [rounds] [metric…]|fuzz [target…] [seconds]|check|format|debian-image";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         ["run"] => run::demo(),
         ["test", filter @ ..] => return test_runner::run(filter),
         ["bench", rest @ ..] => run::benchmark(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["check"] => architecture::check(),
         ["format"] => process::cargo(&["fmt", "--all"])
             .and_then(|()| process::file_server_cargo(&["fmt", "--all"]))

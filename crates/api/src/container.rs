@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::egress::EgressPolicy;
 use crate::health::HealthCheck;
 use crate::process::ProcessConfiguration;
 use crate::restart::RestartPolicy;
@@ -48,6 +49,9 @@ pub struct ContainerConfiguration {
     pub sysctls: BTreeMap<String, String>,
     /// Networks in the order of their interfaces.
     pub networks: Vec<NetworkConfiguration>,
+    /// What it may begin connections to; absent: whatever its networks let it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<EgressPolicy>,
     /// resolv.conf, without name servers: the gateway of the first network. Absent: none is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsConfiguration>,

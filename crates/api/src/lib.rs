@@ -8,6 +8,7 @@
 
 pub mod container;
 pub mod detach_keys;
+pub mod egress;
 pub mod error;
 pub mod event;
 pub mod files;

@@ -1,6 +1,7 @@
 //! Networks as `network list` and `network inspect` show them.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,28 @@ pub struct NetworkCreateRequest {
 pub struct NetworkPruneResponse {
     /// What was removed.
     pub names: Vec<String>,
+}
+
+/// Creates a domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DomainCreateRequest {
+    /// Name.
+    pub name: String,
+    /// Address under which containers reach the host's loopback by this name.
+    pub localhost: Option<Ipv4Addr>,
+}
+
+/// A domain that was created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainCreateResponse {
+    /// Name.
+    pub name: String,
+    /// Where the host's questions for it are answered: address and port.
+    pub name_server: String,
+    /// The host's resolver has been told of it.
+    pub is_known_to_host: bool,
 }
 
 /// How a network is.

@@ -8,6 +8,7 @@ use crate::container::{
     DnsConfiguration, ExtraHost, Mount, NetworkConfiguration, PublishedPort, PublishedSocket,
 };
 use crate::detach_keys::DetachKeys;
+use crate::egress::EgressPolicy;
 use crate::health::HealthCheckRequest;
 use crate::process::{ResourceLimit, User};
 use crate::registry::RegistryLogin;
@@ -45,6 +46,8 @@ pub struct CreateRequest {
     pub memory_in_bytes: Option<u64>,
     /// Absent: the default network. Empty: none.
     pub networks: Option<Vec<NetworkConfiguration>>,
+    /// What it may begin connections to; absent: whatever its networks let it.
+    pub egress: Option<EgressPolicy>,
     /// resolv.conf; without name servers, or absent: the gateway of the first network.
     pub dns: Option<DnsConfiguration>,
     /// Leave resolv.conf as the image has it.

@@ -48,6 +48,9 @@
 //! | GET [`NETWORK`] | → `NetworkResource` |
 //! | DELETE [`NETWORK`] | → 204 |
 //! | POST [`PRUNE_NETWORKS`] | → `NetworkPruneResponse` |
+//! | GET [`DOMAINS`] | → `[String]` |
+//! | POST [`DOMAINS`] | `DomainCreateRequest` → `DomainCreateResponse` |
+//! | DELETE [`DOMAIN`] | → 204 |
 //! | GET [`VOLUMES`] | → `[VolumeResource]` |
 //! | POST [`VOLUMES`] | `CreateVolumeRequest` → `VolumeResource` |
 //! | GET [`VOLUME`] | → `VolumeResource` |
@@ -140,6 +143,10 @@ pub const NETWORKS: &str = "/v1/networks";
 pub const NETWORK: &str = "/v1/networks/{name}";
 /// Remove those that no container refers to.
 pub const PRUNE_NETWORKS: &str = "/v1/prune/networks";
+/// Domains by which the host finds containers.
+pub const DOMAINS: &str = "/v1/domains";
+/// One domain.
+pub const DOMAIN: &str = "/v1/domains/{name}";
 /// All volumes.
 pub const VOLUMES: &str = "/v1/volumes";
 /// One volume.

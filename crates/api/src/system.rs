@@ -26,6 +26,9 @@ pub struct SystemStatus {
     /// What runs the machines; beyond the compatible keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineSupport>,
+    /// Networks, where an ordinary user has them; beyond the compatible keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkSupport>,
 }
 
 /// What this host offers.
@@ -41,6 +44,18 @@ pub struct MachineSupport {
     /// Most virtual CPUs of a machine; absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum_cpus: Option<u32>,
+    /// What is missing or degraded, each with the command that mends it.
+    pub advice: Vec<Advice>,
+}
+
+/// What networks can do here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkSupport {
+    /// rootless
+    pub mode: String,
+    /// What is other than for root, a clause each.
+    pub limits: Vec<String>,
     /// What is missing or degraded, each with the command that mends it.
     pub advice: Vec<Advice>,
 }
@@ -67,6 +82,9 @@ pub struct Property {
     pub value: serde_json::Value,
     /// The file that says so, or `default`.
     pub origin: String,
+    /// Accepted, but nothing follows from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_effect: bool,
 }
 
 /// What takes how much of the disk.

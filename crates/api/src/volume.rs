@@ -27,15 +27,15 @@ pub struct VolumeConfiguration {
     pub name: String,
     /// `local`
     pub driver: String,
-    /// File system on its disk: `ext4`.
+    /// File system on its disk: `ext4`; `virtiofs` where several machines share a directory.
     pub format: String,
-    /// Its disk on the host.
+    /// Its disk, or directory, on the host.
     pub source: String,
     /// RFC 3339, whole seconds, UTC.
     pub creation_date: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// As asked for: `size`, `journal`.
+    /// As asked for: `size`, `journal`, `type`.
     pub options: BTreeMap<String, String>,
     /// Length of its disk, which is sparse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,8 @@ pub struct CreateVolumeRequest {
     pub name: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// `size` in bytes or with a suffix, `journal=ordered|writeback|journal[:size]`.
+    /// `size` in bytes or with a suffix, `journal=ordered|writeback|journal[:size]`,
+    /// `type=disk|shared`.
     pub options: BTreeMap<String, String>,
 }
 

@@ -17,13 +17,13 @@ use crate::history::History;
 use crate::http;
 use crate::image::Images;
 use crate::machine::Machines;
-use crate::network::Networks;
+use crate::network::{self, Networks};
 use crate::readiness::Readiness;
 use crate::records::Records;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::volume::Volumes;
-use crate::{lock, process_limits, spawn};
+use crate::{allocator, lock, process_limits, spawn};
 
 /// What requests may still take after the daemon was told to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
@@ -31,6 +31,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 /// Runs until a signal or `system stop`. SIGTERM and SIGINT leave the containers running, as an
 /// upgrade wants it; only the shutdown request stops them.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    allocator::prepare();
     let readiness = Readiness::take(arguments.ready_descriptor)?;
     spawn::reserve_descriptors().context("cannot open /dev/null")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -61,16 +62,30 @@ async fn serve(directories: Directories, readiness: Readiness) -> anyhow::Result
         tracing::error!(origin = row.origin, key = row.key, "damaged record set aside: {}", row.reason);
     }
     process_limits::raise_map_count();
-    let listener = http::listener::bind(&directories.api_socket())?;
+    let uses = allocator::Uses::default();
+    tokio::spawn(allocator::trim_after(uses.clone()));
+    let listener = http::listener::bind(&directories.api_socket(), uses)?;
     let images = Images::open(&directories, &settings, Arc::clone(&records), contents.images)?;
     let history: Arc<History> = Arc::default();
-    let volumes = Volumes::new(&directories, Arc::clone(&records), Arc::clone(&history), contents.volumes);
-    volumes.sweep(&contents.quarantined);
+    let volumes = Volumes::new(
+        &directories,
+        Arc::clone(&records),
+        Arc::clone(&history),
+        contents.volumes,
+        &contents.quarantined,
+    );
+    volumes.sweep();
     let service = Arc::new(Service {
         volumes: Arc::new(volumes),
         images,
         containers: Containers::default(),
-        networks: Networks::new(&directories, &settings, Arc::clone(&records), contents.networks),
+        networks: Networks::new(
+            &directories,
+            &settings,
+            Arc::clone(&records),
+            contents.networks,
+            contents.domains,
+        ),
         helpers: Arc::new(HelperPool::new(&directories)),
         disks: Disks::new(directories.disk_templates(), settings.disk_bytes),
         machines: Machines::detect(&directories, &settings),
@@ -80,6 +95,7 @@ async fn serve(directories: Directories, readiness: Readiness) -> anyhow::Result
         settings,
         records,
     });
+    network::egress::tell_denials(&service);
     recover::all(&service, contents.containers, &contents.quarantined).await;
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;

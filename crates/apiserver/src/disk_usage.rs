@@ -13,7 +13,7 @@ use crate::error::failed;
 use crate::service::Service;
 
 /// stat(2): `st_blocks` counts these, whatever the file system's block size.
-const BLOCK_BYTES: u64 = 512;
+pub(crate) const STAT_BLOCK_BYTES: u64 = 512;
 /// Deeper than any of our own directories.
 const MAXIMUM_DEPTH: usize = 4;
 
@@ -78,7 +78,7 @@ fn bytes_below(directory: &Path, depth: usize) -> u64 {
     let bytes = |entry: std::fs::DirEntry| {
         let Ok(metadata) = entry.metadata() else { return 0 };
         let below = if metadata.is_dir() && depth > 0 { bytes_below(&entry.path(), depth - 1) } else { 0 };
-        metadata.blocks().saturating_mul(BLOCK_BYTES).saturating_add(below)
+        metadata.blocks().saturating_mul(STAT_BLOCK_BYTES).saturating_add(below)
     };
     entries.filter_map(Result::ok).map(bytes).fold(0, u64::saturating_add)
 }

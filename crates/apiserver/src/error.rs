@@ -76,9 +76,12 @@ pub(crate) fn from_failure(failure: Failure) -> ApiError {
     let (code, exit_code) = match failure.code {
         FailureCode::ExecutableNotFound => (ErrorCode::NotFound, EXIT_NOT_FOUND),
         FailureCode::ExecutableNotRunnable => (ErrorCode::InvalidArgument, EXIT_NOT_RUNNABLE),
-        FailureCode::UserNotFound | FailureCode::ProcessNotFound => (ErrorCode::NotFound, EXIT_OWN_FAILURE),
+        FailureCode::UserNotFound => (ErrorCode::NotFound, EXIT_OWN_FAILURE),
         FailureCode::InvalidArgument => (ErrorCode::InvalidArgument, EXIT_OWN_FAILURE),
-        FailureCode::InvalidState => (ErrorCode::InvalidState, EXIT_OWN_FAILURE),
+        // The container is there; it has ended, or a process of it has.
+        FailureCode::InvalidState | FailureCode::ProcessNotFound => {
+            (ErrorCode::InvalidState, EXIT_OWN_FAILURE)
+        }
         FailureCode::Timeout => (ErrorCode::Timeout, EXIT_OWN_FAILURE),
         FailureCode::VmFailed | FailureCode::Setup => (ErrorCode::InternalError, EXIT_OWN_FAILURE),
     };
@@ -119,5 +122,11 @@ mod tests {
         assert_eq!(failure(FailureCode::ExecutableNotFound), Some(127));
         assert_eq!(failure(FailureCode::ExecutableNotRunnable), Some(126));
         assert_eq!(failure(FailureCode::VmFailed), Some(125));
+    }
+
+    #[test]
+    fn f51_a_process_that_has_ended_is_no_container_that_is_missing() {
+        let failure = Failure { code: FailureCode::ProcessNotFound, message: "x".to_owned() };
+        assert_eq!(from_failure(failure).code, ErrorCode::InvalidState);
     }
 }

@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -55,6 +56,23 @@ pub(crate) struct Helper {
     pub(crate) events: EventReceiver,
     pub(crate) process: HelperProcess,
     ended: Arc<AtomicBool>,
+    version: Option<Version>,
+}
+
+/// Tells a program from another that was installed in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Version {
+    device: u64,
+    inode: u64,
+    modified_ns: i128,
+}
+
+impl Version {
+    fn of(program: &Path) -> Option<Self> {
+        let metadata = program.metadata().ok()?;
+        let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+        Some(Self { device: metadata.dev(), inode: metadata.ino(), modified_ns })
+    }
 }
 
 /// Starts helpers.
@@ -81,11 +99,16 @@ impl HelperPool {
     /// A spare helper, else a new one.
     pub(crate) fn take(self: &Arc<Self>) -> Result<Helper, HelperError> {
         self.refill_later();
+        let version = Version::of(&self.program);
         loop {
             let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             match spare {
                 Some(helper) if helper.ended.load(Ordering::Acquire) => {
                     tracing::warn!("a spare runtime helper has ended");
+                }
+                // A guest's kernel and vminitd are read at its start and would be newer than this helper.
+                Some(helper) if helper.version != version => {
+                    tracing::info!("a spare runtime helper is of another version than the one installed");
                 }
                 Some(helper) => return Ok(helper),
                 None => return self.spawn(),
@@ -120,6 +143,8 @@ impl HelperPool {
     }
 
     fn spawn(&self) -> Result<Helper, HelperError> {
+        // Before the exec: if the program is replaced in between, the helper counts as old.
+        let version = Version::of(&self.program);
         let (mut child, socket) = spawn::helper(&self.program, &self.environment, &self.log)
             .map_err(|source| HelperError::Spawn { program: self.program.clone(), source })?;
         // Not reaped yet, so the id cannot have been reused.
@@ -137,7 +162,7 @@ impl HelperPool {
             ended_writer.store(true, Ordering::Release);
         });
         let (connection, events) = Connection::over(socket);
-        Ok(Helper { connection, events, process: HelperProcess::new(identity, pidfd), ended })
+        Ok(Helper { connection, events, process: HelperProcess::new(identity, pidfd), ended, version })
     }
 }
 

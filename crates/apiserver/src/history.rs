@@ -14,6 +14,8 @@ use crate::date;
 
 /// Events that are remembered, and those that a listener may be behind.
 const REMEMBERED: usize = 1000;
+/// Of a container's labels, which an image may choose, in each of its events.
+const LABEL_BYTES: usize = 8 * 1024;
 
 /// Everything that happened lately.
 #[derive(Debug)]
@@ -43,7 +45,13 @@ impl History {
         action: &str,
         attributes: &[(&str, String)],
     ) {
-        let mut all = configuration.labels.clone();
+        let mut room_bytes = LABEL_BYTES;
+        let fits = |(name, value): &(&String, &String)| {
+            room_bytes = room_bytes.saturating_sub(name.len() + value.len());
+            room_bytes > 0
+        };
+        let labels = configuration.labels.iter().take_while(fits);
+        let mut all: BTreeMap<_, _> = labels.map(|(name, value)| (name.clone(), value.clone())).collect();
         all.insert("image".to_owned(), configuration.image.reference.clone());
         all.extend(attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         self.record(SystemEventKind::Container, action, &configuration.id, all);

@@ -1,7 +1,9 @@
 //! The HTTP interface of `bulkhead_api::route`.
 
 mod body;
+mod connection;
 mod containers;
+mod domains;
 mod events;
 mod files;
 mod history;

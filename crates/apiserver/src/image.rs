@@ -1,5 +1,6 @@
 //! Images by name, over the content of the image store.
 
+mod client_file;
 mod collect;
 mod convert;
 pub(crate) mod delete;
@@ -20,10 +21,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anyhow::Context;
 use bulkhead_api::container::{ContainerConfiguration, Descriptor, ImageDescription};
 use bulkhead_api::error::{ApiError, ErrorCode};
+use bulkhead_config::RegistryHost;
 use bulkhead_image_store::{Lease, ResolvedImage, Store, StoreError, StoreOptions};
 use bulkhead_oci::{Digest, Platform, Reference};
 use bulkhead_paths::Directories;
-use bulkhead_registry::{RegistryError, Scheme};
+use bulkhead_registry::{Hosts, RegistryError, Scheme};
 use bulkhead_registry_credentials::{Keyring, Sources};
 use bulkhead_state::{Change, ImageRecord};
 
@@ -61,7 +63,11 @@ impl Images {
         records: Arc<Records>,
         names: Vec<ImageRecord>,
     ) -> anyhow::Result<Self> {
-        let options = StoreOptions { certificate_folders: certificate_folders(), ..StoreOptions::default() };
+        let options = StoreOptions {
+            certificate_folders: certificate_folders(),
+            hosts: registry_hosts(&settings.registry_hosts)?,
+            ..StoreOptions::default()
+        };
         let store =
             Store::open_with(&directories.images(), options).context("cannot open the image store")?;
         Ok(Self {
@@ -148,16 +154,14 @@ impl Images {
             .map_err(|error| from_store(reference, &error))
     }
 
-    /// Why an image that is here by name is not here for this platform.
-    pub(crate) fn missing_platform(&self, text: &str, platform: Option<&str>) -> Option<ApiError> {
+    /// Why an image that is here by name cannot be used: it lacks this platform, or is damaged.
+    pub(crate) fn defect(&self, text: &str, platform: Option<&str>) -> Option<ApiError> {
         let reference = self.parse(text).ok()?;
         let record = self.record(&reference)?;
         let digest = digest_of(&record.descriptor).ok()?;
         match self.store.image(&digest, &parse_platform(platform).ok()?) {
-            Err(error @ StoreError::NoMatchingPlatform { .. }) => {
-                Some(from_store(&reference.to_string(), &error))
-            }
-            _ => None,
+            Err(error) => Some(from_store(&reference.to_string(), &error)),
+            Ok(_) => None,
         }
     }
 
@@ -224,6 +228,19 @@ fn certificate_folders() -> Vec<PathBuf> {
     own.chain(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from)).collect()
 }
 
+fn registry_hosts(configured: &[RegistryHost]) -> anyhow::Result<BTreeMap<String, Hosts>> {
+    let hosts = configured.iter().map(|host| {
+        let mirrors = host.mirrors.iter().map(|mirror| mirror.parse()).collect::<Result<_, _>>();
+        let hosts = Hosts {
+            scheme: host.http.map(|http| if http { Scheme::Http } else { Scheme::Https }),
+            mirrors: mirrors.with_context(|| format!("registry.hosts.\"{}\"", host.name))?,
+            certificate_authorities: host.certificate_authority.iter().cloned().collect(),
+        };
+        Ok((host.name.clone(), hosts))
+    });
+    hosts.collect()
+}
+
 fn parse_platform(text: Option<&str>) -> Result<Platform, ApiError> {
     match text {
         None => Ok(Platform::host()),
@@ -266,7 +283,7 @@ fn from_store(reference: &str, error: &StoreError) -> ApiError {
         | StoreError::MissingBlob { .. }
         | StoreError::DamagedLayer { .. } => {
             caused_by(ErrorCode::InternalError, format!("image '{reference}' is damaged"))
-                .with_hint(format!("Pull it again: container image pull {reference}"))
+                .with_hint(format!("Pull it again, or load it from a file: container image pull {reference}"))
         }
         StoreError::NoSpace { .. } => {
             caused_by(ErrorCode::InternalError, format!("image '{reference}' does not fit"))

@@ -3,6 +3,7 @@
 //! The command line talks HTTP to it over a Unix socket (`bulkhead_api::route`). It runs no
 //! container itself: each has a `container-runtime-linux` of its own, which outlives this process.
 
+mod allocator;
 mod arguments;
 mod container;
 mod daemon;
@@ -25,6 +26,7 @@ mod records;
 mod service;
 mod settings;
 mod spawn;
+mod trash;
 mod volume;
 
 use std::process::ExitCode;

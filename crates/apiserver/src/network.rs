@@ -5,21 +5,26 @@
 
 pub(crate) mod change;
 mod connection;
+mod domains;
+pub(crate) mod egress;
+pub(crate) mod forwarding;
 mod held;
 mod list;
+pub(crate) mod rootless;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bulkhead_api::container::{ContainerConfiguration, NetworkConfiguration, PublishedPort};
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_network_control::{
-    ClientError, FailureCode, Lease, LeaseRequest, PublishRequest, Reply, Request,
+    ClientError, Denial, FailureCode, Lease, LeaseRequest, PublishRequest, Reply, Request,
 };
 use bulkhead_paths::Directories;
-use bulkhead_state::{NetworkRecord, RunRecord};
-use tokio::sync::watch;
+use bulkhead_state::{DomainRecord, NetworkRecord, RunRecord};
+use tokio::sync::{mpsc, watch};
 
 use crate::container::published_ports;
 use crate::error::{failed, printable};
@@ -29,8 +34,10 @@ use crate::settings::Settings;
 use connection::Link;
 use held::Held;
 
-/// One that died is started again to remove what it left.
-const SHUTDOWN_ATTEMPTS: usize = 2;
+/// One that died is started again to remove what it left: it may be found dead only by asking, and its
+/// socket may outlive it by a moment.
+const SHUTDOWN_ATTEMPTS: usize = 4;
+const SHUTDOWN_PAUSE: Duration = Duration::from_millis(100);
 
 /// An interface and its packet socket.
 #[derive(Debug)]
@@ -65,8 +72,10 @@ impl Networks {
         settings: &Settings,
         records: Arc<Records>,
         networks: Vec<NetworkRecord>,
+        domains: Vec<DomainRecord>,
     ) -> Self {
         let link = Arc::new(Link::new(directories, settings, Arc::clone(&records), networks));
+        link.know_domains(domains);
         Self { link, records, changing: tokio::sync::Mutex::default(), releasing: Arc::default() }
     }
 
@@ -85,7 +94,7 @@ impl Networks {
         let mut interfaces = Vec::with_capacity(configuration.networks.len());
         let connected = async {
             for network in &configuration.networks {
-                interfaces.push(self.lease_one(id, network).await?);
+                interfaces.push(self.lease_one(configuration, network).await?);
             }
             self.publish(configuration).await
         };
@@ -129,17 +138,19 @@ impl Networks {
 
     async fn lease_one(
         &self,
-        container_id: &str,
+        configuration: &ContainerConfiguration,
         wanted: &NetworkConfiguration,
     ) -> Result<Interface, ApiError> {
         let request = Request::Lease(LeaseRequest {
-            container_id: container_id.to_owned(),
+            container_id: configuration.id.clone(),
             network: wanted.network.clone(),
             hostname: wanted.options.hostname.clone(),
             mac_address: wanted.options.mac_address.clone(),
             mtu: wanted.options.mtu,
             ipv4_address: wanted.options.ipv4_address.as_deref().and_then(|address| address.parse().ok()),
+            ipv6_address: wanted.options.ipv6_address.as_deref().and_then(|address| address.parse().ok()),
             aliases: wanted.options.aliases.clone(),
+            egress: egress::policy(configuration),
         });
         let (reply, descriptors) = match self.link.request(request.clone()).await {
             // It could not be had when container-network started: says why, or has it now.
@@ -215,6 +226,11 @@ impl Networks {
         }
     }
 
+    /// What egress policies refuse from now on; for one listener.
+    fn denials(&self) -> Option<mpsc::Receiver<Denial>> {
+        self.link.denials()
+    }
+
     /// What is wrong with the network of a running container.
     pub(crate) fn problem(&self, container_id: &str) -> Option<String> {
         self.link.problem(container_id)
@@ -222,12 +238,21 @@ impl Networks {
 
     /// Ends container-network and removes everything that it or an earlier one made on this host.
     pub(crate) async fn shut_down(&self) {
-        for _ in 0..SHUTDOWN_ATTEMPTS {
-            let Some(client) = self.link.last().await else { return };
-            match connection::within_limit(client.request(Request::Shutdown)).await {
-                Ok(_) => return,
+        for attempt in 1..=SHUTDOWN_ATTEMPTS {
+            let ended = async {
+                match self.link.last().await? {
+                    Some(client) => {
+                        connection::within_limit(client.request(Request::Shutdown)).await.map(drop)
+                    }
+                    None => Ok(()),
+                }
+            };
+            match ended.await {
+                Ok(()) => return,
                 // It died a moment ago.
-                Err(ClientError::Closed | ClientError::Transfer(_)) => {}
+                Err(ClientError::Closed | ClientError::Transfer(_)) if attempt < SHUTDOWN_ATTEMPTS => {
+                    tokio::time::sleep(SHUTDOWN_PAUSE).await;
+                }
                 Err(error) => {
                     return tracing::warn!("{}", failed("cannot end container-network", &error));
                 }

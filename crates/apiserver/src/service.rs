@@ -63,12 +63,12 @@ pub(crate) mod testing {
         let (records, contents) = records(folder);
         let records = Arc::new(records);
         let history: Arc<History> = Arc::default();
-        let volumes = Volumes::new(&directories, Arc::clone(&records), Arc::clone(&history), Vec::new());
+        let volumes = Volumes::new(&directories, Arc::clone(&records), Arc::clone(&history), Vec::new(), &[]);
         let service = Service {
             volumes: Arc::new(volumes),
             images: Images::open(&directories, &settings, Arc::clone(&records), Vec::new()).unwrap(),
             containers: Containers::default(),
-            networks: Networks::new(&directories, &settings, Arc::clone(&records), Vec::new()),
+            networks: Networks::new(&directories, &settings, Arc::clone(&records), Vec::new(), Vec::new()),
             helpers: Arc::new(HelperPool::new(&directories)),
             disks: Disks::new(directories.disk_templates(), settings.disk_bytes),
             machines: Machines::detect(&directories, &settings),

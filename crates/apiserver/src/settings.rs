@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use bulkhead_api::system::Property;
-use bulkhead_config::{ConfigError, Configuration, Value, keys};
+use bulkhead_config::{ConfigError, Configuration, RegistryHost, Value, keys};
 use bulkhead_paths::Directories;
 
 /// The settings in force.
@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) disk_bytes: u64,
     /// Completes image names without a registry.
     pub(crate) registry_domain: String,
+    /// How single registries are spoken to.
+    pub(crate) registry_hosts: Vec<RegistryHost>,
     /// Hosts below it are spoken to without TLS; also the containers' domain.
     pub(crate) local_domain: Option<String>,
     /// Subnet of the default network.
@@ -63,6 +65,7 @@ impl Settings {
             disk_bytes: configuration.size_bytes(&keys::CONTAINER_DISK_SIZE).unwrap_or(64 << 30),
             registry_domain: text(&keys::REGISTRY_DOMAIN)
                 .unwrap_or_else(|| bulkhead_oci::DEFAULT_REGISTRY.to_owned()),
+            registry_hosts: configuration.registry_hosts(&keys::REGISTRY_HOSTS).to_vec(),
             local_domain: text(&keys::DNS_DOMAIN),
             ipv4_subnet: text(&keys::NETWORK_SUBNET),
             ipv6_subnet: text(&keys::NETWORK_SUBNET_V6),
@@ -80,10 +83,25 @@ fn property(setting: &bulkhead_config::Setting) -> Property {
         value: match &setting.value {
             Value::Count(count) => (*count).into(),
             Value::Flag(flag) => (*flag).into(),
+            Value::RegistryHosts(hosts) => {
+                hosts.iter().map(|host| (host.name.clone(), registry_host(host))).collect()
+            }
             Value::Size { text, .. } | Value::Text(text) => text.as_str().into(),
         },
         origin: setting.origin.to_string(),
+        without_effect: !setting.key.has_effect,
     }
+}
+
+/// As the file has it.
+fn registry_host(host: &RegistryHost) -> serde_json::Value {
+    let RegistryHost { name: _, http, mirrors, certificate_authority } = host;
+    let http = http.map(|http| ("http".to_owned(), serde_json::Value::Bool(http)));
+    let mirrors = (!mirrors.is_empty()).then(|| ("mirrors".to_owned(), mirrors.clone().into()));
+    let authority = certificate_authority.as_ref();
+    let authority =
+        authority.map(|path| ("certificateAuthority".to_owned(), path.to_string_lossy().into_owned().into()));
+    [http, mirrors, authority].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

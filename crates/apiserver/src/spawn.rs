@@ -13,6 +13,9 @@ use std::process::Stdio;
 use bulkhead_runtime_control::INHERITED_CONTROL_DESCRIPTOR;
 use tokio::process::{Child, Command};
 
+/// What helpers said before they had a log, or after they had lost it.
+const MAXIMUM_LAST_WORDS_BYTES: u64 = 1 << 20;
+
 /// Keeps descriptor 3 taken in this process for good. Otherwise the pipe by which the standard library
 /// learns of a failed exec could get that number, and a helper's socket would be put in its place.
 pub(crate) fn reserve_descriptors() -> io::Result<()> {
@@ -36,6 +39,10 @@ pub(crate) fn helper(
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let stderr = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
+    // One that does not start is started again and again, and says the same each time.
+    if stderr.metadata()?.len() > MAXIMUM_LAST_WORDS_BYTES {
+        stderr.set_len(0)?;
+    }
     let theirs = OwnedFd::from(theirs);
     let mut command = Command::new(program);
     command

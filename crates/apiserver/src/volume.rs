@@ -1,11 +1,13 @@
 //! Volumes: disks that outlive containers.
 //!
 //! A volume is one sparse ext4 file that the host never mounts. It is the disk of one machine at a
-//! time: two kernels on one ext4 would destroy it. The registry knows, for each volume,
+//! time: two kernels on one ext4 would destroy it. A shared volume is a directory instead, which any
+//! number of machines have at a time, each by a file server of its own. The registry knows, for each
+//! volume,
 //!
 //! * its users: containers, running or not, whose configuration mounts it, which keep it from being
 //!   deleted;
-//! * its holder: the container whose machine has it now. The helper locks the disk as well, so that
+//! * the holder of its disk: the container whose machine has it now. The helper locks the disk as well, so that
 //!   not even a second service could give it away twice.
 //!
 //! Both are rebuilt from the containers at the start of the service.
@@ -14,17 +16,20 @@ mod create;
 mod delete;
 mod format;
 mod options;
+mod shared;
 mod users;
 
 pub(crate) use create::validate_name;
 pub(crate) use users::MountedVolume;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bulkhead_api::error::ApiError;
 use bulkhead_api::volume::{VolumeConfiguration, VolumeResource};
 use bulkhead_paths::Directories;
+use bulkhead_state::Quarantined;
 use tokio::sync::OnceCell;
 
 use crate::error::not_found;
@@ -38,6 +43,8 @@ pub(crate) struct Volumes {
     records: Arc<Records>,
     history: Arc<History>,
     all: Mutex<BTreeMap<String, Entry>>,
+    /// Names whose records are damaged. Their disks are there, and nobody may get them by accident.
+    set_aside: HashSet<String>,
 }
 
 /// A volume and who uses it.
@@ -52,8 +59,14 @@ struct Entry {
 #[derive(Debug)]
 struct Volume {
     configuration: VolumeConfiguration,
-    /// Set when its disk and its record exist.
-    ready: OnceCell<()>,
+    /// Set when its disk and its record exist, or cannot be made.
+    made: OnceCell<Result<(), ApiError>>,
+}
+
+impl Volume {
+    fn is_ready(&self) -> bool {
+        matches!(self.made.get(), Some(Ok(())))
+    }
 }
 
 impl Volumes {
@@ -62,14 +75,17 @@ impl Volumes {
         records: Arc<Records>,
         history: Arc<History>,
         contents: Vec<VolumeConfiguration>,
+        quarantined: &[Quarantined],
     ) -> Self {
+        let set_aside =
+            quarantined.iter().filter(|row| row.origin == "volume").map(|row| row.key.clone()).collect();
         let known = contents.into_iter().map(|configuration| {
             let name = configuration.name.clone();
-            let volume = Arc::new(Volume { configuration, ready: OnceCell::new_with(Some(())) });
+            let volume = Arc::new(Volume { configuration, made: OnceCell::new_with(Some(Ok(()))) });
             (name, Entry { volume, users: BTreeSet::new(), holder: None })
         });
         let all = Mutex::new(known.collect());
-        Self { directories: directories.clone(), records, history, all }
+        Self { directories: directories.clone(), records, history, all, set_aside }
     }
 
     /// All volumes, by name.
@@ -82,15 +98,24 @@ impl Volumes {
         self.lock().get(name).and_then(Entry::resource).ok_or_else(|| missing(name))
     }
 
+    /// Disk or directory of a volume.
+    fn place(&self, name: &str, shared: bool) -> PathBuf {
+        if shared { self.directories.volume_content(name) } else { self.directories.volume_disk(name) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entry {
+    fn is_shared(&self) -> bool {
+        options::is_shared(&self.volume.configuration.options)
+    }
+
     /// As it is shown; `None` as long as it is being created.
     fn resource(&self) -> Option<VolumeResource> {
-        let configuration = self.volume.ready.initialized().then(|| self.volume.configuration.clone())?;
+        let configuration = self.volume.is_ready().then(|| self.volume.configuration.clone())?;
         Some(VolumeResource { id: configuration.name.clone(), configuration })
     }
 }

@@ -54,7 +54,12 @@ pub(crate) struct Session {
     progress: Progress,
     cidfile: Option<CidFile>,
     raw_mode: Option<RawMode>,
+    handed_over: bool,
     process: Option<Forwarder>,
+    /// Caught from the moment in which the process may be heard of.
+    signals: Option<Signals>,
+    /// Came before the process could be told.
+    early_signals: Vec<Number>,
     interrupts: u32,
     keeps_signals: bool,
 }
@@ -68,7 +73,10 @@ impl Session {
             progress,
             cidfile: None,
             raw_mode: None,
+            handed_over: false,
             process: None,
+            signals: None,
+            early_signals: Vec::new(),
             interrupts: 0,
             keeps_signals: false,
         }
@@ -91,23 +99,40 @@ impl Session {
         &self.streams
     }
 
-    /// Puts the terminal into raw mode. `run` waits with it until an image is pulled, so that Ctrl-C ends
-    /// the pull.
-    pub(crate) fn enter_raw_mode(&mut self) -> Result<(), Failure> {
-        if self.raw_mode.is_none()
-            && let Some(terminal) = self.streams.terminal()
-        {
-            let raw_mode = RawMode::enter(terminal).map_err(|error| {
-                Failure::caused_by(ErrorCode::InternalError, "cannot set up the terminal", &error)
-            })?;
-            self.raw_mode = Some(raw_mode);
+    /// From now on keys and signals are the process's: the terminal is in raw mode, and signals wait until
+    /// the process can be told. `run` waits with it until an image is pulled, so that Ctrl-C ends the pull.
+    ///
+    /// Called in a runtime, and before the process can write anything: who reads its first line may
+    /// answer with a signal at once.
+    pub(crate) fn hand_over(&mut self) -> Result<(), Failure> {
+        let signals = self.signals.take().unwrap_or_else(Signals::ending);
+        let handed_over = self.hand_over_to(&signals);
+        self.signals = Some(signals);
+        handed_over
+    }
+
+    fn hand_over_to(&mut self, signals: &Signals) -> Result<(), Failure> {
+        if self.handed_over || self.streams.is_detached() {
+            return Ok(());
         }
+        self.handed_over = true;
+        let Some(terminal) = self.streams.terminal() else {
+            if !self.keeps_signals {
+                signals.catch_all();
+            }
+            return Ok(());
+        };
+        signals.catch_resize();
+        let raw_mode = RawMode::enter(terminal).map_err(|error| {
+            Failure::caused_by(ErrorCode::InternalError, "cannot set up the terminal", &error)
+        })?;
+        self.raw_mode = Some(raw_mode);
         Ok(())
     }
 
     /// Reads events until the stream's last.
     pub(crate) async fn follow(mut self, mut events: EventStream) -> Result<Outcome, Failure> {
-        let mut signals = Signals::ending();
+        let mut signals = self.signals.take().unwrap_or_else(Signals::ending);
         loop {
             tokio::select! {
                 biased;
@@ -135,7 +160,7 @@ impl Session {
                 if let Some(cidfile) = self.cidfile.take() {
                     cidfile.write(&id)?;
                 }
-                self.enter_raw_mode()?;
+                self.hand_over_to(signals)?;
             }
             StreamEvent::Started { id, .. } if self.streams.is_detached() => {
                 return Ok(Some(Outcome::Started(id)));
@@ -162,18 +187,14 @@ impl Session {
 
     fn started(&mut self, id: String, process: u32, signals: &Signals) -> Result<(), Failure> {
         self.progress.finish();
-        self.enter_raw_mode()?;
-        if self.streams.terminal().is_some() {
-            signals.catch_resize();
-        } else if !self.keeps_signals {
-            signals.catch_all();
-        }
+        self.hand_over_to(signals)?;
         let forwarder = Forwarder::start(self.client.clone(), id, process);
         // The window may have changed since the request was sent.
         let size = self.streams.terminal().and_then(window::size);
         if size != self.streams.request_size() {
             forwarder.resize(size);
         }
+        self.early_signals.drain(..).for_each(|number| forwarder.signal(number));
         self.process = Some(forwarder);
         Ok(())
     }
@@ -181,18 +202,18 @@ impl Session {
     fn signalled(&mut self, number: Number) -> Result<(), Failure> {
         message::debug(&format!("signal {number}"));
         let ended = || Failure::Signal(u8::try_from(number).unwrap_or(u8::MAX));
-        let Some(process) = &self.process else {
-            return if signals::is_ending(number) { Err(ended()) } else { Ok(()) };
-        };
+        let ending = signals::is_ending(number);
         if let Some(terminal) = self.streams.terminal() {
             // Keys do not become signals in raw mode: this one is meant for this command.
-            if signals::is_ending(number) {
+            if ending {
                 return Err(ended());
             }
-            process.resize(window::size(terminal));
+            if let Some(process) = &self.process {
+                process.resize(window::size(terminal));
+            }
             return Ok(());
         }
-        if self.keeps_signals {
+        if self.keeps_signals || (ending && !self.handed_over) {
             return Err(ended());
         }
         if signals::is_interrupt(number) {
@@ -202,7 +223,10 @@ impl Session {
                 return Err(Failure::Reported);
             }
         }
-        process.signal(number);
+        match &self.process {
+            Some(process) => process.signal(number),
+            None => self.early_signals.push(number),
+        }
         Ok(())
     }
 }

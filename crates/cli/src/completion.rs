@@ -55,6 +55,8 @@ fn complete(command: &str, argument: Arg) -> Arg {
             argument.add(ArgValueCompleter::new(images))
         }
         (_, "NETWORK-NAMES") => argument.add(ArgValueCompleter::new(networks)),
+        (_, "NAMES") => argument.add(ArgValueCompleter::new(volumes)),
+        _ if argument.get_id() == "volume" => argument.add(ArgValueCompleter::new(volumes)),
         _ if argument.get_id() == "network" => argument.add(ArgValueCompleter::new(networks)),
         (_, "FILE") | ("copy", "SOURCE" | "DESTINATION") => argument.value_hint(ValueHint::FilePath),
         (_, "DIRECTORY") => argument.value_hint(ValueHint::DirPath),
@@ -88,6 +90,11 @@ fn images(word: &OsStr) -> Vec<CompletionCandidate> {
 fn networks(word: &OsStr) -> Vec<CompletionCandidate> {
     let all = ask(async |services| Ok(services.client().list_networks().await?));
     candidates(word, all.iter().map(|network| (network.id.clone(), None)))
+}
+
+fn volumes(word: &OsStr) -> Vec<CompletionCandidate> {
+    let all = ask(async |services| Ok(services.client().list_volumes().await?));
+    candidates(word, all.iter().map(|volume| (volume.configuration.name.clone(), None)))
 }
 
 /// Nothing when nobody serves, or not at once.

@@ -1,6 +1,8 @@
 //! Networks.
 
-use bulkhead_api::network::{NetworkCreateRequest, NetworkPruneResponse, NetworkResource};
+use bulkhead_api::network::{
+    DomainCreateRequest, DomainCreateResponse, NetworkCreateRequest, NetworkPruneResponse, NetworkResource,
+};
 use bulkhead_api::route;
 
 use crate::connection::Client;
@@ -49,5 +51,32 @@ impl Client {
     /// [`ClientError`]
     pub async fn prune_networks(&self) -> Result<NetworkPruneResponse, ClientError> {
         self.post_for(route::PRUNE_NETWORKS, &serde_json::json!({})).await
+    }
+
+    /// Names of all domains.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn list_domains(&self) -> Result<Vec<String>, ClientError> {
+        self.get(route::DOMAINS).await
+    }
+
+    /// Has the host find containers below a domain.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn create_domain(
+        &self,
+        request: &DomainCreateRequest,
+    ) -> Result<DomainCreateResponse, ClientError> {
+        self.post_for(route::DOMAINS, request).await
+    }
+
+    /// Removes a domain.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn delete_domain(&self, name: &str) -> Result<(), ClientError> {
+        self.delete(&fill(route::DOMAIN, "name", name)).await
     }
 }

@@ -8,6 +8,7 @@ use bulkhead_api::size::parse_bytes;
 
 use crate::document::Document;
 use crate::keys::{self, Default, Key};
+use crate::registry_hosts::RegistryHost;
 use crate::value::Value;
 
 /// Where a value comes from.
@@ -89,6 +90,15 @@ impl Configuration {
         match self.value(key)? {
             Value::Text(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The value of a [`keys::Kind::RegistryHosts`].
+    #[must_use]
+    pub fn registry_hosts(&self, key: &Key) -> &[RegistryHost] {
+        match self.value(key) {
+            Some(Value::RegistryHosts(hosts)) => hosts,
+            _ => &[],
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::error::{ConfigError, Problem};
+use crate::error::{ConfigError, Problem, shown};
 use crate::keys::{self, Key};
 use crate::suggestion::nearest;
 use crate::value::{self, Value};
@@ -89,11 +89,6 @@ fn read_section(
     Ok(())
 }
 
-/// A word of the file in an error: short, and on one line.
-fn shown(word: &str) -> String {
-    word.chars().take(64).flat_map(char::escape_default).collect()
-}
-
 fn line_of(text: &str, position: usize) -> usize {
     text.bytes().take(position).filter(|byte| *byte == b'\n').count() + 1
 }
@@ -115,13 +110,13 @@ mod tests {
             [kernel]\nbinaryPath = \"/boot/linux\"\nurl = \"https://example.org\"\ndigest = \"sha256:0\"
             [machine]\ncpus = 4\nmemory = 8589934592\nhomeMount = \"ro\"\nvirtualization = false
             kernelPath = \"/boot/linux\"
-            [network]\nsubnet = \"10.1.0.0/16\"\nsubnetv6 = \"fd00::/64\"
+            [network]\nsubnet = \"10.1.0.0/16\"\n
             [registry]\ndomain = \"registry.example.org\"
             [vminit]\nimage = \"init:1\"
             [plugin.anything]\nof = [\"its\", 1]";
         let document = Document::parse(Path::new("/c.toml"), text).unwrap();
-        // diskSize is ours alone.
-        assert_eq!(document.values.len(), keys::ALL.len() - 1);
+        // diskSize and hosts are ours alone, and subnetv6 is refused.
+        assert_eq!(document.values.len(), keys::ALL.len() - 3);
     }
 
     #[test]
@@ -144,7 +139,16 @@ mod tests {
             refusal("[machine]\nhomeMount = \"yes\""),
             "'/c.toml', line 2: machine.homeMount must be one of ro, rw, none"
         );
-        assert!(refusal("[network]\nsubnet = \"here\"").contains("line 2: network.subnet must be a subnet"));
+        assert!(
+            refusal("[network]\nsubnet = \"here\"")
+                .contains("line 2: network.subnet must be a private subnet")
+        );
+        assert!(
+            refusal("[network]\nsubnet = \"8.8.8.0/24\"")
+                .contains("line 2: network.subnet must be a private")
+        );
+        let ipv6 = refusal("[network]\n\nsubnetv6 = \"fd00::/64\"");
+        assert!(ipv6.contains("line 3: ") && ipv6.contains("IPv6 are not available"), "{ipv6}");
         let syntax = refusal("[container]\ncpus = = 2");
         assert!(syntax.starts_with("'/c.toml', line 2: ") && !syntax.contains('\n'), "{syntax}");
         assert!(refusal("[\"a\\u001b[2J\"]").ends_with("unknown section 'a\\u{1b}[2J'"));

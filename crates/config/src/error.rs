@@ -90,3 +90,8 @@ pub enum Problem {
 fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map(|name| format!(": did you mean '{name}'?")).unwrap_or_default()
 }
+
+/// A word of the file in an error: short, and on one line.
+pub(crate) fn shown(word: &str) -> String {
+    word.chars().take(64).flat_map(char::escape_default).collect()
+}

@@ -17,6 +17,8 @@ pub enum Kind {
     Ipv4Subnet,
     /// `"fd00::/64"`
     Ipv6Subnet,
+    /// `[registry.hosts."HOST"]`
+    RegistryHosts,
     /// One of these words.
     OneOf(&'static [&'static str]),
 }
@@ -43,10 +45,17 @@ pub struct Key {
     pub kind: Kind,
     /// Its value when no file has it.
     pub default: Default,
+    /// Whether anything follows from it. A key of the compatible format whose feature does not exist
+    /// here is accepted, so that a file can be shared, and said to be without effect.
+    pub has_effect: bool,
 }
 
 const fn key(section: &'static str, name: &'static str, kind: Kind, default: Default) -> Key {
-    Key { section, name, kind, default }
+    Key { section, name, kind, default, has_effect: true }
+}
+
+const fn without_effect(section: &'static str, name: &'static str, kind: Kind) -> Key {
+    Key { section, name, kind, default: Default::Absent, has_effect: false }
 }
 
 /// CPUs of a container that asks for none.
@@ -65,30 +74,33 @@ pub const NETWORK_SUBNET: Key = key("network", "subnet", Kind::Ipv4Subnet, Defau
 pub const NETWORK_SUBNET_V6: Key = key("network", "subnetv6", Kind::Ipv6Subnet, Default::Absent);
 /// Completes image names without a registry.
 pub const REGISTRY_DOMAIN: Key = key("registry", "domain", Kind::Text, Default::Text("docker.io"));
+/// How single registries are spoken to; beyond the compatible keys.
+pub const REGISTRY_HOSTS: Key = key("registry", "hosts", Kind::RegistryHosts, Default::Absent);
 /// Image with the guest's init.
 pub const VMINIT_IMAGE: Key = key("vminit", "image", Kind::Text, Default::Absent);
 
 /// All keys, in the order in which they are shown.
 pub const ALL: &[Key] = &[
-    key("build", "rosetta", Kind::Flag, Default::Absent),
-    key("build", "cpus", Kind::Count, Default::Absent),
-    key("build", "memory", Kind::Size, Default::Absent),
-    key("build", "image", Kind::Text, Default::Absent),
+    without_effect("build", "rosetta", Kind::Flag),
+    without_effect("build", "cpus", Kind::Count),
+    without_effect("build", "memory", Kind::Size),
+    without_effect("build", "image", Kind::Text),
     CONTAINER_CPUS,
     CONTAINER_MEMORY,
     CONTAINER_DISK_SIZE,
     DNS_DOMAIN,
     KERNEL_BINARY_PATH,
-    key("kernel", "url", Kind::Text, Default::Absent),
-    key("kernel", "digest", Kind::Text, Default::Absent),
-    key("machine", "cpus", Kind::Count, Default::Absent),
-    key("machine", "memory", Kind::Size, Default::Absent),
-    key("machine", "homeMount", Kind::OneOf(&["ro", "rw", "none"]), Default::Absent),
-    key("machine", "virtualization", Kind::Flag, Default::Absent),
-    key("machine", "kernelPath", Kind::Path, Default::Absent),
+    without_effect("kernel", "url", Kind::Text),
+    without_effect("kernel", "digest", Kind::Text),
+    without_effect("machine", "cpus", Kind::Count),
+    without_effect("machine", "memory", Kind::Size),
+    without_effect("machine", "homeMount", Kind::OneOf(&["ro", "rw", "none"])),
+    without_effect("machine", "virtualization", Kind::Flag),
+    without_effect("machine", "kernelPath", Kind::Path),
     NETWORK_SUBNET,
     NETWORK_SUBNET_V6,
     REGISTRY_DOMAIN,
+    REGISTRY_HOSTS,
     VMINIT_IMAGE,
 ];
 

@@ -17,6 +17,7 @@ mod copy;
 mod document;
 mod error;
 pub mod keys;
+mod registry_hosts;
 mod suggestion;
 mod value;
 
@@ -24,4 +25,5 @@ pub use configuration::{Configuration, Origin, Setting};
 pub use copy::{publish_copy, read};
 pub use document::Document;
 pub use error::{ConfigError, Problem};
+pub use registry_hosts::RegistryHost;
 pub use value::Value;

@@ -1,13 +1,17 @@
 //! Values, checked against what their key expects.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use bulkhead_api::size::parse_bytes;
 use toml::de::DeValue;
 
 use crate::keys::Kind;
+use crate::registry_hosts::{self, RegistryHost};
+
+/// Larger networks serve nobody, smaller have no room for a gateway.
+const SUBNET_LENGTHS: std::ops::RangeInclusive<u32> = 8..=29;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub enum Value {
     },
     /// true or false
     Flag(bool),
+    /// How single registries are spoken to.
+    RegistryHosts(Vec<RegistryHost>),
     /// Everything else.
     Text(String),
 }
@@ -32,6 +38,10 @@ impl fmt::Display for Value {
         match self {
             Self::Count(count) => count.fmt(formatter),
             Self::Flag(flag) => flag.fmt(formatter),
+            Self::RegistryHosts(hosts) => {
+                let names: Vec<&str> = hosts.iter().map(|host| &*host.name).collect();
+                formatter.write_str(&names.join(" "))
+            }
             Self::Size { text, .. } | Self::Text(text) => formatter.write_str(text),
         }
     }
@@ -47,8 +57,13 @@ pub(crate) fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
         }),
         Kind::Text => text(value, |text| !text.is_empty(), "a text in quotes"),
         Kind::Path => text(value, |text| Path::new(text).is_absolute(), "an absolute path in quotes"),
-        Kind::Ipv4Subnet => text(value, |text| is_subnet(text, 32), "a subnet such as \"192.168.64.0/24\""),
-        Kind::Ipv6Subnet => text(value, |text| is_subnet(text, 128), "a subnet such as \"fd00::/64\""),
+        Kind::Ipv4Subnet => text(
+            value,
+            is_subnet,
+            "a private subnet such as \"192.168.64.0/24\", between /8 and /29, with no bits beyond its length",
+        ),
+        Kind::Ipv6Subnet => Err("absent: networks with IPv6 are not available yet".to_owned()),
+        Kind::RegistryHosts => registry_hosts::check(value).map(Value::RegistryHosts),
         Kind::OneOf(words) => {
             text(value, |text| words.contains(&text), &format!("one of {}", words.join(", ")))
         }
@@ -82,10 +97,19 @@ fn size(value: &DeValue<'_>) -> Option<Value> {
     Some(Value::Size { text, bytes })
 }
 
-fn is_subnet(text: &str, address_bits: u8) -> bool {
+/// What container-network takes; a file is to be told of its mistake with the line.
+fn is_subnet(text: &str) -> bool {
     let Some((address, length)) = text.split_once('/') else { return false };
-    let (Ok(address), Ok(length)) = (address.parse::<IpAddr>(), length.parse::<u8>()) else { return false };
-    length <= address_bits && address.is_ipv4() == (address_bits == 32)
+    let (Ok(address), Ok(length)) = (address.parse::<Ipv4Addr>(), length.parse::<u32>()) else {
+        return false;
+    };
+    let [a, b, ..] = address.octets();
+    let usable = address.is_private()
+        // RFC 6598, RFC 5737, RFC 2544.
+        || (a == 100 && b & 0xc0 == 64)
+        || address.is_documentation()
+        || (a == 198 && b & 0xfe == 18);
+    SUBNET_LENGTHS.contains(&length) && usable && address.to_bits() & (u32::MAX >> length) == 0
 }
 
 #[cfg(test)]
@@ -93,10 +117,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subnets_have_an_address_and_a_length() {
-        assert!(is_subnet("10.0.0.0/8", 32) && is_subnet("fd00::/64", 128));
-        for text in ["10.0.0.0", "10.0.0.0/33", "fd00::/64", "10.0.0/8", "10.0.0.0/", "10.0.0.0/8/8"] {
-            assert!(!is_subnet(text, 32), "{text}");
+    fn subnets_are_those_that_networks_can_have() {
+        for text in ["10.0.0.0/8", "192.168.64.0/24", "100.64.0.0/16", "192.0.2.0/24", "198.18.0.0/15"] {
+            assert!(is_subnet(text), "{text}");
+        }
+        for text in [
+            "10.0.0.0",
+            "10.0.0.0/33",
+            "fd00::/64",
+            "10.0.0/8",
+            "10.0.0.0/",
+            "10.0.0.0/8/8",
+            "8.8.8.0/24",
+            "192.168.64.0/30",
+            "0.0.0.0/0",
+            "169.254.0.0/16",
+            "192.168.64.1/24",
+        ] {
+            assert!(!is_subnet(text), "{text}");
         }
     }
 }

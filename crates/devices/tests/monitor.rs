@@ -191,9 +191,12 @@ fn refuses_bad_rings() {
         };
         change(&mut rings);
         guest.frontend.set_vring_addr(queue, &rings).unwrap();
-        guest.frontend.set_vring_enable(0, true).unwrap();
+        // A device that has refused the addresses may have hung up before it could be enabled.
+        let enabled = guest.frontend.set_vring_enable(0, true).is_ok();
         drop(guest);
-        matches!(ends(device), DeviceEnd::Control(_))
+        let refused = matches!(ends(device), DeviceEnd::Control(_));
+        assert!(enabled || refused);
+        refused
     };
     assert!(!set(0, &|_| {}));
     assert!(set(1, &|_| {}));

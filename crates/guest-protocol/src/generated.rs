@@ -36,7 +36,7 @@ pub struct GuestMessage {
     /// The request answered; 0 for events (hello, process_exited).
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
-    #[prost(oneof = "guest_message::Body", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "guest_message::Body", tags = "2, 3, 4, 5, 6, 7, 8")]
     pub body: ::core::option::Option<guest_message::Body>,
 }
 /// Nested message and enum types in `GuestMessage`.
@@ -56,6 +56,8 @@ pub mod guest_message {
         ProcessStarted(super::ProcessStarted),
         #[prost(message, tag = "7")]
         Statistics(super::Statistics),
+        #[prost(message, tag = "8")]
+        Pong(super::Pong),
     }
 }
 /// First message on the control connection.
@@ -114,13 +116,26 @@ pub struct Start {
     /// docker run --privileged. Capabilities, masked and read-only paths are given separately.
     #[prost(bool, tag = "14")]
     pub privileged: bool,
-    /// Absolute path in the container at which vminitd listens on a Unix socket for the host; each of
-    /// its connections becomes a stream of kind "agent". Empty for none.
-    #[prost(string, tag = "15")]
-    pub agent_socket: ::prost::alloc::string::String,
     /// 16 random bytes that open every stream connection; known to vminitd alone.
     #[prost(bytes = "vec", tag = "16")]
     pub stream_secret: ::prost::alloc::vec::Vec<u8>,
+    /// Sockets of the host to which the container may connect. vminitd listens in their place; each
+    /// connection becomes a stream of kind "host socket" that carries the socket's index in this list.
+    #[prost(message, repeated, tag = "17")]
+    pub host_sockets: ::prost::alloc::vec::Vec<HostSocket>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HostSocket {
+    /// Absolute path in the container, mounted over whatever is there; made where it is missing.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Permission bits and owners of the socket in the container.
+    #[prost(uint32, tag = "2")]
+    pub mode: u32,
+    #[prost(uint32, tag = "3")]
+    pub user_id: u32,
+    #[prost(uint32, tag = "4")]
+    pub group_id: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RootFilesystem {
@@ -447,9 +462,19 @@ pub struct ConnectSocket {
     #[prost(bytes = "vec", tag = "2")]
     pub path: ::prost::alloc::vec::Vec<u8>,
 }
-/// Answered by Done: vminitd and its kernel still run.
+/// Answered by Pong: vminitd and its kernel still run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ping {
+    /// Added to the guest's CLOCK_REALTIME before it is read for the answer. It is a distance and no date, so
+    /// that a message which waits for a guest that stands still says the truth nevertheless.
+    #[prost(sint64, tag = "1")]
+    pub clock_correction_ns: i64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Pong {
+    /// The guest's CLOCK_REALTIME, nanoseconds since 1970.
+    #[prost(sint64, tag = "1")]
+    pub unix_time_ns: i64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadStatistics {

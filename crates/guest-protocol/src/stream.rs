@@ -3,7 +3,7 @@
 //! ```text
 //! 0      4        5         8        24
 //! +------+--------+---------+--------+
-//! |number| stream | zero    | secret |   number: u32 little-endian, Process.number or ConnectSocket.number
+//! |number| stream | zero    | secret |   number: u32 little-endian, see StreamHeader
 //! +------+--------+---------+--------+
 //! ```
 //!
@@ -67,14 +67,15 @@ pub enum StreamKind {
     Terminal,
     /// Both directions: the answer to `ConnectSocket`.
     Forward,
-    /// Both directions: somebody in the container talks to the user's SSH agent.
-    Agent,
+    /// Both directions: somebody in the container talks to a socket of the host.
+    HostSocket,
 }
 
 /// Names the process and stream of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamHeader {
-    /// `Process.number`; of a forwarded socket `ConnectSocket.number`; 0 of the agent.
+    /// `Process.number`; of a forwarded socket `ConnectSocket.number`; of a socket of the host its index in
+    /// `Start.host_sockets`.
     pub process_number: u32,
     /// The stream carried.
     pub kind: StreamKind,
@@ -102,7 +103,7 @@ impl StreamHeader {
             StreamKind::Stderr => 2,
             StreamKind::Terminal => 3,
             StreamKind::Forward => 4,
-            StreamKind::Agent => 5,
+            StreamKind::HostSocket => 5,
         };
         let mut bytes = [0; HEADER_LENGTH_BYTES];
         bytes[..5].copy_from_slice(&[a, b, c, d, kind]);
@@ -128,7 +129,7 @@ impl StreamHeader {
             2 => StreamKind::Stderr,
             3 => StreamKind::Terminal,
             4 => StreamKind::Forward,
-            5 => StreamKind::Agent,
+            5 => StreamKind::HostSocket,
             stream => return Err(ParseStreamHeaderError::Stream(stream)),
         };
         Ok(Self { process_number: u32::from_le_bytes([a, b, c, d]), kind })
@@ -143,8 +144,8 @@ mod tests {
 
     #[test]
     fn every_kind_survives_the_wire() {
-        use StreamKind::{Agent, Forward, Stderr, Stdin, Stdout, Terminal};
-        for kind in [Stdin, Stdout, Stderr, Terminal, Forward, Agent] {
+        use StreamKind::{Forward, HostSocket, Stderr, Stdin, Stdout, Terminal};
+        for kind in [Stdin, Stdout, Stderr, Terminal, Forward, HostSocket] {
             let header = StreamHeader { process_number: 0x0102_0304, kind };
             assert_eq!(StreamHeader::from_bytes(header.to_bytes(&SECRET), &SECRET), Ok(header));
         }
@@ -152,7 +153,7 @@ mod tests {
 
     #[test]
     fn unknown_stream_is_refused() {
-        let mut bytes = StreamHeader { process_number: 0, kind: StreamKind::Agent }.to_bytes(&SECRET);
+        let mut bytes = StreamHeader { process_number: 0, kind: StreamKind::HostSocket }.to_bytes(&SECRET);
         bytes[4] = 6;
         assert_eq!(StreamHeader::from_bytes(bytes, &SECRET), Err(ParseStreamHeaderError::Stream(6)));
     }

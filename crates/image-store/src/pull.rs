@@ -84,10 +84,26 @@ impl Store {
             0 => DEFAULT_CONCURRENT_DOWNLOADS,
             count => count,
         };
+        let failed = |error| registry_error(reference, error);
+        let transport = &self.inner.transport;
+        // Mirrors are asked without credentials, which are the registry's.
+        for mirror in transport.hosts(reference.registry()).map_err(failed)?.mirrors {
+            let options = ClientOptions { scheme: mirror.scheme, ..ClientOptions::default() };
+            let client = Client::new(transport, &mirror.host, options).map_err(failed)?;
+            let puller = Puller { inner: &self.inner, client, reference, lease: self.inner.leases.lease([]) };
+            match puller.pull(platform, concurrent_downloads, &progress).await {
+                Ok(pulled) => return Ok(pulled),
+                Err(error @ StoreError::NoSpace { .. }) => return Err(error),
+                // What it gave that is right stays; the next one may have the rest.
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::info!(%reference, mirror = mirror.host, error, "image is not taken from the mirror");
+                }
+            }
+        }
         let trusted_token_hosts = self.inner.trusted_token_hosts.clone();
         let client_options = ClientOptions { scheme, local_domain, credentials, trusted_token_hosts };
-        let client = Client::new(&self.inner.transport, reference.registry(), client_options)
-            .map_err(|error| registry_error(reference, error))?;
+        let client = Client::new(transport, reference.registry(), client_options).map_err(failed)?;
         let puller = Puller { inner: &self.inner, client, reference, lease: self.inner.leases.lease([]) };
         puller.pull(platform, concurrent_downloads, &progress).await
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bulkhead_oci::{Descriptor, Digest, Document, Platform, Reference};
 use bulkhead_registry::{Client, ClientOptions, Credentials, Scheme};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::task::spawn_blocking;
 
 use crate::pull::no_match;
 use crate::resolve::closure;
@@ -68,18 +69,27 @@ impl Store {
         let client_options = ClientOptions { scheme, local_domain, credentials, trusted_token_hosts };
         let client = Client::new(&self.inner.transport, reference.registry(), client_options)
             .map_err(|error| failed(reference, error))?;
-        let (root, only) = self.root_to_push(digest, platform)?;
-        let mut plan = Plan::default();
-        self.plan(&root, &mut plan, 0)?;
-        let sources = self.mount_sources(reference, &known_there);
+        // Documents of all images that this registry is known to have are read: not on a thread that serves others.
+        let (store, own, digest, platform) =
+            (self.clone(), reference.repository().to_owned(), *digest, platform.cloned());
+        let (descriptor, only, plan, sources) = blocking(move || {
+            let (root, only) = store.root_to_push(&digest, platform.as_ref())?;
+            let mut plan = Plan::default();
+            store.plan(&root, &mut plan, 0)?;
+            Ok((store.descriptor(&root)?, only, plan, store.mount_sources(&own, &known_there)))
+        })
+        .await?;
         self.push_blobs(&client, reference, &plan.blobs, &sources, &progress).await?;
-        for document in &plan.documents {
-            let media_type = self.descriptor(document)?.media_type;
-            let bytes = self.document_bytes(document)?;
-            let pushed = client.push_manifest(reference, &media_type, bytes, *document != root).await;
+        for document in plan.documents {
+            let store = self.clone();
+            let read =
+                move || Ok((store.descriptor(&document)?.media_type, store.document_bytes(&document)?));
+            let (media_type, bytes) = blocking(read).await?;
+            let pushed =
+                client.push_manifest(reference, &media_type, bytes, document != descriptor.digest).await;
             pushed.map_err(|error| failed(reference, error))?;
         }
-        Ok(PushedImage { descriptor: self.descriptor(&root)?, only })
+        Ok(PushedImage { descriptor, only })
     }
 
     /// The document that gets the name.
@@ -148,9 +158,9 @@ impl Store {
     }
 
     /// Repositories of the same registry that have a blob already.
-    fn mount_sources(&self, reference: &Reference, known: &[(String, Digest)]) -> HashMap<Digest, String> {
+    fn mount_sources(&self, own: &str, known: &[(String, Digest)]) -> HashMap<Digest, String> {
         let mut sources = HashMap::new();
-        for (repository, digest) in known.iter().filter(|(name, _)| name != reference.repository()) {
+        for (repository, digest) in known.iter().filter(|(name, _)| name != own) {
             let blobs: HashSet<Digest> = closure(&self.inner, [*digest].into_iter());
             for blob in blobs {
                 sources.entry(blob).or_insert_with(|| repository.clone());
@@ -207,6 +217,12 @@ impl Store {
         progress(ProgressEvent::LayerFinished { digest });
         Ok(())
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    spawn_blocking(work).await.map_err(|_| StoreError::Cancelled)?
 }
 
 fn failed(reference: &Reference, source: bulkhead_registry::RegistryError) -> StoreError {

@@ -1,9 +1,10 @@
 //! The store as a whole.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bulkhead_registry::{Patience, Transport};
+use bulkhead_registry::{Hosts, Patience, Transport, TransportOptions};
 
 use crate::StoreError;
 use crate::documents::Documents;
@@ -43,6 +44,8 @@ pub struct StoreOptions {
     pub trusted_token_hosts: Vec<String>,
     /// Folders with certificates of single registries, as `/etc/docker/certs.d`.
     pub certificate_folders: Vec<PathBuf>,
+    /// What is known of single registries, by `host` or `host:port`; it goes before `hosts.toml` in those folders.
+    pub hosts: BTreeMap<String, Hosts>,
 }
 
 impl Store {
@@ -59,12 +62,12 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(root: &Path, options: StoreOptions) -> Result<Self, StoreError> {
-        let StoreOptions { limits, patience, trusted_token_hosts, certificate_folders } = options;
+        let StoreOptions { limits, patience, trusted_token_hosts, certificate_folders, hosts } = options;
         let inner = Inner {
             layout: Layout::open(root)?,
             trusted_token_hosts,
             limits,
-            transport: Transport::with_certificates(patience, certificate_folders),
+            transport: Transport::with_options(TransportOptions { patience, certificate_folders, hosts }),
             documents: Documents::default(),
             resolved: ResolvedCache::default(),
             downloads: Downloads::default(),

@@ -1,10 +1,6 @@
 //! Tar streams to EROFS images: against GNU tar, and against what attackers send.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test that fails may panic and says what it skips"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod support;
 
@@ -16,7 +12,7 @@ use bulkhead_erofs::{FileType, Image};
 use bulkhead_image_store::Limits;
 use bulkhead_image_store::layer::{ConvertedLayer, LayerError, convert_layer, hash_layer};
 use bulkhead_oci::Digest;
-use support::{Tar, create, is_root, mounted, path_text, run, stacked, survey};
+use support::{Tar, create, mounted, need_root, path_text, run, stacked, survey};
 
 struct Converted {
     directory: tempfile::TempDir,
@@ -91,10 +87,7 @@ fn make_tree(root: &Path) {
 
 #[test]
 fn gnu_tar_extracts_the_same_tree() {
-    if !is_root() {
-        eprintln!("skipped: devices and owners need root");
-        return;
-    }
+    need_root();
     let directory = tempfile::tempdir().unwrap();
     let tree = directory.path().join("tree");
     fs::create_dir(&tree).unwrap();
@@ -184,10 +177,7 @@ fn whiteouts_hide_lower_layers_only() {
 
 #[test]
 fn overlayfs_understands_the_whiteouts() {
-    if !is_root() {
-        eprintln!("skipped: mounting needs root");
-        return;
-    }
+    need_root();
     let lower = Tar::default()
         .file("kept", b"lower")
         .file("gone", b"lower")
@@ -414,6 +404,14 @@ fn bombs_stop_at_the_limits() {
         links = links.pax(&[("linkpath", &[b'l'; 4000])]).symlink(&format!("l{index}"), "x");
     }
     assert!(matches!(convert_with(&links.end(), &limits), Err(LayerError::TooMuchMetadata { .. })));
+
+    let mut attributes = Tar::default();
+    for index in 0..100 {
+        let names: Vec<_> = (0..100).map(|n| format!("SCHILY.xattr.user.{}{n}", "n".repeat(240))).collect();
+        let records: Vec<(&str, &[u8])> = names.iter().map(|name| (&**name, &b""[..])).collect();
+        attributes = attributes.pax(&records).directory(&format!("d{index}"), 0o755);
+    }
+    assert!(matches!(convert_with(&attributes.end(), &limits), Err(LayerError::TooMuchMetadata { .. })));
 
     // Each entry is short, but together they would build a tree deeper than any path reaches.
     let down = "d/".repeat(1000);

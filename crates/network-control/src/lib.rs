@@ -13,6 +13,7 @@ mod message;
 
 pub use client::{Client, ClientError};
 pub use message::{
-    DEFAULT_NETWORK, Failure, FailureCode, Lease, LeaseRequest, Network, NetworkConfiguration, PortRange,
-    Protocol, PublishRequest, Reply, ReplyFrame, Request, RequestFrame, RestoreRequest,
+    DEFAULT_NETWORK, Denial, Domain, EgressPolicy, EgressRule, EgressTarget, Failure, FailureCode, Lease,
+    LeaseRequest, NameServer, Network, NetworkConfiguration, PortRange, PortSpan, Protocol, PublishRequest,
+    Reply, ReplyFrame, Request, RequestFrame, RestoreRequest,
 };

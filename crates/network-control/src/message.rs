@@ -1,7 +1,7 @@
 //! Requests and replies.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,8 @@ pub enum Request {
     /// Replied with `Networks`.
     ListNetworks,
     /// An address and an interface for a container. Replied with `Lease`, whose frame carries the
-    /// packet socket: an AF_PACKET SOCK_RAW socket bound to the container's end of a veth pair.
+    /// packet socket: an AF_PACKET SOCK_RAW socket bound to the container's end of a veth pair, whose
+    /// frames are preceded by a `struct virtio_net_hdr` (linux/virtio_net.h) of 10 bytes.
     Lease(LeaseRequest),
     /// Give a container back an interface that it had before this process began, as the apiserver
     /// knows it; fine if it has it already. Replied with `Done`.
@@ -61,6 +62,15 @@ pub enum Request {
         /// Ids that keep their leases.
         container_ids: Vec<String>,
     },
+    /// What egress policies refused since this was asked last. Replied with `Denials`, at once or when
+    /// there are any or after some time.
+    Denials,
+    /// Answer the host's questions for names below these domains, in place of those of earlier
+    /// requests, and lead the host to containers as long as there are any. Replied with `NameServer`.
+    SetDomains {
+        /// All of them.
+        domains: Vec<Domain>,
+    },
     /// Take everything down and exit. Replied with `Done`.
     Shutdown,
 }
@@ -73,7 +83,7 @@ pub struct NetworkConfiguration {
     pub name: String,
     /// "192.168.64.0/24"; picked when absent.
     pub ipv4_subnet: Option<String>,
-    /// "fd00:…::/64"; picked when absent.
+    /// "fd00:…::/64"; absent: no IPv6.
     pub ipv6_subnet: Option<String>,
     /// No way outside.
     pub internal: bool,
@@ -115,9 +125,94 @@ pub struct LeaseRequest {
     /// Wanted address, else one is picked.
     #[serde(default)]
     pub ipv4_address: Option<Ipv4Addr>,
+    /// Wanted IPv6 address, else one is picked on networks that have IPv6.
+    #[serde(default)]
+    pub ipv6_address: Option<Ipv6Addr>,
     /// Further names, which containers may share.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// Absent: it may reach whatever its network lets it.
+    #[serde(default)]
+    pub egress: Option<EgressPolicy>,
+}
+
+/// A domain by which the host finds containers, or containers the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Domain {
+    /// In lower case, without a dot at the end.
+    pub name: String,
+    /// Address under which containers reach what listens on the host's 127.0.0.1; the domain is its
+    /// name then.
+    pub localhost: Option<Ipv4Addr>,
+}
+
+/// Where the host's questions for domains are answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NameServer {
+    /// Absent without domains.
+    pub address: Option<SocketAddr>,
+    /// The host's resolver has been told of it.
+    pub is_known_to_host: bool,
+}
+
+/// What a container may begin connections to; everything else is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressPolicy {
+    /// Any of these.
+    pub allow: Vec<EgressRule>,
+}
+
+/// A destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EgressRule {
+    /// Where.
+    pub target: EgressTarget,
+    /// TCP and UDP ports; absent: every protocol.
+    pub ports: Option<PortSpan>,
+}
+
+/// Where connections may go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EgressTarget {
+    /// Addresses.
+    Subnet {
+        /// Any of them.
+        address: IpAddr,
+        /// At most 32, or 128.
+        prefix_length: u8,
+    },
+    /// What a name stands for when the container asks for it.
+    Name {
+        /// `*.` in front stands for all names below.
+        name: String,
+    },
+}
+
+/// Consecutive ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortSpan {
+    /// At least 1.
+    pub first: u16,
+    /// Included.
+    pub last: u16,
+}
+
+/// Something that an egress policy refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Denial {
+    /// Container id.
+    pub container_id: String,
+    /// Address, address and port, or name.
+    pub destination: String,
+    /// `tcp`, `udp`, `icmp`, `dns`, or a number.
+    pub protocol: String,
 }
 
 /// An interface that a container has already.
@@ -133,7 +228,13 @@ pub struct RestoreRequest {
     /// As leased.
     pub aliases: Vec<String>,
     /// As leased.
+    #[serde(default)]
+    pub egress: Option<EgressPolicy>,
+    /// As leased.
     pub ipv4_address: Ipv4Addr,
+    /// As leased.
+    #[serde(default)]
+    pub ipv6_address: Option<Ipv6Addr>,
     /// As leased.
     pub mac_address: String,
     /// As leased.
@@ -226,6 +327,10 @@ pub enum Reply {
     Lease(Lease),
     /// What was asked for, with the ports that were chosen.
     Published(Vec<PortRange>),
+    /// The oldest first.
+    Denials(Vec<Denial>),
+    /// Where domains are answered.
+    NameServer(NameServer),
 }
 
 /// Closed set of failure kinds.

@@ -4,13 +4,14 @@
 //! their names, and one set holds what changes. Tables of others are never touched.
 
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use thiserror::Error;
 
 use crate::netlink::filter::{Family, Set};
+use crate::subnet::Subnet;
 
 /// First letters of bridges with a way outside.
 pub(crate) const OUTWARD_BRIDGE: &str = "bn";
@@ -25,6 +26,31 @@ pub(crate) const HOST_UPLINK: &str = "bhu";
 
 /// Which port may send from which MAC and IPv4 address.
 pub(crate) const PORTS: Set = Set { family: Family::Bridge, table: "bulkhead", name: "ports" };
+
+/// MAC addresses of containers with their IPv4 addresses.
+pub(crate) const NEIGHBOURS: Set = Set { family: Family::Bridge, table: "bulkhead", name: "neighbours" };
+/// As [`PORTS`], for IPv6: an own address and the link-local one that follows from the MAC address.
+pub(crate) const PORTS6: Set = Set { family: Family::Bridge, table: "bulkhead", name: "ports6" };
+/// As [`NEIGHBOURS`], for IPv6.
+pub(crate) const NEIGHBOURS6: Set = Set { family: Family::Bridge, table: "bulkhead", name: "neighbours6" };
+/// Which port may say that it is a neighbour (RFC 4861, section 4.4): port, MAC address in the option,
+/// address.
+pub(crate) const TARGETS6: Set = Set { family: Family::Bridge, table: "bulkhead", name: "targets6" };
+/// Where refusals of egress policies are logged: a number within our namespace.
+pub(crate) const LOG_GROUP: u16 = 7;
+
+/// Where programs are that PATH does not lead to.
+const FOLDERS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
+
+/// Frames that a container may send in a second. A train of segments is one, so that this bounds what it
+/// makes others look at and not what it transfers.
+const FRAMES: u32 = 100_000;
+/// Of these, frames to everybody on its network: each wakes all.
+const CALLS: u32 = 500;
+/// Questions for names over UDP that a container may ask in a second, and at once: the others' must find
+/// room in the server's queue, too.
+const QUESTIONS: u32 = 1000;
+const QUESTIONS_AT_ONCE: u32 = 100;
 
 /// Why rules could not be put in place.
 #[derive(Debug, Error)]
@@ -50,7 +76,7 @@ pub(crate) struct Loading {
 
 /// Has nft load rules in the calling thread's network namespace.
 pub(crate) fn load(what: &'static str, rules: &str) -> Result<Loading, FirewallError> {
-    let mut child = Command::new(program())
+    let mut child = Command::new(program("nft"))
         .args(["-f", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -63,13 +89,12 @@ pub(crate) fn load(what: &'static str, rules: &str) -> Result<Loading, FirewallE
     Ok(Loading { what, child })
 }
 
-/// nft by PATH, else where distributions put it: a user's PATH may have no sbin.
-fn program() -> PathBuf {
+/// A program by PATH, else where distributions put it: a user's PATH may have no sbin, a daemon's less.
+pub(crate) fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders =
-        std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from));
-    let found = folders.map(|folder| folder.join("nft")).find(|program| program.is_file());
-    found.unwrap_or_else(|| PathBuf::from("nft"))
+    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
+    let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
+    found.unwrap_or_else(|| PathBuf::from(name))
 }
 
 impl Loading {
@@ -92,19 +117,31 @@ impl Loading {
 /// * input: containers reach their gateway's DNS server and can ping it. `fib` refuses addresses of
 ///   another bridge, which Linux would otherwise answer on any device.
 /// * forward: outward only; never between networks, never to link-local addresses, where clouds
-///   keep credentials.
-/// * bridge: a container sends from its own MAC and IPv4 address only, in ARP too. Everything else
-///   (IPv6, VLAN tags, DHCP) is dropped.
-pub(crate) fn inner_rules() -> String {
+///   keep credentials. Inward from the host itself, whose end of the uplink has the address `host`.
+/// * bridge: a container sends from its own MAC and IP addresses only, in ARP and neighbour discovery too.
+///   Everything else (VLAN tags, DHCP, routers' advertisements) is dropped, and so are link-local
+///   addresses but as the source of a neighbour's question.
+/// * egress: a map leads to the chains of containers with a policy, see [`crate::egress`].
+pub(crate) fn inner_rules(host: Ipv4Addr) -> String {
     format!(
         r#"table ip bulkhead
 delete table ip bulkhead
+table ip6 bulkhead
+delete table ip6 bulkhead
 table bridge {table}
 delete table bridge {table}
 table ip bulkhead {{
+  set refusals {{ type ipv4_addr; flags dynamic, timeout; size 65536; timeout 1m; }}
+  map egress {{ type ipv4_addr : verdict; }}
+  set askers {{ type ipv4_addr; flags dynamic, timeout; size 65536; timeout 10s; }}
+  chain refuse {{
+    update @refusals {{ ip saddr limit rate 1/second burst 20 packets }} log group {LOG_GROUP}
+    reject with icmp type admin-prohibited
+  }}
   chain input {{
     type filter hook input priority filter; policy drop;
     iifname "lo" accept
+    udp dport 53 update @askers {{ ip saddr limit rate over {QUESTIONS}/second burst {QUESTIONS_AT_ONCE} packets }} drop
     ct state established,related accept
     ct state invalid drop
     iifname "{OUTWARD_BRIDGE}*" jump container
@@ -121,6 +158,41 @@ table ip bulkhead {{
     ct state established,related accept
     ct state invalid drop
     ip daddr 169.254.0.0/16 drop
+    ip saddr vmap @egress
+    iifname "{OUTWARD_BRIDGE}*" oifname "{UPLINK}" accept
+    iifname "{UPLINK}" ip saddr {host} oifname {{ "{OUTWARD_BRIDGE}*", "{INTERNAL_BRIDGE}*" }} accept
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname "{UPLINK}" masquerade
+  }}
+}}
+table ip6 bulkhead {{
+  set refusals {{ type ipv6_addr; flags dynamic, timeout; size 65536; timeout 1m; }}
+  map egress {{ type ipv6_addr : verdict; }}
+  chain refuse {{
+    update @refusals {{ ip6 saddr limit rate 1/second burst 20 packets }} log group {LOG_GROUP}
+    reject with icmpv6 type admin-prohibited
+  }}
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    iifname "lo" accept
+    ct state established,related accept
+    ct state invalid drop
+    iifname {{ "{OUTWARD_BRIDGE}*", "{INTERNAL_BRIDGE}*" }} jump container
+    iifname "{UPLINK}" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+  }}
+  chain container {{
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+    fib daddr . iif type != local drop
+    icmpv6 type echo-request accept
+  }}
+  chain forward {{
+    type filter hook forward priority filter; policy drop;
+    ct state established,related accept
+    ct state invalid drop
+    ip6 daddr {{ fe80::/10, ff00::/8, fd00:ec2::254 }} drop
+    ip6 saddr vmap @egress
     iifname "{OUTWARD_BRIDGE}*" oifname "{UPLINK}" accept
   }}
   chain postrouting {{
@@ -133,14 +205,66 @@ table bridge {table} {{
   chain prerouting {{
     type filter hook prerouting priority -300; policy accept;
     iifname != "{PORT}*" accept
+    update @senders {{ iifname limit rate over {FRAMES}/second burst {FRAMES} packets }} drop
+    ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 update @callers {{ iifname limit rate over {CALLS}/second burst {CALLS} packets }} drop
     ether type ip iifname . ether saddr . ip saddr @{set} accept
+    ether type ip6 jump sending6
     ether type arp iifname . ether saddr . arp saddr ip @{set} iifname . arp saddr ether . arp saddr ip @{set} accept
     drop
   }}
+  set senders {{ type ifname; flags dynamic, timeout; size 65536; timeout 10s; }}
+  set callers {{ type ifname; flags dynamic, timeout; size 65536; timeout 10s; }}
+  set {set6} {{ type ifname . ether_addr . ipv6_addr; }}
+  set {targets6} {{ typeof iifname . @th,208,48 . @th,64,128; }}
+  set {neighbours6} {{ type ether_addr . ipv6_addr; }}
+  chain answering6 {{
+    ip6 saddr fe80::/10 drop
+    @th,192,16 0x0201 iifname . @th,208,48 . @th,64,128 @{targets6} iifname . ether saddr . ip6 saddr @{set6} accept
+  }}
+  chain sending6 {{
+    ip6 daddr fe80::/10 drop
+    icmpv6 type {{ nd-router-solicit, nd-router-advert, nd-redirect, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report }} drop
+    icmpv6 type nd-neighbor-advert jump answering6
+    icmpv6 type nd-neighbor-advert drop
+    icmpv6 type nd-neighbor-solicit iifname . ether saddr . ip6 saddr @{set6} accept
+    ip6 saddr fe80::/10 drop
+    iifname . ether saddr . ip6 saddr @{set6} accept
+    drop
+  }}
+  set {neighbours} {{ type ether_addr . ipv4_addr; }}
+  set restricted {{ type ifname; }}
+  set answers {{ type ifname . ipv4_addr . inet_proto . inet_service . inet_service; flags dynamic, timeout; size 65536; }}
+  set asked {{ type ifname . ipv4_addr; flags dynamic, timeout; size 65536; timeout 10s; }}
+  set answers6 {{ type ifname . ipv6_addr . inet_proto . inet_service . inet_service; flags dynamic, timeout; size 65536; }}
+  set asked6 {{ type ifname . ipv6_addr; flags dynamic, timeout; size 65536; timeout 10s; }}
+  set refusals {{ type ifname; flags dynamic, timeout; size 65536; timeout 1m; }}
+  map egress {{ type ifname : verdict; }}
+  chain refuse {{
+    update @refusals {{ iifname limit rate 1/second burst 20 packets }} log group {LOG_GROUP}
+    drop
+  }}
+  chain sending {{
+    type filter hook prerouting priority -200; policy accept;
+    iifname vmap @egress
+  }}
+  chain asking {{
+    type filter hook forward priority 0; policy accept;
+    oifname != @restricted accept
+    ip protocol tcp update @answers {{ oifname . ip saddr . ip protocol . tcp sport . tcp dport timeout 2h }}
+    ip protocol udp update @answers {{ oifname . ip saddr . ip protocol . udp sport . udp dport timeout 3m }}
+    icmp type echo-request update @asked {{ oifname . ip saddr }}
+    ether type ip6 meta l4proto tcp update @answers6 {{ oifname . ip6 saddr . meta l4proto . tcp sport . tcp dport timeout 2h }}
+    ether type ip6 meta l4proto udp update @answers6 {{ oifname . ip6 saddr . meta l4proto . udp sport . udp dport timeout 3m }}
+    icmpv6 type echo-request update @asked6 {{ oifname . ip6 saddr }}
+  }}
 }}
 "#,
+        neighbours = NEIGHBOURS.name,
         table = PORTS.table,
         set = PORTS.name,
+        set6 = PORTS6.name,
+        targets6 = TARGETS6.name,
+        neighbours6 = NEIGHBOURS6.name,
     )
 }
 
@@ -151,13 +275,37 @@ pub(crate) fn outer_table(device: &str) -> String {
 
 /// Rules of the host's namespace for one uplink: out with the host's address, answers back in;
 /// nothing to the host itself, nothing to other uplinks, nothing that the host did not track.
-pub(crate) fn outer_rules(device: &str, inner: Ipv4Addr) -> String {
+/// Connections to an address of `redirects` become ones to the host's loopback.
+///
+/// The second table is for IPv6, of a host that has it.
+pub(crate) fn outer_rules(
+    device: &str,
+    outer: Ipv4Addr,
+    inner: Ipv4Addr,
+    inner6: Option<Ipv6Addr>,
+    redirects: &[Ipv4Addr],
+) -> String {
+    let mut prerouting = String::new();
+    if !redirects.is_empty() {
+        let addresses = redirects.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ");
+        prerouting = format!(
+            r#"  chain prerouting {{
+    type nat hook prerouting priority dstnat; policy accept;
+    iifname "{device}" ip saddr {inner} ip daddr {{ {addresses} }} dnat to 127.0.0.1
+  }}
+"#
+        );
+    }
     format!(
-        r#"table ip {table} {{
-  chain input {{
+        r#"table ip {table}
+delete table ip {table}
+table ip {table} {{
+{prerouting}  chain input {{
     type filter hook input priority filter; policy accept;
+    iifname != {{ "lo", "{device}" }} ip daddr {outer} drop
     iifname != "{device}" accept
     ct state established,related accept
+    ip daddr 127.0.0.1 ct status dnat accept
     drop
   }}
   chain forward {{
@@ -174,19 +322,86 @@ pub(crate) fn outer_rules(device: &str, inner: Ipv4Addr) -> String {
     ip saddr {inner} oifname != "{device}" masquerade
   }}
 }}
+{ipv6}"#,
+        table = outer_table(device),
+        ipv6 = inner6.map(|inner| outer_rules6(device, inner)).unwrap_or_default(),
+    )
+}
+
+fn outer_rules6(device: &str, inner: Ipv6Addr) -> String {
+    format!(
+        r#"table ip6 {table}
+delete table ip6 {table}
+table ip6 {table} {{
+  chain input {{
+    type filter hook input priority filter; policy accept;
+    iifname != "{device}" accept
+    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
+    ct state established,related accept
+    drop
+  }}
+  chain forward {{
+    type filter hook forward priority filter; policy accept;
+    iifname "{device}" ip6 daddr {{ fe80::/10, ff00::/8, fd00:ec2::254 }} drop
+    iifname "{device}" oifname "{HOST_UPLINK}*" drop
+    iifname "{device}" ip6 saddr != {inner} drop
+    iifname "{device}" accept
+    oifname "{device}" ct state established,related accept
+    oifname "{device}" drop
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    ip6 saddr {inner} oifname != "{device}" masquerade
+  }}
+}}
 "#,
         table = outer_table(device),
     )
 }
 
-/// The key of a port in [`PORTS`]: its parts, each padded to 4 bytes, the device name to 16.
-pub(crate) fn port_key(device: &str, mac: [u8; 6], address: Ipv4Addr) -> [u8; 28] {
-    let mut key = [0; 28];
-    let name = device.as_bytes();
+/// Rules of our own namespace that keep containers from what an ordinary user's way out would take for the
+/// host itself.
+pub(crate) fn host_rules(refused: &[Subnet]) -> String {
+    let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    format!(
+        r#"table ip bulkhead-host
+delete table ip bulkhead-host
+table ip bulkhead-host {{
+  set refused {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {} }}; }}
+  chain forward {{
+    type filter hook forward priority -10; policy accept;
+    oifname "{UPLINK}" ip daddr @refused drop
+  }}
+}}
+"#,
+        refused.join(", ")
+    )
+}
+
+/// The key of a port in [`NEIGHBOURS`] or [`NEIGHBOURS6`]: its parts, each padded to 4 bytes.
+pub(crate) fn neighbour_key(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
+    [&mac[..], &[0; 2], &octets(address)].concat()
+}
+
+/// The key of a port in [`PORTS`], [`PORTS6`] and [`TARGETS6`]: its parts, each padded to 4 bytes, the
+/// device name to 16.
+pub(crate) fn port_key(device: &str, mac: [u8; 6], address: IpAddr) -> Vec<u8> {
     // Device names have at most 15 bytes.
-    let length = name.len().min(15);
-    key[..length].copy_from_slice(&name[..length]);
-    key[16..22].copy_from_slice(&mac);
-    key[24..].copy_from_slice(&address.octets());
-    key
+    let name = &device.as_bytes()[..device.len().min(15)];
+    [name, &vec![0; 16 - name.len()], &mac, &[0; 2], &octets(address)].concat()
+}
+
+/// An address as sets have it.
+pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// The link-local address that a kernel makes of a MAC address (RFC 4291, appendix A).
+pub(crate) fn link_local(mac: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    let pair = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+    Ipv6Addr::new(0xfe80, 0, 0, 0, pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f))
 }

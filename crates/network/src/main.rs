@@ -5,24 +5,35 @@
 
 mod control;
 mod dns;
+mod egress;
 mod firewall;
 mod inherited;
 mod netlink;
 mod networks;
+mod outlet;
 mod pin;
 mod port;
 mod ports;
+mod rootless;
 mod start;
 mod subnet;
+mod subnet6;
 mod uplink;
 mod worker;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|argument| argument == rootless::holder::ARGUMENT) {
+        return finish(rootless::holder::hold());
+    }
     // Before anything else can get descriptor 3.
     let inherited = inherited::take();
-    match start::run(inherited) {
+    finish(start::run(inherited))
+}
+
+fn finish(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

@@ -8,24 +8,26 @@
 use std::fs;
 use std::io;
 use std::mem::size_of;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, sockopt};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use thiserror::Error;
 
-use crate::firewall::{self, PORTS};
+use crate::firewall::{self, NEIGHBOURS, NEIGHBOURS6, PORTS, PORTS6, TARGETS6};
+use crate::netlink::filter::Set;
 use crate::netlink::link::{End, Pair};
 use crate::netlink::{NetlinkError, Socket};
 
 /// About 1,800 frames of 1,280 bytes: the guest's kernel wakes up in bursts.
 const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 const SEND_BUFFER_BYTES: usize = 1024 * 1024;
+/// linux/if_packet.h
+const PACKET_VNET_HDR: i32 = 15;
 /// The far end's name in its own namespace.
 const FAR_END: &str = "guest";
-/// `ETHTOOL_STXCSUM` of linux/ethtool.h.
-const ETHTOOL_STXCSUM: u32 = 0x17;
 
 /// Why there is no port.
 #[derive(Debug, Error)]
@@ -44,13 +46,6 @@ pub(crate) enum PortError {
         #[source]
         source: NetlinkError,
     },
-    /// Checksum offload could not be turned off.
-    #[error("cannot turn checksum offload of '{name}' off")]
-    Offload {
-        name: String,
-        #[source]
-        source: io::Error,
-    },
     /// The packet socket failed.
     #[error("cannot open a packet socket on '{name}'")]
     Socket {
@@ -65,8 +60,47 @@ pub(crate) enum PortError {
 pub(crate) struct Plan {
     pub(crate) bridge_index: u32,
     pub(crate) address: Ipv4Addr,
+    /// Absent on networks without IPv6.
+    pub(crate) address6: Option<Ipv6Addr>,
     pub(crate) mac: [u8; 6],
     pub(crate) mtu: u32,
+}
+
+/// What tells the rules of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) address6: Option<Ipv6Addr>,
+    pub(crate) mac: [u8; 6],
+}
+
+impl Plan {
+    pub(crate) fn identity(&self) -> Identity {
+        Identity { address: self.address, address6: self.address6, mac: self.mac }
+    }
+}
+
+impl Identity {
+    /// Elements of sets that let the port send.
+    fn elements(&self) -> Vec<(Set, Vec<u8>)> {
+        let name = device_name(self.address);
+        let address = IpAddr::V4(self.address);
+        let mut elements = vec![
+            (NEIGHBOURS, firewall::neighbour_key(self.mac, address)),
+            (PORTS, firewall::port_key(&name, self.mac, address)),
+        ];
+        if let Some(address) = self.address6 {
+            let key = |address: Ipv6Addr| firewall::port_key(&name, self.mac, address.into());
+            let link_local = firewall::link_local(self.mac);
+            elements.extend([
+                (NEIGHBOURS6, firewall::neighbour_key(self.mac, address.into())),
+                (PORTS6, key(address)),
+                (PORTS6, key(link_local)),
+                (TARGETS6, key(address)),
+            ]);
+        }
+        elements
+    }
 }
 
 /// A port with its packet socket.
@@ -92,10 +126,8 @@ pub(crate) fn mac_of(address: Ipv4Addr) -> [u8; 6] {
 #[derive(Debug)]
 pub(crate) struct Plumbing {
     pub(crate) links: Socket,
-    filters: Socket,
+    pub(crate) filters: Socket,
     namespace: OwnedFd,
-    /// ethtool requests go to any socket of the device's namespace.
-    devices: OwnedFd,
 }
 
 impl Plumbing {
@@ -103,14 +135,10 @@ impl Plumbing {
     pub(crate) fn open() -> Result<Self, PortError> {
         let device = |source| PortError::Device { name: "lo".to_owned(), source };
         let namespace = fs::File::open("/proc/thread-self/ns/net").map_err(PortError::Namespace)?.into();
-        let devices =
-            rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-                .map_err(|error| PortError::Socket { name: "lo".to_owned(), source: error.into() })?;
         Ok(Self {
             links: Socket::route().map_err(device)?,
             filters: Socket::netfilter().map_err(device)?,
             namespace,
-            devices,
         })
     }
 
@@ -124,7 +152,7 @@ impl Plumbing {
         match (outcome, back) {
             (Ok(socket), Ok(())) => Ok(Port { plan, socket }),
             (Err(error), _) | (Ok(_), Err(error)) => {
-                if let Err(error) = self.remove(plan.address, plan.mac) {
+                if let Err(error) = self.remove(&plan.identity()) {
                     tracing::warn!(name, "cannot clean up after a failed port: {error}");
                 }
                 Err(error)
@@ -150,13 +178,10 @@ impl Plumbing {
                 far_namespace: far_namespace.as_fd(),
                 mtu: plan.mtu,
                 master: Some(plan.bridge_index),
-                segmented: true,
                 alias: "",
             })
             .map_err(device)?;
         Socket::route().and_then(|mut far| far.set_up(FAR_END)).map_err(device)?;
-        complete_checksums(&self.devices, name)
-            .map_err(|source| PortError::Offload { name: name.to_owned(), source })?;
         // The port first: its news is what the bridge's link depends on.
         let port = self.links.link(name).map_err(device)?.index;
         for index in [port, plan.bridge_index] {
@@ -166,55 +191,47 @@ impl Plumbing {
         packet_socket().map_err(|source| PortError::Socket { name: name.to_owned(), source })
     }
 
-    /// Lets a port send from another MAC address.
-    pub(crate) fn change_mac(&mut self, plan: &Plan, mac: [u8; 6]) -> Result<(), PortError> {
-        let name = device_name(plan.address);
-        self.filters
-            .remove_element(PORTS, &firewall::port_key(&name, plan.mac, plan.address))
-            .map_err(|source| PortError::Device { name, source })?;
-        self.admit(&Plan { mac, ..plan.clone() })
+    /// Lets a port send from other addresses than it was made with; its IPv4 address stays.
+    pub(crate) fn change(
+        &mut self,
+        plan: &Plan,
+        mac: [u8; 6],
+        address6: Option<Ipv6Addr>,
+    ) -> Result<(), PortError> {
+        self.refuse(&plan.identity())?;
+        self.admit(&Plan { mac, address6, ..plan.clone() })
     }
 
     /// Lets an existing port send from its addresses.
     pub(crate) fn admit(&mut self, plan: &Plan) -> Result<(), PortError> {
-        let name = device_name(plan.address);
-        let outcome = self
-            .filters
-            .add_element(PORTS, &firewall::port_key(&name, plan.mac, plan.address))
-            .and_then(|()| self.links.add_neighbour(plan.bridge_index, plan.address, plan.mac));
-        outcome.map_err(|source| PortError::Device { name, source })
+        let mut admit = || {
+            for (set, key) in plan.identity().elements() {
+                self.filters.add_element(set, &key)?;
+            }
+            let addresses = std::iter::once(IpAddr::V4(plan.address)).chain(plan.address6.map(IpAddr::V6));
+            for address in addresses {
+                self.links.add_neighbour(plan.bridge_index, address, plan.mac)?;
+            }
+            Ok(())
+        };
+        admit().map_err(|source| PortError::Device { name: device_name(plan.address), source })
+    }
+
+    fn refuse(&mut self, identity: &Identity) -> Result<(), PortError> {
+        for (set, key) in identity.elements() {
+            self.filters
+                .remove_element(set, &key)
+                .map_err(|source| PortError::Device { name: device_name(identity.address), source })?;
+        }
+        Ok(())
     }
 
     /// Removes a port, whoever still holds its socket.
-    pub(crate) fn remove(&mut self, address: Ipv4Addr, mac: [u8; 6]) -> Result<(), PortError> {
-        let name = device_name(address);
-        let outcome = self
-            .links
-            .delete_link(&name)
-            .and_then(|()| self.filters.remove_element(PORTS, &firewall::port_key(&name, mac, address)));
-        outcome.map_err(|source| PortError::Device { name, source })
+    pub(crate) fn remove(&mut self, identity: &Identity) -> Result<(), PortError> {
+        let name = device_name(identity.address);
+        self.links.delete_link(&name).map_err(|source| PortError::Device { name, source })?;
+        self.refuse(identity)
     }
-}
-
-/// A packet socket sees frames as the device does: veth lets the sender's kernel leave checksums
-/// unfinished, and guests drop those. Without this feature the kernel finishes them first, and TCP
-/// segmentation offload is gone with it.
-fn complete_checksums(socket: &OwnedFd, device: &str) -> io::Result<()> {
-    #[repr(C)]
-    struct Value {
-        command: u32,
-        data: u32,
-    }
-    let mut value = Value { command: ETHTOOL_STXCSUM, data: 0 };
-    // SAFETY: all-zero bytes are a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (target, byte) in request.ifr_name.iter_mut().zip(device.bytes().take(libc::IFNAMSIZ - 1)) {
-        *target = byte.cast_signed();
-    }
-    request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    // SAFETY: SIOCETHTOOL takes an ifreq whose data points to an ethtool_value; both outlive the call.
-    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Opens the socket in the calling thread's namespace, bound to its only veth end.
@@ -222,10 +239,20 @@ fn packet_socket() -> io::Result<OwnedFd> {
     // Protocol 0 receives nothing until the socket is bound.
     let socket =
         rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES)?;
-    sockopt::set_socket_send_buffer_size_force(&socket, SEND_BUFFER_BYTES)?;
+    // An ordinary user gets what net.core.rmem_max and wmem_max allow.
+    match sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES) {
+        Err(Errno::PERM) => sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES),
+        outcome => outcome,
+    }?;
+    match sockopt::set_socket_send_buffer_size_force(&socket, SEND_BUFFER_BYTES) {
+        Err(Errno::PERM) => sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES),
+        outcome => outcome,
+    }?;
     set_packet_option(&socket, libc::PACKET_IGNORE_OUTGOING)?;
     set_packet_option(&socket, libc::PACKET_QDISC_BYPASS)?;
+    // Each frame is preceded by a `struct virtio_net_hdr`, which the kernel checks: checksums may be left
+    // to the other end, and a frame may be a whole train of TCP segments.
+    set_packet_option(&socket, PACKET_VNET_HDR)?;
     let index = netdevice::name_to_index(&socket, FAR_END)?;
     // SAFETY: all-zero bytes are a valid sockaddr_ll.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };

@@ -7,6 +7,7 @@
 
 mod binding;
 mod datagrams;
+mod destination;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::networks::failure;
 use binding::{BindError, Bound};
+use datagrams::Room;
 
 /// Connections of one container at once; more wait in the listeners' queues.
 const MAXIMUM_CONNECTIONS: usize = 1024;
@@ -107,23 +109,26 @@ impl Ports {
             }
         }
         let ranges: Vec<PortRange> = bound.iter().map(|one| one.range).collect();
-        let connections = Arc::new(Semaphore::new(MAXIMUM_CONNECTIONS));
-        let tasks = bound.into_iter().flat_map(|one| self.serve(one, address, &connections)).collect();
+        let tasks = self.serve(bound, address);
         tracing::info!(container = container_id, %address, ports = ranges.len(), "published");
         let publication = Publication { ranges: ranges.clone(), tasks };
         self.published().insert(container_id.to_owned(), publication);
         Ok(ranges)
     }
 
-    fn serve(&self, bound: Bound, address: Ipv4Addr, connections: &Arc<Semaphore>) -> Vec<JoinHandle<()>> {
-        let ports = bound.range.container_port..;
-        let targets = ports.map(|port| SocketAddrV4::new(address, port));
-        let served = bound.sockets.into_iter().zip(targets).map(|(socket, target)| {
-            let connections = Arc::clone(connections);
-            match bound.range.protocol {
-                Protocol::Tcp => self.proxy.spawn(streams::serve(socket, target, connections)),
-                Protocol::Udp => self.proxy.spawn(datagrams::serve(socket, target)),
-            }
+    /// All ports of one container, which share what bounds them.
+    fn serve(&self, bound: Vec<Bound>, address: Ipv4Addr) -> Vec<JoinHandle<()>> {
+        let connections = Arc::new(Semaphore::new(MAXIMUM_CONNECTIONS));
+        let room = Arc::new(Room::default());
+        let all = bound.into_iter().flat_map(|one| {
+            let targets =
+                (one.range.container_port..=u16::MAX).map(move |port| SocketAddrV4::new(address, port));
+            let protocol = one.range.protocol;
+            one.sockets.into_iter().zip(targets).map(move |(socket, target)| (protocol, socket, target))
+        });
+        let served = all.enumerate().map(|(number, (protocol, socket, target))| match protocol {
+            Protocol::Tcp => self.proxy.spawn(streams::serve(socket, target, Arc::clone(&connections))),
+            Protocol::Udp => self.proxy.spawn(datagrams::serve(socket, number, target, Arc::clone(&room))),
         });
         served.collect()
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bulkhead_network_control::FailureCode;
 use bulkhead_paths::Directories;
 use rustix::fs::FlockOperation;
@@ -17,15 +17,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::control::{self, Service, Shutdown};
-use crate::dns::Forwarder;
+use crate::egress::refusals;
 use crate::netlink::Socket;
 use crate::networks::{Networks, Orphans, failure};
+use crate::outlet::Outlet;
 use crate::ports::Ports;
+use crate::rootless::{self, UserUplink};
 use crate::uplink::Uplink;
 use crate::worker::Worker;
 
 /// How long a process that cannot work stays to say why.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long containers may be cut off when somebody removes our rules.
+const RULES_PERIOD: Duration = Duration::from_secs(2);
 
 /// Runs until shutdown.
 pub(crate) fn run(inherited: Option<UnixStream>) -> anyhow::Result<()> {
@@ -54,21 +59,27 @@ struct Established {
 }
 
 fn establish(directories: &Directories) -> anyhow::Result<Established> {
-    if !rustix::process::geteuid().is_root() {
-        bail!("rootless networking is not there yet: use --network none");
-    }
     raise_open_files();
     let lock = lock(directories)?;
+    // While there is one thread.
+    let rootless = match rustix::process::geteuid().is_root() {
+        true => None,
+        false => Some(rootless::enter(&directories.network_namespace())?),
+    };
     // This thread stays in the host's namespace; all later ones start in ours.
     let host = start_host_thread()?;
-    let uplink = Uplink::establish(directories)?;
+    let outlet = match &rootless {
+        None => Outlet::Pair(Uplink::establish(directories)?),
+        Some(namespace) => Outlet::Program(UserUplink::establish(directories, namespace, &host)?),
+    };
     let creator = Worker::start("ports")?;
     let remover = Worker::start("removals")?;
     let runtime = Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let ports = Ports::start(host.clone())?;
     let links = Socket::route().and_then(|mut links| links.links()).context("cannot list our devices")?;
     let orphans = Orphans::among(links);
-    let networks = Networks::new(uplink, Forwarder::new(host), creator, remover, ports, orphans);
+    let networks = Networks::new(outlet, host, creator, remover, ports, orphans);
+    refusals::watch(&networks).context("cannot hear of what egress policies refuse")?;
     Ok(Established { runtime, networks, _lock: lock })
 }
 
@@ -124,6 +135,7 @@ fn serve(
             let stream = tokio::net::UnixStream::from_std(inherited)?;
             tokio::spawn(control::serve(stream, service, Arc::clone(&shutdown)));
         }
+        tokio::spawn(mend_rules(Arc::clone(&networks)));
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
@@ -139,6 +151,17 @@ fn serve(
     drop(std::fs::remove_file(&path));
     tracing::info!("everything is taken down");
     outcome.map(drop)
+}
+
+/// Looks after the host's rules, which others may remove.
+async fn mend_rules(networks: Arc<Networks>) {
+    loop {
+        tokio::time::sleep(RULES_PERIOD).await;
+        let networks = Arc::clone(&networks);
+        if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || networks.mend_rules()).await {
+            tracing::warn!("cannot look after the host's rules: {failure}");
+        }
+    }
 }
 
 /// Answers the starter's first requests with the reason of the failure.

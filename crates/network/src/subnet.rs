@@ -12,6 +12,8 @@ use thiserror::Error;
 pub(crate) enum SubnetError {
     #[error("'{0}' is not an IPv4 subnet like 192.168.64.0/24")]
     Syntax(String),
+    #[error("'{0}' is not an IPv6 subnet like fd00:100::/64")]
+    Syntax6(String),
     #[error("'{0}' has bits set beyond its prefix")]
     HostBits(String),
 }

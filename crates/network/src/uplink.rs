@@ -7,9 +7,11 @@
 
 mod address;
 mod forwarding;
+pub(crate) mod ipv6;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -19,15 +21,18 @@ use rustix::fs::FlockOperation;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use thiserror::Error;
 
+use crate::egress::pins::Pins;
 use crate::firewall::{self, FirewallError, UPLINK};
 use crate::netlink::filter::Family;
 use crate::netlink::link::{End, Pair};
 use crate::netlink::{NetlinkError, Socket};
 use crate::pin;
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 use address::Addresses;
 use forwarding::Forwarding;
+pub(crate) use forwarding::{LoopbackRoute, set_up_own_namespace};
 
 /// Shared by all instances on the host, hence no directory of this installation.
 const REGISTRY: &str = "/run/bulkhead-uplinks";
@@ -74,6 +79,22 @@ pub(crate) struct Uplink {
     forwarding: Forwarding,
     registry: Registry,
     device: String,
+    /// Of that device.
+    index: u32,
+    /// The host's end's address.
+    outer: Ipv4Addr,
+    /// Our end's address.
+    inner: Ipv4Addr,
+    /// The same for IPv6, if the host forwards that.
+    inner6: Option<Ipv6Addr>,
+    /// Networks to which the host has a route.
+    led: Vec<Subnet>,
+    /// Addresses that stand for the host's loopback.
+    redirects: Vec<Ipv4Addr>,
+    /// What an earlier process left of names.
+    pub(crate) pins: Pins,
+    /// Nothing of it is there any more.
+    is_down: bool,
     entry: PathBuf,
     pin: PathBuf,
     /// Locked.
@@ -98,31 +119,135 @@ impl Uplink {
         let (entry, claim) = registry.claim(addresses.number, &directories.runtime_root)?;
         let device = addresses.device();
         forwarding.turn_on(&registry.forwarding_marker())?;
-        let outer = firewall::load("the host's rules", &firewall::outer_rules(&device, addresses.inner))
-            .map_err(UplinkError::Firewall)?;
+        let inner6 = ipv6::is_forwarded().then(|| ipv6::end(addresses.number, 2));
+        let outer = firewall::load(
+            "the host's rules",
+            &firewall::outer_rules(&device, addresses.outer, addresses.inner, inner6, &[]),
+        )
+        .map_err(UplinkError::Firewall)?;
 
         let pin = directories.network_namespace();
         enter_own_namespace(&pin)?;
-        let inner = firewall::load("the rules of the container namespace", &firewall::inner_rules())
-            .map_err(UplinkError::Firewall)?;
-        forwarding::set_up_own_namespace()?;
+        let pins = Pins::read_or_none();
+        let inner =
+            firewall::load("the rules of the container namespace", &firewall::inner_rules(addresses.outer))
+                .map_err(UplinkError::Firewall)?;
+        set_up_own_namespace()?;
         let mut links = Socket::route().map_err(UplinkError::Device)?;
         // Of an earlier process; usually it went with its other end.
         links.delete_link(UPLINK).map_err(UplinkError::Device)?;
-        connect(&mut links, &mut host_links, &host_namespace, &addresses).map_err(UplinkError::Device)?;
+        let host_links_index =
+            connect(&mut links, &mut host_links, &host_namespace, &addresses).map_err(UplinkError::Device)?;
+        if inner6.is_some()
+            && let Err(error) = connect6(&mut links, &mut host_links, &addresses)
+        {
+            tracing::warn!("IPv6 does not lead outside: {error:#}");
+        }
         outer.finish().and_then(|()| inner.finish()).map_err(UplinkError::Firewall)?;
         drop(lock);
         tracing::info!(device, address = %addresses.inner, "uplink is ready");
-        Ok(Self { host_links, host_filters, forwarding, registry, device, entry, pin, _claim: claim })
+        Ok(Self {
+            host_links,
+            host_filters,
+            forwarding,
+            registry,
+            index: host_links_index,
+            device,
+            outer: addresses.outer,
+            inner: addresses.inner,
+            inner6,
+            led: Vec::new(),
+            redirects: Vec::new(),
+            pins,
+            is_down: false,
+            entry,
+            pin,
+            _claim: claim,
+        })
     }
 
-    /// What the host has routes to.
+    /// What the host has routes to, but for those to us.
     pub(crate) fn host_subnets(&mut self) -> Result<Vec<Subnet>, NetlinkError> {
-        self.host_links.routed_subnets()
+        let mut subnets = self.host_links.routed_subnets()?;
+        subnets.retain(|subnet| !self.led.contains(subnet));
+        Ok(subnets)
+    }
+
+    /// As [`Self::host_subnets`], for IPv6.
+    pub(crate) fn host_subnets6(&mut self) -> Result<Vec<Subnet6>, NetlinkError> {
+        self.host_links.routed_subnets6()
+    }
+
+    /// The host's end: its name.
+    pub(crate) fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// The host's end: its address.
+    pub(crate) fn host_address(&self) -> Ipv4Addr {
+        self.outer
+    }
+
+    /// Gives the host a route to a network.
+    pub(crate) fn lead_to(&mut self, subnet: Subnet) -> Result<(), NetlinkError> {
+        if self.led.contains(&subnet) {
+            return Ok(());
+        }
+        self.host_links.add_route(subnet, self.inner, self.index)?;
+        self.led.push(subnet);
+        Ok(())
+    }
+
+    /// Takes it away again.
+    pub(crate) fn lead_no_more(&mut self, subnet: Subnet) -> Result<(), NetlinkError> {
+        if !self.led.contains(&subnet) {
+            return Ok(());
+        }
+        self.host_links.delete_route(subnet, self.inner, self.index)?;
+        self.led.retain(|led| *led != subnet);
+        Ok(())
+    }
+
+    /// Has addresses stand for the host's loopback; the rules that make it so and the switch that lets
+    /// them, both for the host's namespace, if that is a change.
+    pub(crate) fn redirect(&mut self, mut addresses: Vec<Ipv4Addr>) -> Option<(String, LoopbackRoute)> {
+        addresses.sort_unstable();
+        addresses.dedup();
+        if addresses == self.redirects {
+            return None;
+        }
+        self.redirects = addresses;
+        Some((self.rules(), LoopbackRoute { device: self.device.clone(), is_on: !self.redirects.is_empty() }))
+    }
+
+    /// The addresses of the last [`Self::redirect`].
+    pub(crate) fn redirects(&self) -> &[Ipv4Addr] {
+        &self.redirects
+    }
+
+    /// The rules of a [`Self::redirect`] are not in force: these addresses are redirected as before.
+    pub(crate) fn keep_redirects(&mut self, addresses: Vec<Ipv4Addr>) {
+        self.redirects = addresses;
+    }
+
+    fn rules(&self) -> String {
+        firewall::outer_rules(&self.device, self.outer, self.inner, self.inner6, &self.redirects)
+    }
+
+    /// The host's rules if somebody removed them, as `nft flush ruleset` does.
+    pub(crate) fn missing_rules(&mut self) -> Result<Option<String>, NetlinkError> {
+        if self.is_down {
+            return Ok(None);
+        }
+        let table = firewall::outer_table(&self.device);
+        let is_there = self.host_filters.has_table(Family::Ipv4, &table)?
+            && (self.inner6.is_none() || self.host_filters.has_table(Family::Ipv6, &table)?);
+        Ok((!is_there).then(|| self.rules()))
     }
 
     /// Removes everything that is in the host's namespace.
     pub(crate) fn take_down(&mut self) -> Result<(), UplinkError> {
+        self.is_down = true;
         pin::remove(&self.pin).map_err(UplinkError::Namespace)?;
         let _lock = self.registry.lock()?;
         remove(&self.device, &mut self.host_links, &mut self.host_filters)?;
@@ -161,7 +286,7 @@ fn connect(
     host_links: &mut Socket,
     host_namespace: &OwnedFd,
     addresses: &Addresses,
-) -> Result<(), NetlinkError> {
+) -> Result<u32, NetlinkError> {
     let device = addresses.device();
     links.set_up("lo")?;
     links.add_pair(&Pair {
@@ -170,22 +295,36 @@ fn connect(
         far_namespace: host_namespace.as_fd(),
         mtu: UPLINK_MTU,
         master: None,
-        segmented: false,
         alias: "",
     })?;
     let inner = links.link(UPLINK)?;
-    links.add_address(inner.index, addresses.inner, addresses.subnet.prefix_length())?;
+    links.add_address(inner.index, addresses.inner.into(), addresses.subnet.prefix_length())?;
     let outer = host_links.link(&device)?;
     host_links.set_up(&device)?;
-    host_links.add_address(outer.index, addresses.outer, addresses.subnet.prefix_length())?;
+    host_links.add_address(outer.index, addresses.outer.into(), addresses.subnet.prefix_length())?;
     links.spread_link(inner.index)?;
     host_links.spread_link(outer.index)?;
-    links.add_default_route(addresses.outer)
+    links.add_default_route(addresses.outer.into())?;
+    Ok(outer.index)
+}
+
+/// IPv6 addresses of both ends, and the way out by them.
+fn connect6(links: &mut Socket, host_links: &mut Socket, addresses: &Addresses) -> anyhow::Result<()> {
+    ipv6::turn_on_uplink(UPLINK)?;
+    let [outer, inner] = [1, 2].map(|which| ipv6::end(addresses.number, which));
+    let host_end = host_links.link(&addresses.device())?.index;
+    host_links.add_address(host_end, outer.into(), ipv6::PREFIX_LENGTH)?;
+    let our_end = links.link(UPLINK)?.index;
+    links.add_address(our_end, inner.into(), ipv6::PREFIX_LENGTH)?;
+    Ok(links.add_default_route(outer.into())?)
 }
 
 fn remove(device: &str, links: &mut Socket, filters: &mut Socket) -> Result<(), UplinkError> {
     links.delete_link(device).map_err(UplinkError::Device)?;
-    filters.delete_table(Family::Ipv4, &firewall::outer_table(device)).map_err(UplinkError::Device)
+    for family in [Family::Ipv4, Family::Ipv6] {
+        filters.delete_table(family, &firewall::outer_table(device)).map_err(UplinkError::Device)?;
+    }
+    Ok(())
 }
 
 /// The directory of uplinks of one host namespace.

@@ -9,12 +9,10 @@ use std::time::Duration;
 use bulkhead_network_control::{ClientError, FailureCode, LeaseRequest, NetworkConfiguration, Request};
 use support::guest::{Guest, RawGuest};
 use support::packet::{BROADCAST, arp, echo_request, ethernet, ipv4, udp};
-use support::{Daemon, Host, plain};
+use support::query::{self, TYPE_A, TYPE_AAAA, question};
+use support::{Daemon, Host, OUTSIDE, plain};
 
-const SOON: Duration = Duration::from_secs(2);
 const NEVER: Duration = Duration::from_millis(150);
-const TYPE_A: u8 = 1;
-const TYPE_AAAA: u8 = 28;
 
 fn create(host: &Host, daemon: &Daemon, name: &str, subnet: &str) {
     let configuration = NetworkConfiguration {
@@ -31,30 +29,8 @@ fn on(network: &str, id: &str) -> LeaseRequest {
     LeaseRequest { network: network.to_owned(), ..plain(id) }
 }
 
-/// Response code and addresses of an answer.
 fn ask(guest: &Guest, name: &str, kind: u8) -> (u8, Vec<Ipv4Addr>) {
-    let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.split('.') {
-        query.push(u8::try_from(label.len()).unwrap());
-        query.extend(label.bytes());
-    }
-    query.extend([0, 0, kind, 0, 1]);
-    let gateway = guest.gateway;
-    let sent = query.clone();
-    let answer = guest.namespace.run(move || {
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-        socket.set_read_timeout(Some(SOON)).unwrap();
-        socket.send_to(&sent, (gateway, 53)).unwrap();
-        let mut buffer = [0; 512];
-        let length = socket.recv(&mut buffer).unwrap();
-        buffer[..length].to_vec()
-    });
-    let records = answer[query.len()..].chunks_exact(16);
-    let mut addresses: Vec<Ipv4Addr> =
-        records.map(|record| <[u8; 4]>::try_from(&record[12..]).unwrap().into()).collect();
-    addresses.sort();
-    assert_eq!(usize::from(answer[7]), addresses.len());
-    (answer[3] & 15, addresses)
+    query::ask(&guest.namespace, (guest.gateway, 53), name, kind)
 }
 
 #[test]
@@ -96,12 +72,8 @@ fn one_server_knows_the_names_of_all_networks_of_who_asks() {
 
 /// As [`ask`], for a name that the host's resolver is asked for.
 fn ask_slowly(guest: &Guest, name: &str) -> (u8, Vec<Ipv4Addr>) {
-    let gateway = guest.gateway;
-    let label = name.to_owned();
+    let (query, gateway) = (question(name, TYPE_A), guest.gateway);
     guest.namespace.run(move || {
-        let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, u8::try_from(label.len()).unwrap()];
-        query.extend(label.bytes());
-        query.extend([0, 0, TYPE_A, 0, 1]);
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
         socket.send_to(&query, (gateway, 53)).unwrap();
@@ -176,4 +148,72 @@ fn f74_frames_made_by_hand_do_not_cross_networks() {
             || frame[12..14] == [8, 6] && frame[21] == 2
     };
     assert!(blue.receive(NEVER, answer).is_none());
+}
+
+#[test]
+fn f75_one_that_asks_without_end_leaves_the_names_to_the_others() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let flooding = RawGuest::new(host.lease(&daemon, "flooding"));
+    let other = Guest::new(host.lease(&daemon, "other"));
+    let gateway = flooding.find_gateway().unwrap();
+    // A resolver that never answers, but for one name.
+    let resolver = host.outside.run(|| UdpSocket::bind((OUTSIDE, 53)).unwrap());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = resolver.recv_from(&mut buffer) {
+            if buffer[..length].windows(4).any(|window| window == b"good") {
+                let mut answer = buffer[..length].to_vec();
+                answer[2] |= 0x80;
+                answer[7] = 1;
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 203, 0, 113, 1]);
+                drop(resolver.send_to(&answer, peer));
+            }
+        }
+    });
+    let query = [&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3][..], b"bad", &[0, 0, 1, 0, 1]].concat();
+    let datagram = |port: u16| udp((flooding.address, port), (flooding.gateway, 53), &query);
+    let flood = || {
+        for port in 1..2000 {
+            let packet = ipv4(17, flooding.address, flooding.gateway, &datagram(port));
+            let frame = ethernet(gateway, flooding.mac, 0x0800, &packet);
+            let _lost = rustix::io::write(&flooding.socket, &[&[0; 10], &frame[..]].concat());
+        }
+    };
+    for _ in 0..5 {
+        flood();
+        assert_eq!(ask(&other, "good.example", TYPE_A), (0, vec![OUTSIDE]));
+        assert_eq!(ask(&other, "flooding", TYPE_A), (0, vec![flooding.address]));
+    }
+}
+
+#[test]
+fn answers_of_the_hosts_resolver_are_remembered_for_as_long_as_they_live() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let asking = Guest::new(host.lease(&daemon, "asking"));
+    let resolver = host.outside.run(|| UdpSocket::bind((OUTSIDE, 53)).unwrap());
+    let (sender, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = resolver.recv_from(&mut buffer) {
+            let mut answer = buffer[..length].to_vec();
+            // The first label says how long the record lives: up to 9 s.
+            let life_s = answer[13] - b'0';
+            answer[2] |= 0x80;
+            answer[7] = 1;
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, life_s, 0, 4, 203, 0, 113, 1]);
+            sender.send(()).unwrap();
+            drop(resolver.send_to(&answer, peer));
+        }
+    });
+    let count = |name: &str, times: usize| {
+        for _ in 0..times {
+            assert_eq!(ask(&asking, name, TYPE_A), (0, vec![OUTSIDE]));
+        }
+        asked.try_iter().count()
+    };
+    assert_eq!(count("9.example", 3), 1);
+    // More, where an answer was late and was asked for again.
+    assert!(count("0.example", 3) >= 3, "what does not live is not kept");
 }

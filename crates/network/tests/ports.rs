@@ -11,7 +11,10 @@ use std::time::Duration;
 use bulkhead_network_control::{
     ClientError, FailureCode, PortRange, Protocol, PublishRequest, Reply, Request,
 };
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 use support::guest::Guest;
+use support::namespace::run_program;
+use support::packet::{checksum, ipv4};
 use support::{Daemon, HOST, Host};
 
 const SOON: Duration = Duration::from_secs(3);
@@ -206,4 +209,132 @@ fn f76_a_flood_of_idle_connections_is_bounded_and_leaves_other_containers_alone(
     drop(idle);
     support::eventually("there is room again", || daemon.open_sockets() < 200);
     assert_eq!(host.host.run(|| exchange((Ipv4Addr::LOCALHOST, 8080).into(), b"back")), b"back");
+}
+
+#[test]
+fn f71_idle_ports_take_nothing_from_busy_ones() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let guest = Guest::new(host.lease(&daemon, "web"));
+    serve_streams(&guest);
+    // More than connections are served at once.
+    let range = PortRange { container_port: 5501, count: 1500, ..port(ANY, 20_000, Protocol::Tcp) };
+    publish(&host, &daemon, "web", &[range]).unwrap();
+    let last = (Ipv4Addr::LOCALHOST, 21_499).into();
+    assert_eq!(host.host.run(move || exchange(last, b"x")), b"x", "the last port leads to 7000");
+}
+
+#[test]
+fn f76_peers_of_all_datagram_ports_of_a_container_are_bounded_together() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let guest = Guest::new(host.lease(&daemon, "dns"));
+    let server = guest.namespace.run(|| UdpSocket::bind("0.0.0.0:7000").unwrap());
+    let before = daemon.open_sockets();
+    let ranges = [9000, 9001, 9002].map(|number| port(ANY, number, Protocol::Udp));
+    publish(&host, &daemon, "dns", &ranges).unwrap();
+    host.host.run(|| {
+        for number in 0..2400_u16 {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.send_to(b"flood", (Ipv4Addr::LOCALHOST, 9000 + number % 3)).unwrap();
+        }
+    });
+    support::eventually("the limit is reached", || daemon.open_sockets() >= before + 1000);
+    thread::sleep(Duration::from_millis(300));
+    let sockets = daemon.open_sockets() - before;
+    assert!(sockets <= 1024 + 64, "{sockets} sockets");
+    // Whoever comes next is served all the same.
+    server.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut buffer = [0; 100];
+    while server.recv(&mut buffer).is_ok() {}
+    let peer = host.host.run(|| UdpSocket::bind("127.0.0.1:0").unwrap());
+    peer.set_read_timeout(Some(SOON)).unwrap();
+    peer.send_to(b"late", (Ipv4Addr::LOCALHOST, 9001)).unwrap();
+    server.set_read_timeout(Some(SOON)).unwrap();
+    let (length, from) = server.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"late");
+    server.send_to(b"answer", from).unwrap();
+    let length = peer.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"answer");
+    // The port is free the moment the release is answered.
+    release(&host, &daemon, "dns");
+    host.host.run(|| drop(UdpSocket::bind("127.0.0.1:9001").unwrap()));
+}
+
+#[test]
+fn f76_half_open_connections_do_not_keep_others_out() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let guest = Guest::new(host.lease(&daemon, "web"));
+    serve_streams(&guest);
+    publish(&host, &daemon, "web", &[port(ANY, 8080, Protocol::Tcp)]).unwrap();
+    // So that the host tries to answer them, in vain.
+    host.host.run(|| run_program("ip", &["route", "add", "198.18.0.0/15", "via", "203.0.113.1"]));
+    let before = daemon.open_sockets();
+    let sent = host.outside.run(|| {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::RAW)).unwrap();
+        let target = SocketAddr::from((HOST, 8080));
+        let sent = (0..10_000_u32).filter(|number| {
+            let source = Ipv4Addr::from_bits(0xc612_0000 + number);
+            let syn = ipv4(6, source, HOST, &open_request(source, 8080));
+            rustix::net::sendto(&socket, &syn, SendFlags::empty(), &target).is_ok()
+        });
+        sent.count()
+    });
+    assert!(sent > 9000, "{sent} sent");
+    for _ in 0..20 {
+        assert_eq!(host.outside.run(|| exchange((HOST, 8080).into(), b"hello")), b"hello");
+    }
+    assert!(daemon.open_sockets() < before + 16, "half-open connections have sockets");
+}
+
+/// A TCP segment that asks for a connection to the host.
+fn open_request(source: Ipv4Addr, port: u16) -> Vec<u8> {
+    let mut segment = vec![0; 20];
+    segment[..2].copy_from_slice(&40_000_u16.to_be_bytes());
+    segment[2..4].copy_from_slice(&port.to_be_bytes());
+    segment[12..16].copy_from_slice(&[0x50, 2, 0xff, 0xff]);
+    let pseudo = [&source.octets()[..], &HOST.octets(), &[0, 6, 0, 20], &segment].concat();
+    let sum = checksum(&pseudo);
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    segment
+}
+
+#[test]
+fn datagrams_are_answered_from_the_address_that_they_were_sent_to() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    host.host.run(|| {
+        run_program("ip", &["address", "add", "203.0.113.3/24", "dev", "wan"]);
+        run_program("ip", &["address", "add", "2001:db8::2/64", "dev", "wan", "nodad"]);
+        run_program("ip", &["address", "add", "2001:db8::3/64", "dev", "wan", "nodad"]);
+    });
+    host.outside.run(|| run_program("ip", &["address", "add", "2001:db8::1/64", "dev", "wan", "nodad"]));
+    let guest = Guest::new(host.lease(&daemon, "echo"));
+    let server = guest.namespace.run(|| UdpSocket::bind("0.0.0.0:7000").unwrap());
+    std::thread::spawn(move || {
+        let mut buffer = [0; 100];
+        while let Ok((length, peer)) = server.recv_from(&mut buffer) {
+            drop(server.send_to(&buffer[..length], peer));
+        }
+    });
+    let any6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let ports = [port(ANY, 7000, Protocol::Udp), port(any6, 7000, Protocol::Udp)];
+    publish(&host, &daemon, "echo", &ports).unwrap();
+    for address in ["203.0.113.2:7000", "203.0.113.3:7000", "[2001:db8::2]:7000", "[2001:db8::3]:7000"] {
+        let address: SocketAddr = address.parse().unwrap();
+        let answered = host.outside.run(move || {
+            let any: SocketAddr = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
+            let socket = UdpSocket::bind(any).unwrap();
+            // A socket that is connected hears its peer alone.
+            socket.connect(address).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            let mut buffer = [0; 100];
+            (0..10).any(|_| {
+                socket.send(b"hello").unwrap();
+                socket.recv(&mut buffer).is_ok_and(|length| &buffer[..length] == b"hello")
+            })
+        });
+        assert!(answered, "{address}");
+    }
 }

@@ -9,35 +9,15 @@ use std::thread;
 use std::time::Duration;
 
 use bulkhead_network_control::{
-    ClientError, FailureCode, Lease, NetworkConfiguration, PortRange, Protocol, PublishRequest, Request,
-    RestoreRequest,
+    ClientError, FailureCode, PortRange, Protocol, PublishRequest, Request, RestoreRequest,
 };
 use support::guest::Guest;
-use support::{Daemon, Host, OUTSIDE};
+use support::{Daemon, Host, OUTSIDE, plain, restoration};
 
 const SOON: Duration = Duration::from_secs(3);
 
-fn default_network(host: &Host, daemon: &Daemon) {
-    let configuration = NetworkConfiguration {
-        name: "default".to_owned(),
-        ipv4_subnet: Some("192.168.64.0/24".to_owned()),
-        ipv6_subnet: None,
-        internal: false,
-        options: std::collections::BTreeMap::new(),
-    };
-    host.request(daemon, Request::CreateNetwork(configuration)).unwrap();
-}
-
-fn restoration(id: &str, lease: &Lease) -> RestoreRequest {
-    RestoreRequest {
-        container_id: id.to_owned(),
-        network: lease.network.clone(),
-        hostname: id.to_owned(),
-        aliases: vec![],
-        ipv4_address: lease.ipv4_address.split('/').next().unwrap().parse().unwrap(),
-        mac_address: lease.mac_address.clone(),
-        mtu: lease.mtu,
-    }
+fn create_default_network(host: &Host, daemon: &Daemon) {
+    host.request(daemon, Request::CreateNetwork(support::default_network())).unwrap();
 }
 
 /// Says something and hears the same.
@@ -60,9 +40,9 @@ fn connections_survive_it_and_the_next_one_takes_over() {
         }
     });
     let daemon = host.start("a");
-    default_network(&host, &daemon);
+    create_default_network(&host, &daemon);
     let [one, two] = ["one", "two"].map(|id| host.lease(&daemon, id));
-    let restorations = [restoration("one", &one.0), restoration("two", &two.0)];
+    let restorations = [restoration(&plain("one"), &one.0), restoration(&plain("two"), &two.0)];
     let (one, two) = (Guest::new(one), Guest::new(two));
     let mut stream = one.namespace.run(|| TcpStream::connect((OUTSIDE, 7000)).unwrap());
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -78,7 +58,7 @@ fn connections_survive_it_and_the_next_one_takes_over() {
     listening.recv(&mut [0; 10]).unwrap();
 
     let daemon = host.start("a");
-    default_network(&host, &daemon);
+    create_default_network(&host, &daemon);
     for request in restorations.clone() {
         host.request(&daemon, Request::Restore(request)).unwrap();
     }

@@ -149,7 +149,8 @@ fn the_packet_socket_reaches_nothing_but_its_own_port() {
     let length = u32::try_from(size_of::<libc::sockaddr_ll>()).unwrap();
     // SAFETY: `address` is readable for `length` bytes.
     assert_eq!(unsafe { libc::bind(one.as_raw_fd(), (&raw const address).cast(), length) }, 0);
-    let one = RawGuest { socket: one, mac: [0; 6], address: two.address, gateway: two.gateway };
+    let one =
+        RawGuest { socket: one, mac: [0; 6], address: two.address, gateway: two.gateway, address6: None };
     let gateway = two.find_gateway().unwrap();
     two.send(&ethernet(gateway, two.mac, 0x0800, &ipv4(1, two.address, two.gateway, &echo_request(1))));
     assert!(two.receive(SOON, |frame| frame[23] == 1).is_some());
@@ -196,6 +197,70 @@ fn networks_are_apart_and_internal_ones_have_no_way_out() {
 }
 
 #[test]
+fn f73_headers_that_lie_are_refused_and_hurt_nobody() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let one = RawGuest::new(host.lease(&daemon, "one"));
+    let two = RawGuest::new(host.lease(&daemon, "two"));
+    let datagram = udp((one.address, 1), (two.address, 2), &[0x5a; 1000]);
+    let frame = ethernet(two.mac, one.mac, 0x0800, &ipv4(17, one.address, two.address, &datagram));
+    // flags, kind of train, header length, segment length, start and offset of the checksum
+    let header = |flags: u8, kind: u8, numbers: [u16; 4]| {
+        let mut header = [0; 10];
+        header[..2].copy_from_slice(&[flags, kind]);
+        for (position, number) in numbers.into_iter().enumerate() {
+            header[2 + 2 * position..4 + 2 * position].copy_from_slice(&number.to_ne_bytes());
+        }
+        header
+    };
+    for flags in [0, 1, 2, 0xff] {
+        for kind in [0, 1, 3, 4, 5, 0x81, 0x7f, 0xff] {
+            for numbers in [
+                [0, 0, 0, 0],
+                [0xffff; 4],
+                [54, 1, 34, 6],
+                [54, 0xffff, 34, 16],
+                [0xffff, 1200, 0, 0xfffe],
+                [1, 1, 0xffff, 1],
+                [2000, 8, 1041, 0],
+            ] {
+                // Refused by the kernel, or a frame like any other.
+                let bytes = [&header(flags, kind, numbers)[..], &frame].concat();
+                let _refused = rustix::io::write(&one.socket, &bytes);
+                let _refused = rustix::io::write(&one.socket, &bytes[..30]);
+            }
+        }
+    }
+    // Everything goes on as before.
+    let hello = udp((one.address, 1), (two.address, 2), b"hello");
+    one.send(&ethernet(two.mac, one.mac, 0x0800, &ipv4(17, one.address, two.address, &hello)));
+    assert!(two.receive(SOON, |frame| frame.ends_with(b"hello")).is_some());
+}
+
+#[test]
+fn f77_rules_that_somebody_flushed_come_back_until_the_end() {
+    let host = Host::new();
+    let server = host.outside.run(listener(OUTSIDE));
+    let daemon = host.start("a");
+    let guest = Guest::new(host.lease(&daemon, "one"));
+    let socket = guest.namespace.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+    let reaches = || {
+        socket.send_to(b"ping", (OUTSIDE, 7000)).unwrap();
+        server.recv_from(&mut [0; 10]).is_ok_and(|(_, sender)| sender.ip() == std::net::IpAddr::V4(HOST))
+    };
+    server.set_read_timeout(Some(NEVER)).unwrap();
+    support::eventually("the outside", reaches);
+    for _ in 0..2 {
+        host.host.run(|| support::namespace::run_program("nft", &["flush", "ruleset"]));
+        assert!(!host.rules().contains("bulkhead"));
+        support::eventually("the rules", || host.rules().contains("bulkhead-bhu"));
+        support::eventually("the outside", reaches);
+    }
+    host.request(&daemon, bulkhead_network_control::Request::Shutdown).unwrap();
+    assert!(!host.rules().contains("bulkhead"), "{}", host.rules());
+}
+
+#[test]
 fn two_instances_have_the_same_subnet_at_the_same_time() {
     let host = Host::new();
     let server = host.outside.run(listener(OUTSIDE));
@@ -211,4 +276,33 @@ fn two_instances_have_the_same_subnet_at_the_same_time() {
         server.send_to(b"pong", sender).unwrap();
         assert_eq!(socket.recv(&mut buffer).unwrap(), 4);
     }
+}
+
+#[test]
+fn f73_a_flood_of_calls_to_everybody_reaches_nobody_in_full() {
+    const SENT: usize = 20_000;
+    let host = Host::new();
+    let daemon = host.start("a");
+    let flooding = RawGuest::new(host.lease(&daemon, "flooding"));
+    let other = RawGuest::new(host.lease(&daemon, "other"));
+    let datagram = udp((flooding.address, 1), (Ipv4Addr::BROADCAST, 2), b"flood");
+    let packet = ipv4(17, flooding.address, Ipv4Addr::BROADCAST, &datagram);
+    let frame = ethernet(BROADCAST, flooding.mac, 0x0800, &packet);
+    let start = std::time::Instant::now();
+    let mut received = 0;
+    let of_flood = |frame: &[u8]| frame.ends_with(b"flood");
+    for number in 0..SENT {
+        let _lost = rustix::io::write(&flooding.socket, &[&[0; 10], &frame[..]].concat());
+        // Nothing is lost for want of room.
+        if number % 100 == 0 {
+            while other.receive(Duration::from_millis(1), of_flood).is_some() {
+                received += 1;
+            }
+        }
+    }
+    let allowed = 500.0 * (start.elapsed().as_secs_f64() + 1.0);
+    while other.receive(NEVER, of_flood).is_some() {
+        received += 1;
+    }
+    assert!(received > 0 && f64::from(received) <= allowed * 1.1, "{received} of {SENT}");
 }

@@ -101,8 +101,12 @@ impl Reference {
             return Err(ReferenceError::Registry { registry: registry.escape_default().to_string() });
         }
         // The host that old clients wrote into their configuration; the same registry.
-        let registry =
-            if registry == "index.docker.io" { DEFAULT_REGISTRY } else { registry }.to_ascii_lowercase();
+        let registry = match registry {
+            "index.docker.io" => DEFAULT_REGISTRY.to_owned(),
+            // Its capitals alone make it a host: in lower case it would be part of a Docker Hub name when read again.
+            host if host != "localhost" && !host.contains(['.', ':', '[']) => host.to_owned(),
+            host => host.to_ascii_lowercase(),
+        };
         if !path.split('/').all(is_path_component) {
             return Err(ReferenceError::Repository { repository: path.escape_default().to_string() });
         }
@@ -317,6 +321,15 @@ impl<'de> Deserialize<'de> for Reference {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_full_name_reads_again_as_itself() {
+        for text in ["Registry/image", "REGISTRY.example/image:1", "localhost/image", "image", "user/image"] {
+            let reference: Reference = text.parse().unwrap();
+            let again: Reference = reference.to_string().parse().unwrap();
+            assert_eq!(again, reference, "{text}");
+        }
+    }
 
     #[test]
     fn completes_names_as_docker_does() {

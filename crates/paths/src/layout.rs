@@ -200,6 +200,12 @@ impl Directories {
         self.volumes().join(name).join("volume.img")
     }
 
+    /// The directory that is a shared volume; its name must have been validated.
+    #[must_use]
+    pub fn volume_content(&self, name: &str) -> PathBuf {
+        self.volumes().join(name).join("content")
+    }
+
     /// Formatted, empty disks that new containers start from.
     #[must_use]
     pub fn disk_templates(&self) -> PathBuf {

@@ -33,6 +33,8 @@ struct Auth {
     username: String,
     #[serde(default)]
     password: String,
+    #[serde(default, rename = "identitytoken")]
+    identity_token: String,
 }
 
 impl std::fmt::Debug for Auth {
@@ -105,7 +107,7 @@ impl ConfigFile {
             (host == server && above && !auth.is_empty()).then_some((prefix.len(), key, auth))
         });
         let Some((_, key, auth)) = matching.max_by_key(|(length, ..)| *length) else { return Ok(None) };
-        auth.login().map(Some).map_err(|reason| CredentialsError::Format {
+        auth.login().map_err(|reason| CredentialsError::Format {
             path: path.to_owned(),
             reason: format!("the entry of '{}' {reason}", key.escape_default()),
         })
@@ -115,17 +117,27 @@ impl ConfigFile {
 impl Auth {
     /// Docker leaves such an entry for what a helper keeps.
     fn is_empty(&self) -> bool {
-        self.auth.is_empty() && self.username.is_empty()
+        self.auth.is_empty() && self.username.is_empty() && self.identity_token.is_empty()
     }
 
-    fn login(&self) -> Result<Login, &'static str> {
-        if self.auth.is_empty() {
-            return Ok(Login { username: self.username.clone(), secret: self.password.clone() });
+    /// `None` if the entry has a user name but no secret.
+    fn login(&self) -> Result<Option<Login>, &'static str> {
+        // It goes before the password beside it, which is commonly empty.
+        if !self.identity_token.is_empty() {
+            return Ok(Some(Login::identity_token(&*self.identity_token)));
         }
+        let (username, secret) = match self.auth.is_empty() {
+            true => (self.username.clone(), self.password.clone()),
+            false => self.decode()?,
+        };
+        Ok((!secret.is_empty()).then(|| Login::new(username, secret)))
+    }
+
+    fn decode(&self) -> Result<(String, String), &'static str> {
         let bytes = STANDARD.decode(self.auth.trim()).map_err(|_| "is not in base 64")?;
         let text = String::from_utf8(bytes).map_err(|_| "is not in UTF-8")?;
         let (username, secret) = text.split_once(':').ok_or("has no colon between user name and password")?;
-        Ok(Login { username: username.to_owned(), secret: secret.trim_matches('\0').to_owned() })
+        Ok((username.to_owned(), secret.trim_matches('\0').to_owned()))
     }
 }
 
@@ -164,6 +176,22 @@ mod tests {
             ("empty.example", "x", None),
         ] {
             assert_eq!(user(&file, server, repository).as_deref(), expected, "{server}/{repository}");
+        }
+    }
+
+    #[test]
+    fn identity_tokens_go_before_passwords_and_nothing_is_no_login() {
+        // "u:" and "u:p"
+        let file = parse(
+            r#"{"auths":{"a":{"auth":"dTo=","identitytoken":"t"},"b":{"auth":"dTpw","identitytoken":"t"},
+                "c":{"auth":"dTo="},"d":{"username":"u"},"e":{"auth":"dTo=","identitytoken":""},
+                "f":{"identitytoken":"t"}}}"#,
+        );
+        for (server, expected) in
+            [("a", true), ("b", true), ("c", false), ("d", false), ("e", false), ("f", true)]
+        {
+            let login = file.login(Path::new("x"), server, "x").unwrap();
+            assert_eq!(login, expected.then(|| Login::identity_token("t")), "{server}");
         }
     }
 

@@ -104,7 +104,7 @@ impl Keyring {
         match record {
             None => Ok(None),
             Some(record) => match (record.secret, record.helper) {
-                (Some(secret), _) => Ok(Some(Login { username: record.username, secret })),
+                (Some(secret), _) => Ok(Some(Login::new(record.username, secret))),
                 (None, Some(helper)) => Helper::new(&helper)?.get(server),
                 (None, None) => Err(CredentialsError::Format {
                     path: self.own().path().to_owned(),

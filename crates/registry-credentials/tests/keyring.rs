@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bulkhead_registry_credentials::{CredentialsError, Keyring, Login, Sources};
 
 fn login(username: &str) -> Login {
-    Login { username: username.to_owned(), secret: format!("secret of {username}") }
+    Login::new(username, format!("secret of {username}"))
 }
 
 /// Puts `docker-credential-<name>` into the folder; it keeps its one login in a file beside it.
@@ -72,6 +72,7 @@ fn keeps_its_own_file_private(folder: &Path) {
 
 fn gives_logins_to_the_helper_that_docker_uses(folder: &Path) {
     let kept = helper(folder, "all");
+    helper_with_identity_token(folder);
     helper(folder, "one");
     let docker = folder.join("config.json");
     fs::write(&docker, r#"{"credsStore":"all","credHelpers":{"one.example":"one"}}"#).unwrap();
@@ -99,6 +100,24 @@ fn gives_logins_to_the_helper_that_docker_uses(folder: &Path) {
     let found = keyring.find("r.example", "x");
     assert_eq!(found.login.unwrap().username, "a");
     assert!(matches!(found.problems[..], [CredentialsError::Helper { .. }]), "{:?}", found.problems);
+}
+
+/// What Docker gives its helper after a login that brought an identity token.
+fn helper_with_identity_token(folder: &Path) {
+    let kept = helper(folder, "issued");
+    let docker = folder.join("issued.json");
+    fs::write(&docker, r#"{"credHelpers":{"r.example":"issued"}}"#).unwrap();
+    let keyring = Keyring::new(folder.join("own3.json"), Sources { files: vec![docker], docker: None });
+    let keep = |secret: &str| {
+        let message = format!(r#"{{"ServerURL":"r.example","Username":"<token>","Secret":"{secret}"}}"#);
+        fs::write(&kept, message.replace(":", ": ")).unwrap();
+    };
+    // The script finds its server by the quoted name.
+    keep("refresh");
+    let found = keyring.find("r.example", "x");
+    assert_eq!((found.login, found.problems.len()), (Some(Login::identity_token("refresh")), 0));
+    keep("");
+    assert_eq!(keyring.find("r.example", "x").login, None);
 }
 
 fn asks_all_places_in_order(folder: &Path) {

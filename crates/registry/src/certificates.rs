@@ -18,12 +18,21 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HostCertificates {
     /// With what tells whether they have changed.
-    files: Vec<(PathBuf, Option<SystemTime>, u64)>,
+    files: Vec<File>,
+    /// Authorities that are named one by one, whatever their files are called.
+    authorities: Vec<File>,
 }
 
+/// Path, time of change and length.
+type File = (PathBuf, Option<SystemTime>, u64);
+
 impl HostCertificates {
-    /// Looks into all folders; the files themselves are read by [`Self::apply`].
-    pub(crate) fn find(folders: &[PathBuf], host: &str) -> Result<Self, RegistryError> {
+    /// Looks into all folders and at `authorities`; the files themselves are read by [`Self::apply`].
+    pub(crate) fn find(
+        folders: &[PathBuf],
+        host: &str,
+        authorities: &[PathBuf],
+    ) -> Result<Self, RegistryError> {
         let mut files = Vec::new();
         // A URL's host holds no slash, so this stays below the folder.
         for folder in folders.iter().map(|folder| folder.join(host)) {
@@ -39,22 +48,23 @@ impl HostCertificates {
             for entry in entries {
                 let path = entry.map_err(|error| failed(&folder, error))?.path();
                 if has_extension(&path, &["crt", "cert", "key"]) {
-                    let metadata = fs::metadata(&path).map_err(|error| failed(&path, error))?;
-                    files.push((path, metadata.modified().ok(), metadata.len()));
+                    files.push(file(path)?);
                 }
             }
         }
         files.sort();
-        Ok(Self { files })
+        let authorities = authorities.iter().cloned().map(file).collect::<Result<_, _>>()?;
+        Ok(Self { files, authorities })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.files.is_empty() && self.authorities.is_empty()
     }
 
     /// Makes a client trust and show them.
     pub(crate) fn apply(&self, mut builder: ClientBuilder) -> Result<ClientBuilder, RegistryError> {
-        for (path, ..) in self.files.iter().filter(|(path, ..)| has_extension(path, &["crt"])) {
+        let found = self.files.iter().filter(|(path, ..)| has_extension(path, &["crt"]));
+        for (path, ..) in found.chain(&self.authorities) {
             let certificates = Certificate::from_pem_bundle(&read(path)?).map_err(|_| invalid(path))?;
             if certificates.is_empty() {
                 return Err(invalid(path));
@@ -71,6 +81,11 @@ impl HostCertificates {
         }
         Ok(builder)
     }
+}
+
+fn file(path: PathBuf) -> Result<File, RegistryError> {
+    let metadata = fs::metadata(&path).map_err(|error| failed(&path, error))?;
+    Ok((path, metadata.modified().ok(), metadata.len()))
 }
 
 fn has_extension(path: &Path, extensions: &[&str]) -> bool {

@@ -9,12 +9,12 @@ use reqwest::{Response, Url};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use crate::RegistryError;
 use crate::blob::BlobStream;
 use crate::exchange::{Access, Call};
 use crate::options::ClientOptions;
 use crate::token::Token;
 use crate::transport::Transport;
+use crate::{RegistryError, Scheme};
 
 /// Docker Hub's API is not at the host that its images are named by.
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
@@ -55,9 +55,13 @@ impl Client {
     /// A client of `registry`, a host with an optional port. Connects to nothing yet.
     ///
     /// # Errors
-    /// When `registry` makes no URL.
+    /// When `registry` makes no URL, or what is configured for it cannot be understood.
     pub fn new(transport: &Transport, registry: &str, options: ClientOptions) -> Result<Self, RegistryError> {
-        let scheme = match options.scheme.is_plain_http(registry, options.local_domain.as_deref()) {
+        let chosen = match options.scheme {
+            Scheme::Auto => transport.hosts(registry)?.scheme.unwrap_or_default(),
+            chosen => chosen,
+        };
+        let scheme = match chosen.is_plain_http(registry, options.local_domain.as_deref()) {
             true => "http",
             false => "https",
         };
@@ -162,19 +166,24 @@ impl Client {
         }
     }
 
-    /// Opens a blob at an offset.
+    /// Opens a blob at an offset, up to its end or up to another offset.
     pub(crate) async fn open_blob(
         &self,
         repository: &str,
         digest: &Digest,
         offset_bytes: u64,
+        end_bytes: Option<u64>,
     ) -> Result<Response, RegistryError> {
         let url = self.url(&format!("{repository}/blobs/{digest}"))?;
         let name = format!("{}/{repository}@{digest}", self.shared.registry);
         let access = Access::pull(repository);
         let mut call = Call::get(url, &access, &name);
-        if offset_bytes > 0
-            && let Ok(range) = format!("bytes={offset_bytes}-").parse()
+        let range = match end_bytes {
+            Some(end_bytes) => format!("bytes={offset_bytes}-{}", end_bytes.saturating_sub(1)),
+            None => format!("bytes={offset_bytes}-"),
+        };
+        if (offset_bytes > 0 || end_bytes.is_some())
+            && let Ok(range) = range.parse()
         {
             call.headers.insert(RANGE, range);
         }

@@ -19,6 +19,15 @@ pub enum RegistryError {
         #[source]
         source: std::io::Error,
     },
+    /// What is configured for the registry is unusable.
+    #[error("cannot use '{}'", path.display())]
+    Configuration {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The registry's name makes no URL.
     #[error("`{registry}` is not a registry address")]
     Address {
@@ -51,6 +60,14 @@ pub enum RegistryError {
         /// Why.
         #[source]
         source: reqwest::Error,
+    },
+    /// The registry does not prove who it is.
+    #[error("the certificate of {registry} is not accepted: {reason}")]
+    Untrusted {
+        /// The host.
+        registry: String,
+        /// Why, and what to do.
+        reason: String,
     },
     /// Nothing, or next to nothing, arrived for too long.
     #[error("{registry} stopped sending: nothing useful arrived for {waited_seconds} s")]

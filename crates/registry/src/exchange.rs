@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use crate::RegistryError;
 use crate::challenge::{Challenge, choose};
 use crate::client::Client;
+use crate::credentials::Secret;
 use crate::error::presentable;
 use crate::redirect::{check_redirect, is_same_origin};
 use crate::token::{Token, request_token};
@@ -36,6 +37,11 @@ impl Access {
     /// To push to one repository what is in another one.
     pub(crate) fn mount(repository: &str, source: &str) -> Self {
         Self(vec![format!("repository:{repository}:pull,push"), format!("repository:{source}:pull")])
+    }
+
+    /// To give up an upload: registries differ in which of these they ask for.
+    pub(crate) fn cancel(repository: &str) -> Self {
+        Self(vec![format!("repository:{repository}:pull,push,delete")])
     }
 
     pub(crate) fn scopes(&self) -> &[String] {
@@ -184,7 +190,17 @@ impl Client {
         let headers = response.headers().get_all(WWW_AUTHENTICATE);
         let challenge = choose(headers.iter().filter_map(|value| value.to_str().ok()));
         let token = match (challenge, shared.options.credentials.as_ref()) {
-            (Some(Challenge::Basic), Some(credentials)) => Token::basic(credentials),
+            (Some(Challenge::Basic), Some(credentials)) => match credentials.secret() {
+                Secret::Password(password) => Token::basic(credentials.username(), password),
+                Secret::IdentityToken(_) => {
+                    let registry = shared.registry.clone();
+                    let hint = format!(
+                        "it wants a password, but all that is known is an identity token: \
+                         `container registry login {registry}`"
+                    );
+                    return Err(RegistryError::Unauthorized { registry, hint, detail: String::new() });
+                }
+            },
             (Some(Challenge::Bearer { realm, service }), _) => {
                 request_token(
                     &shared.transport,

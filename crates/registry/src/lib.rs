@@ -20,6 +20,7 @@
 //!
 //! What a blob's stream gives out before its end is unverified; see [`BlobStream::next_chunk`].
 
+mod ahead;
 mod blob;
 mod certificates;
 mod challenge;
@@ -27,19 +28,23 @@ mod client;
 mod credentials;
 mod error;
 mod exchange;
+mod hosts;
 mod options;
 mod push;
 mod redirect;
 mod scheme;
+mod session;
 mod token;
 mod transport;
+mod trust;
 mod upload;
 
 pub use blob::BlobStream;
 pub use client::{Client, FetchedManifest};
 pub use credentials::Credentials;
 pub use error::RegistryError;
-pub use options::{ClientOptions, Patience};
+pub use hosts::{Endpoint, EndpointError, Hosts};
+pub use options::{ClientOptions, Patience, Splitting};
 pub use push::BlobPush;
 pub use scheme::{Scheme, SchemeError};
-pub use transport::Transport;
+pub use transport::{Transport, TransportOptions};

@@ -39,6 +39,39 @@ pub struct Patience {
     pub backoff: Duration,
     /// The longest wait, also where the registry asks for more.
     pub max_backoff: Duration,
+    /// When several connections are tried for one blob.
+    pub splitting: Splitting,
+}
+
+/// When and how a blob is fetched in parts over several connections.
+///
+/// A blob is converted while it arrives, so one connection suffices wherever the network is faster than that; more
+/// only cost the registry. They help where each connection is slow by itself: behind long distances, or a registry
+/// that allots each one so much.
+#[derive(Clone, Debug)]
+pub struct Splitting {
+    /// How long one connection is watched before others are added.
+    pub watch: Duration,
+    /// It is fast enough if it brings this much, or if it is what it is given to that is slow.
+    pub enough_bytes_per_second: u64,
+    /// Less than this that is left is not worth it.
+    pub min_left_bytes: u64,
+    /// Length of a part; a part is held in memory.
+    pub part_bytes: u64,
+    /// Parts that are fetched at once.
+    pub parts: usize,
+}
+
+impl Default for Splitting {
+    fn default() -> Self {
+        Self {
+            watch: Duration::from_secs(1),
+            enough_bytes_per_second: 32 << 20,
+            min_left_bytes: 32 << 20,
+            part_bytes: 4 << 20,
+            parts: 4,
+        }
+    }
 }
 
 impl Default for Patience {
@@ -53,6 +86,7 @@ impl Default for Patience {
             attempts: 4,
             backoff: Duration::from_millis(250),
             max_backoff: Duration::from_secs(20),
+            splitting: Splitting::default(),
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::RegistryError;
 use crate::client::Client;
 use crate::exchange::{Access, Call, Failure, Payload};
 use crate::redirect::check_redirect;
+use crate::session::Session;
 use crate::upload::Upload;
 
 /// Small enough for proxies that bound what they take, large enough for a layer to need few.
@@ -32,10 +33,10 @@ pub enum BlobPush {
 }
 
 /// The blob that is pushed, and where to.
-struct Pushing<'a> {
-    repository: &'a str,
+pub(crate) struct Pushing<'a> {
+    pub(crate) repository: &'a str,
     access: Access,
-    name: String,
+    pub(crate) name: String,
     digest: Digest,
     size_bytes: u64,
     file: Arc<File>,
@@ -65,10 +66,7 @@ impl Client {
         let repository = reference.repository();
         let pushing = Pushing {
             repository,
-            access: match mount_from {
-                Some(source) => Access::mount(repository, source),
-                None => Access::push(repository),
-            },
+            access: Access::push(repository),
             name: format!("{}/{repository}@{}", self.registry(), descriptor.digest),
             digest: descriptor.digest,
             size_bytes: descriptor.size_bytes,
@@ -134,23 +132,27 @@ impl Client {
         &self,
         pushing: &Pushing<'_>,
         mount_from: Option<&str>,
-    ) -> Result<Option<Url>, RegistryError> {
+    ) -> Result<Option<Session>, RegistryError> {
         let mut url = self.url(&format!("{}/blobs/uploads/", pushing.repository))?;
+        // A token service may refuse to speak of the other repository, which must not keep the blob from being sent.
+        let mut mount_access = None;
         if let Some(source) = mount_from {
             let mut query = url.query_pairs_mut();
             query.append_pair("mount", &pushing.digest.to_string()).append_pair("from", source);
+            mount_access = Some(Access::mount(pushing.repository, source));
         }
-        let response = self.perform(&Call::new(Method::POST, url, &pushing.access, &pushing.name)).await?;
+        let access = mount_access.as_ref().unwrap_or(&pushing.access);
+        let response = self.perform(&Call::new(Method::POST, url, access, &pushing.name)).await?;
         if mount_from.is_some() && response.status() == StatusCode::CREATED {
             return Ok(None);
         }
-        self.session(&response).map(Some)
+        self.session(&response).map(|url| Some(Session::new(self, pushing, url)))
     }
 
     async fn upload(
         &self,
         pushing: &Pushing<'_>,
-        mut session: Option<Url>,
+        mut session: Option<Session>,
         progress: &(impl Fn(u64) + Send + Sync),
     ) -> Result<(), RegistryError> {
         let patience = self.transport().patience();
@@ -159,27 +161,33 @@ impl Client {
         let mut failures = 0;
         let mut interruptions = 0;
         loop {
-            let current = match session.take() {
+            // A session that is not taken up again is given up when it goes out of scope.
+            let mut current = match session.take() {
                 Some(session) => session,
                 None => {
                     offset_bytes = 0;
                     self.begin(pushing, None).await?.ok_or_else(|| self.no_session())?
                 }
             };
+            let url = current.url().clone();
             let step = if offset_bytes == 0 && !in_chunks {
-                self.put(pushing, current.clone(), 0, progress).await
+                self.put(pushing, url, 0, progress).await
             } else if offset_bytes < pushing.size_bytes {
-                self.patch(pushing, current.clone(), offset_bytes, progress).await
+                self.patch(pushing, url, offset_bytes, progress).await
             } else {
-                self.put(pushing, current.clone(), offset_bytes, progress).await
+                self.put(pushing, url, offset_bytes, progress).await
             };
             let failure = match step {
-                Ok(Step::Complete) => return Ok(()),
+                Ok(Step::Complete) => {
+                    current.close();
+                    return Ok(());
+                }
                 Ok(Step::Continue(next, reached_bytes)) => {
                     if reached_bytes > offset_bytes {
                         failures = 0;
                     }
-                    (session, offset_bytes) = (Some(next), reached_bytes);
+                    current.move_to(next);
+                    (session, offset_bytes) = (Some(current), reached_bytes);
                     continue;
                 }
                 Err(failure) => failure,
@@ -195,17 +203,32 @@ impl Client {
             }
             failures += 1;
             // What was interrupted before may be beyond repair, where a new upload is not.
-            let may_restart = interruptions > 1 && is_session_lost(&failure.error);
-            if failures >= patience.attempts || !(failure.is_transient() || may_restart) {
+            let is_lost = is_session_lost(&failure.error);
+            if matches!(failure.error, RegistryError::NotFound { .. }) {
+                current.close();
+            }
+            let may_restart = interruptions > 1 && is_lost;
+            if !(failure.is_transient() || may_restart) {
                 return Err(failure.error);
             }
-            sleep(patience.delay(failures, failure.retry_after)).await;
-            if failure.is_transient()
-                && let Ok((next, reached_bytes)) = self.status(pushing, current).await
-                && reached_bytes > 0
-                && reached_bytes <= pushing.size_bytes
-            {
-                (session, offset_bytes) = (Some(next), reached_bytes);
+            if failures < patience.attempts {
+                sleep(patience.delay(failures, failure.retry_after)).await;
+            }
+            if failure.is_transient() {
+                match self.status(pushing, current.url().clone()).await {
+                    Ok((next, reached_bytes)) if (1..=pushing.size_bytes).contains(&reached_bytes) => {
+                        if reached_bytes > offset_bytes {
+                            failures = 0;
+                        }
+                        current.move_to(next);
+                        (session, offset_bytes) = (Some(current), reached_bytes);
+                    }
+                    Err(RegistryError::NotFound { .. }) => current.close(),
+                    _ => {}
+                }
+            }
+            if failures >= patience.attempts {
+                return Err(failure.error);
             }
         }
     }

@@ -1,17 +1,23 @@
-//! Tokens (distribution project, "Token Authentication Specification").
+//! Tokens (distribution project, "Token Authentication Specification" and "OAuth2 Token Authentication").
 
 use std::time::{Duration, Instant};
 
-use reqwest::header::HeaderValue;
-use reqwest::{StatusCode, Url};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use crate::exchange::{Access, Call};
+use crate::credentials::Secret;
+use crate::exchange::{Access, Call, Payload};
 use crate::options::ClientOptions;
 use crate::redirect::{check_target, is_same_origin};
 use crate::transport::{Transport, display_host};
 use crate::{Credentials, RegistryError};
 
+/// Names this program to token services; OAuth 2 wants it.
+const CLIENT_ID: &str = "bulkhead";
 const MAX_TOKEN_BYTES: usize = 1 << 20;
 /// What a token without an expiry lives by the specification, seconds.
 const DEFAULT_LIFETIME_SECONDS: u64 = 60;
@@ -34,11 +40,58 @@ impl Token {
         Some(Self { header, expires: Instant::now() + Duration::from_secs(lifetime_seconds) })
     }
 
-    pub(crate) fn basic(credentials: &Credentials) -> Self {
-        let text = basic_header(credentials);
+    pub(crate) fn basic(username: &str, password: &str) -> Self {
         // Base 64 is always a valid header.
-        Self::new(&text, MAX_LIFETIME_SECONDS)
+        Self::new(&basic_header(username, password), MAX_LIFETIME_SECONDS)
             .unwrap_or_else(|| Self { header: HeaderValue::from_static("Basic"), expires: Instant::now() })
+    }
+}
+
+/// A token service and what is asked of it.
+struct Request<'a> {
+    url: Url,
+    service: Option<&'a str>,
+    scopes: &'a [String],
+}
+
+impl Request<'_> {
+    fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        let scopes = self.scopes.iter().map(|scope| ("scope", scope.as_str()));
+        self.service.map(|service| ("service", service)).into_iter().chain(scopes)
+    }
+
+    /// Without credentials, or with a user name and password.
+    async fn get(
+        &self,
+        transport: &Transport,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, RegistryError> {
+        let mut url = self.url.clone();
+        for (key, value) in self.parameters() {
+            url.query_pairs_mut().append_pair(key, value);
+        }
+        let nothing = Access::default();
+        transport.send(&url, &Call::get(url.clone(), &nothing, "a token"), authorization).await
+    }
+
+    /// With an identity token (RFC 6749, 6).
+    async fn exchange(&self, transport: &Transport, identity: &str) -> Result<Response, RegistryError> {
+        let scope = self.scopes.join(" ");
+        // A form has the same encoding as a query.
+        let mut form = self.url.clone();
+        form.set_query(None);
+        form.query_pairs_mut()
+            .append_pair("grant_type", "refresh_token")
+            .append_pair("client_id", CLIENT_ID)
+            .append_pair("refresh_token", identity)
+            .extend_pairs(self.service.map(|service| ("service", service)))
+            .extend_pairs(Some(("scope", scope.as_str())).filter(|(_, scope)| !scope.is_empty()));
+        let body = Bytes::from(form.query().unwrap_or_default().to_owned());
+        let nothing = Access::default();
+        let mut call = Call::new(Method::POST, self.url.clone(), &nothing, "a token");
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        call.payload = Payload::Bytes(body);
+        transport.send(&self.url, &call, None).await
     }
 }
 
@@ -53,37 +106,46 @@ pub(crate) async fn request_token(
     scopes: &[String],
 ) -> Result<Token, RegistryError> {
     let fail = |reason| RegistryError::Token { registry: registry.to_owned(), reason };
-    let mut url = Url::parse(realm).map_err(|_| fail("its address is no URL"))?;
+    let refuse =
+        |hint| RegistryError::Unauthorized { registry: registry.to_owned(), hint, detail: String::new() };
+    let url = Url::parse(realm).map_err(|_| fail("its address is no URL"))?;
     if let Some(reason) = check_target(base, &url) {
         return Err(RegistryError::Redirect { registry: registry.to_owned(), reason });
-    }
-    let parameters = service.map(|service| ("service", service)).into_iter();
-    for (key, value) in parameters.chain(scopes.iter().map(|scope| ("scope", scope.as_str()))) {
-        url.query_pairs_mut().append_pair(key, value);
     }
     let host = display_host(&url);
     let is_trusted = is_same_origin(base, &url)
         || KNOWN_TOKEN_HOSTS.contains(&(registry, host.as_str()))
         || options.trusted_token_hosts.contains(&host);
-    let credentials = options.credentials.as_ref().filter(|_| is_trusted);
-    let authorization = credentials.map(|credentials| Token::basic(credentials).header);
-    let nothing = Access::default();
-    let call = Call::get(url.clone(), &nothing, "a token");
-    let response = transport.send(&url, &call, authorization.as_ref()).await?;
+    let withheld = || {
+        let host = host.escape_default();
+        refuse(format!("it wants the credentials sent to `{host}`, which is not a known token service of it"))
+    };
+    let secret = options.credentials.as_ref().filter(|_| is_trusted).map(Credentials::secret);
+    if options.credentials.is_some() && secret.is_none() && scopes.is_empty() {
+        // Who asks for nothing but access wants to know whether the credentials are right.
+        return Err(withheld());
+    }
+    let request = Request { url, service, scopes };
+    let username = options.credentials.as_ref().map_or("", Credentials::username);
+    let response = match secret {
+        Some(Secret::IdentityToken(identity)) => request.exchange(transport, identity).await?,
+        Some(Secret::Password(password)) => {
+            request.get(transport, Some(&Token::basic(username, password).header)).await?
+        }
+        None => request.get(transport, None).await?,
+    };
     let status = response.status();
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
-        let hint = match (&options.credentials, credentials) {
-            (Some(_), None) => format!(
-                "it wants the credentials sent to `{}`, which is not a known token service of it",
-                host.escape_default()
-            ),
-            (Some(_), Some(_)) => "the user name or password is wrong".to_owned(),
-            (None, _) => format!("the image does not exist, or needs `container registry login {registry}`"),
-        };
-        return Err(RegistryError::Unauthorized {
-            registry: registry.to_owned(),
-            hint,
-            detail: String::new(),
+        return Err(match (&options.credentials, secret) {
+            (Some(_), None) => withheld(),
+            (Some(_), Some(Secret::Password(_))) => refuse("the user name or password is wrong".to_owned()),
+            (Some(_), Some(Secret::IdentityToken(_))) => refuse(format!(
+                "the identity token is not accepted any more, log in again where it came from or with \
+                 `container registry login {registry}`"
+            )),
+            (None, _) => {
+                refuse(format!("the image does not exist, or needs `container registry login {registry}`"))
+            }
         });
     }
     if !status.is_success() {
@@ -106,24 +168,8 @@ fn parse_token(body: &[u8]) -> Option<Token> {
     Token::new(&format!("Bearer {text}"), lifetime)
 }
 
-fn basic_header(credentials: &Credentials) -> String {
-    let text = format!("{}:{}", credentials.username(), credentials.password());
-    format!("Basic {}", encode_base64(text.as_bytes()))
-}
-
-/// RFC 4648, 4
-fn encode_base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let bits =
-            group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        for index in 0..4 {
-            let digit = ALPHABET[(bits >> (18 - 6 * index) & 63) as usize];
-            text.push(if index <= group.len() { char::from(digit) } else { '=' });
-        }
-    }
-    text
+fn basic_header(username: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{username}:{password}")))
 }
 
 #[cfg(test)]
@@ -144,9 +190,10 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
+        assert_eq!(basic_header("user", "secret"), "Basic dXNlcjpzZWNyZXQ=");
         let credentials = Credentials::new("user", "secret");
-        assert_eq!(basic_header(&credentials), "Basic dXNlcjpzZWNyZXQ=");
-        let text = format!("{credentials:?} {:?}", Token::basic(&credentials));
+        let identity = Credentials::identity_token("secret");
+        let text = format!("{credentials:?} {identity:?} {:?}", Token::basic("user", "secret"));
         assert!(!text.contains("secret") && !text.contains("dXNl"), "{text}");
     }
 }

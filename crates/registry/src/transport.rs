@@ -1,6 +1,6 @@
 //! HTTP itself: connections, time limits, name resolution.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,13 +8,19 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::certificates::HostCertificates;
 use crate::exchange::{Call, Payload};
+use crate::hosts::Hosts;
 use crate::options::Patience;
+use crate::trust::unreachable;
 use crate::upload::Upload;
 use crate::{RegistryError, scheme};
+
+/// Parts of blobs that are in memory at once, of all downloads together.
+const MAX_PARTS: usize = 12;
 
 /// Connections to all registries; make one and share it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,37 +30,64 @@ pub struct Transport {
 
 #[derive(Debug)]
 struct Shared {
-    patience: Patience,
+    options: TransportOptions,
     /// Reading the system's certificates takes milliseconds, so each client is made when first needed.
     through_proxy: OnceLock<reqwest::Client>,
     direct: OnceLock<reqwest::Client>,
-    certificate_folders: Vec<PathBuf>,
     /// Of registries with certificates of their own, by host.
     special: Mutex<HashMap<String, (HostCertificates, reqwest::Client)>>,
+    parts: Arc<Semaphore>,
+}
+
+/// Settings of a [`Transport`].
+#[derive(Clone, Debug, Default)]
+pub struct TransportOptions {
+    /// How long to wait and how often to try again.
+    pub patience: Patience,
+    /// Folders with certificates and [`Hosts`] of single registries, as `/etc/docker/certs.d`.
+    pub certificate_folders: Vec<PathBuf>,
+    /// What is known of single registries, by `host` or `host:port`. It goes before the `hosts.toml` of the folders.
+    pub hosts: BTreeMap<String, Hosts>,
 }
 
 impl Transport {
     /// A transport without connections.
     #[must_use]
     pub fn new(patience: Patience) -> Self {
-        Self::with_certificates(patience, Vec::new())
+        Self::with_options(TransportOptions { patience, ..TransportOptions::default() })
     }
 
-    /// One that looks for certificates of single registries in these folders, as in `/etc/docker/certs.d`.
+    /// [`Self::new`] with all settings.
     #[must_use]
-    pub fn with_certificates(patience: Patience, certificate_folders: Vec<PathBuf>) -> Self {
+    pub fn with_options(options: TransportOptions) -> Self {
         let shared = Shared {
-            patience,
+            options,
             through_proxy: OnceLock::new(),
             direct: OnceLock::new(),
-            certificate_folders,
             special: Mutex::default(),
+            parts: Arc::new(Semaphore::new(MAX_PARTS)),
         };
         Self { shared: Arc::new(shared) }
     }
 
     pub(crate) fn patience(&self) -> &Patience {
-        &self.shared.patience
+        &self.shared.options.patience
+    }
+
+    /// What is configured for one registry. Reads a small file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub fn hosts(&self, registry: &str) -> Result<Hosts, RegistryError> {
+        match self.shared.options.hosts.get(registry) {
+            Some(hosts) => Ok(hosts.clone()),
+            None => Hosts::find(&self.shared.options.certificate_folders, registry),
+        }
+    }
+
+    /// Room in memory for one more part of a blob, if there is any.
+    pub(crate) fn room_for_part(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.shared.parts).try_acquire_owned().ok()
     }
 
     /// Sends a request without following redirections; waits for the answer's head.
@@ -101,10 +134,7 @@ impl Transport {
             };
             match timeout(limit, &mut sending).await {
                 Ok(Ok(response)) => return Ok(response),
-                // The URL may hold a signature that grants access.
-                Ok(Err(error)) => {
-                    return Err(RegistryError::Unreachable { registry, source: error.without_url() });
-                }
+                Ok(Err(error)) => return Err(unreachable(registry, error)),
                 Err(_) if upload.is_some_and(|upload| upload.sent_bytes() > sent_bytes) => {}
                 Err(_) => return Err(RegistryError::Stalled { registry, waited_seconds: limit.as_secs() }),
             }
@@ -149,7 +179,10 @@ impl Transport {
         });
         if url.scheme() == "https" {
             let host = display_host(url);
-            let certificates = HostCertificates::find(&self.shared.certificate_folders, &host)?;
+            let configured = self.shared.options.hosts.get(&host);
+            let authorities = configured.map_or(&[][..], |hosts| &hosts.certificate_authorities);
+            let certificates =
+                HostCertificates::find(&self.shared.options.certificate_folders, &host, authorities)?;
             if !certificates.is_empty() {
                 return self.special_client(host, certificates, is_loopback);
             }

@@ -50,8 +50,21 @@ async fn push(server: &Server, bytes: &[u8], mount_from: Option<&str>) -> Result
     client.push_blob(&reference, &descriptor(bytes), file_of(bytes), mount_from, |_| {}).await
 }
 
+/// All but those that give up an upload, which nobody waits for.
 fn methods(server: &Server) -> String {
-    server.requests().iter().map(|request| request.method.clone()).collect::<Vec<_>>().join(" ")
+    let requests = server.requests().into_iter().map(|request| request.method);
+    requests.filter(|method| method != "DELETE").collect::<Vec<_>>().join(" ")
+}
+
+/// Waits until an upload was given up, and says which.
+async fn cancelled(server: &Server) -> String {
+    for _ in 0..1000 {
+        if let Some(request) = server.requests().into_iter().find(|request| request.method == "DELETE") {
+            return request.path;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("no upload was given up: {:?}", server.requests());
 }
 
 /// Answers up to the upload itself: nothing is there, and uploads go to `/v2/upload/<count>`.
@@ -179,6 +192,10 @@ async fn an_upload_that_cannot_go_on_begins_anew_and_is_given_up_at_last() {
     let error = push(&broken, &content(), None).await.unwrap_err();
     assert!(matches!(error, RegistryError::Status { status: 500, .. }), "{error}");
 
+    assert_eq!(cancelled(&broken).await, "/v2/upload/0?state=a%2Fb");
+    // What the registry has forgotten, or completed, is not given up.
+    assert!(forgetful.requests().iter().all(|request| request.method != "DELETE"));
+
     // One that always takes a byte more is not served forever either.
     let count = AtomicUsize::new(0);
     let reached = AtomicUsize::new(0);
@@ -194,6 +211,80 @@ async fn an_upload_that_cannot_go_on_begins_anew_and_is_given_up_at_last() {
     });
     push(&slow, &content(), None).await.unwrap_err();
     assert!(slow.requests().len() < 100, "{}", slow.requests().len());
+}
+
+#[tokio::test]
+async fn an_upload_that_advances_survives_many_interruptions() {
+    // Many more than the attempts without progress that are allowed.
+    const PIECE_BYTES: u64 = 200_000;
+    let (received, count) = (Arc::new(Mutex::new(Vec::<u8>::new())), AtomicUsize::new(0));
+    let into = Arc::clone(&received);
+    let server = Server::start(move |request, stream| {
+        if begin(request, stream, &count) {
+            return;
+        }
+        let mut received = into.lock().unwrap();
+        match request.method.as_str() {
+            "GET" => {
+                let reached = format!("Range: 0-{}", received.len() - 1);
+                answer(stream, "204 No Content", &[&reached], b"");
+            }
+            "PUT" if request.header("content-length") == Some("0") => answer(stream, "201 Created", &[], b""),
+            _ => {
+                let body = request.body(PIECE_BYTES);
+                received.extend(&body);
+                if body.len() as u64 != PIECE_BYTES || received.len() == 4_000_000 {
+                    let reached = format!("Range: 0-{}", received.len() - 1);
+                    answer(stream, "202 Accepted", &["Location: /v2/upload/next", &reached], b"");
+                }
+            }
+        }
+    });
+    let bytes = content();
+    assert_eq!(push(&server, &bytes, None).await.unwrap(), BlobPush::Uploaded);
+    assert!(*received.lock().unwrap() == bytes);
+    assert_eq!(methods(&server).matches("GET").count(), 19);
+}
+
+#[tokio::test]
+async fn a_push_that_is_given_up_leaves_no_upload() {
+    let count = AtomicUsize::new(0);
+    let server = Server::start(move |request, stream| {
+        if request.method == "DELETE" {
+            answer(stream, "204 No Content", &[], b"");
+        } else if !begin(request, stream, &count) {
+            request.body(1000);
+            std::thread::sleep(Duration::from_secs(20));
+        }
+    });
+    let bytes = content();
+    let pushing = push(&server, &bytes, None);
+    let waited = tokio::time::timeout(Duration::from_millis(200), pushing).await;
+    assert!(waited.is_err(), "{waited:?}");
+    assert_eq!(cancelled(&server).await, "/v2/upload/0?state=a%2Fb");
+}
+
+#[tokio::test]
+async fn a_token_service_that_knows_one_repository_only_gets_the_blob_sent() {
+    let count = AtomicUsize::new(0);
+    let server = Server::start(move |request, stream| {
+        let host = request.header("host").unwrap().to_owned();
+        if request.path.starts_with("/token") {
+            match request.path.matches("scope=").count() {
+                1 => answer(stream, "200 OK", &[], br#"{"token":"abc"}"#),
+                _ => answer(stream, "403 Forbidden", &[], b""),
+            }
+        } else if request.header("authorization") != Some("Bearer abc") || request.path.contains("mount=") {
+            let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{host}/token\"");
+            answer(stream, "401 Unauthorized", &[&challenge], b"");
+        } else if !begin(request, stream, &count) {
+            request.body(u64::MAX);
+            answer(stream, "201 Created", &[], b"");
+        }
+    });
+    assert_eq!(push(&server, b"blob", Some("other")).await.unwrap(), BlobPush::Uploaded);
+    let asked = |text: &str| server.requests().iter().filter(|request| request.path.contains(text)).count();
+    assert_eq!((asked("mount="), asked("scope=")), (1, 2));
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub use message::{
     Statistics,
 };
 pub use specification::{
-    AgentForwarding, Backing, BuiltIn, DnsSettings, ImageLayer, LogLimits, MountSpecification,
+    Backing, BuiltIn, DnsSettings, HostSocket, HostSocketSource, ImageLayer, LogLimits, MountSpecification,
     NetworkAttachment, ProcessSpecification, ResourceLimit, RuntimeSpecification, SharedFolder,
     SocketPublication, VmmKind, VmmSpecification, VolumeDisk,
 };

@@ -74,8 +74,8 @@ pub enum Request {
     Detach {
         /// Process.
         number: u32,
-        /// Its client; 0 came with `Start` or `StartProcess`.
-        client: u64,
+        /// Its client; 0 came with `Start` or `StartProcess`. Absent: whoever it is.
+        client: Option<u64>,
     },
     /// Connect a client's descriptors to a process in place of those of the client before, whose
     /// subscribers hear of it. Replied with `Done`.

@@ -59,8 +59,9 @@ pub struct RuntimeSpecification {
     pub privileged: bool,
     /// Sockets of the container that the helper offers on the host.
     pub published_sockets: Vec<SocketPublication>,
-    /// The user's SSH agent on the host and where it appears in the container.
-    pub ssh_agent: Option<AgentForwarding>,
+    /// Sockets of the host to which the container may connect.
+    #[serde(default)]
+    pub host_sockets: Vec<HostSocket>,
     /// The container's first process.
     pub process: ProcessSpecification,
     /// Bounds of the log files.
@@ -81,14 +82,27 @@ pub struct SocketPublication {
     pub permissions: u32,
 }
 
-/// An SSH agent of the host, offered to the container.
+/// A Unix socket of the host, offered to the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AgentForwarding {
+pub struct HostSocket {
     /// Absolute path in the container.
     pub container_path: String,
-    /// Where the agent listens; absent when the user has none: connections are then closed.
-    pub host_path: Option<PathBuf>,
+    /// What is connected to.
+    pub source: HostSocketSource,
+}
+
+/// Where a socket of the host is looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HostSocketSource {
+    /// The user's SSH agent, by its path at each connection; absent when the user has none: connections
+    /// are then closed.
+    Agent(Option<PathBuf>),
+    /// A socket that is there at the start. Its directory is looked up once, the name in there at each
+    /// connection, so that a server may restart; where the guest itself could put another socket in its
+    /// place, it stays the socket that it was.
+    Mount(PathBuf),
 }
 
 /// Which backend runs the machine.

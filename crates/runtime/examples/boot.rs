@@ -431,7 +431,7 @@ fn carry(stream: &mut UnixStream, first_output: &Mutex<Option<Instant>>, forward
             io::copy(stream, &mut io::stderr().lock())?;
         }
         // No socket is forwarded here.
-        StreamKind::Forward | StreamKind::Agent => {}
+        StreamKind::Forward | StreamKind::HostSocket => {}
         StreamKind::Stdout | StreamKind::Terminal => {
             if header.kind == StreamKind::Terminal && forward_stdin {
                 let mut input = stream.try_clone()?;

@@ -88,9 +88,12 @@ impl Joiner {
         // Any process of the guest can connect and say nothing; vminitd's streams do not wait for it.
         self.remember(&socket);
         let joiner = self.clone();
+        // Not another owner, which would keep the thread from being the only one.
+        let same = Arc::as_ptr(&socket);
         let thread = thread::Builder::new().name("stream-header".to_owned()).stack_size(STACK_BYTES);
         if let Err(error) = thread.spawn(move || joiner.finish(socket)) {
             tracing::warn!("refused a stream of the guest: {error}");
+            self.forget(same);
         }
     }
 
@@ -106,17 +109,19 @@ impl Joiner {
         nameless.push_back(Arc::clone(socket));
     }
 
+    fn forget(&self, socket: *const UnixStream) {
+        let mut nameless = self.nameless.lock().unwrap_or_else(PoisonError::into_inner);
+        nameless.retain(|other| !std::ptr::eq(Arc::as_ptr(other), socket));
+    }
+
     fn finish(&self, socket: Arc<UnixStream>) {
         let header = read_header(&socket, &self.secret);
-        self.nameless
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|other| !Arc::ptr_eq(other, &socket));
+        self.forget(Arc::as_ptr(&socket));
         let joined = header.and_then(|header| {
             // Nobody else has it any more, unless it was sent away this very moment.
             let socket = Arc::try_unwrap(socket).map_err(|_| io::ErrorKind::ConnectionAborted)?;
             match header.kind {
-                StreamKind::Forward | StreamKind::Agent => self.forwards.connect(header, socket),
+                StreamKind::Forward | StreamKind::HostSocket => self.forwards.connect(header, socket),
                 _ => self.streams.connect(header, socket),
             }
         });

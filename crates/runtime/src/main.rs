@@ -26,6 +26,7 @@ mod log_writer;
 mod machine;
 mod process_setup;
 mod server;
+mod source;
 mod streams;
 mod text;
 mod translation;

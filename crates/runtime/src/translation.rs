@@ -20,6 +20,7 @@ const MAC_ADDRESS_BYTES: usize = 6;
 pub(crate) fn start(
     specification: &RuntimeSpecification,
     layers: Vec<guest::LayerExtent>,
+    host_sockets: Vec<guest::HostSocket>,
     stream_secret: &StreamSecret,
 ) -> Result<guest::Start> {
     Ok(guest::Start {
@@ -47,10 +48,7 @@ pub(crate) fn start(
         shm_size_bytes: specification.shm_size_bytes,
         init: specification.init,
         privileged: specification.privileged,
-        agent_socket: specification
-            .ssh_agent
-            .as_ref()
-            .map_or_else(String::new, |agent| agent.container_path.clone()),
+        host_sockets,
     })
 }
 

@@ -25,7 +25,7 @@ fn trapping(code: u8) -> Container {
     pipes.passed();
     container.expect_started();
     pipes.expect("ready");
-    assert_eq!(container.request(Request::Detach { number: 0, client: 0 }, &[]), Ok(Reply::Done));
+    assert_eq!(container.request(Request::Detach { number: 0, client: Some(0) }, &[]), Ok(Reply::Done));
     container
 }
 

@@ -27,7 +27,7 @@ fn detach(container: &mut Container) {
 }
 
 fn detach_client(container: &mut Container, client: u64) {
-    assert_eq!(container.request(Request::Detach { number: 0, client }, &[]), Ok(Reply::Done));
+    assert_eq!(container.request(Request::Detach { number: 0, client: Some(client) }, &[]), Ok(Reply::Done));
 }
 
 fn attach(container: &mut Container, client: u64, descriptors: &[(DescriptorPurpose, BorrowedFd<'_>)]) {

@@ -4,7 +4,7 @@ use bulkhead_api::volume::VolumeConfiguration;
 use rusqlite::{Connection, params};
 
 use crate::error::StateError;
-use crate::record::{ContainerRecord, ImageRecord, NetworkRecord, StateRecord};
+use crate::record::{ContainerRecord, DomainRecord, ImageRecord, NetworkRecord, StateRecord};
 
 /// A change; changes are applied in the order in which they were submitted.
 #[derive(Clone, Debug)]
@@ -41,6 +41,13 @@ pub enum Change {
     PutNetwork(Box<NetworkRecord>),
     /// Removes a network.
     DeleteNetwork {
+        /// Name.
+        name: String,
+    },
+    /// Adds or replaces a domain.
+    PutDomain(DomainRecord),
+    /// Removes a domain.
+    DeleteDomain {
         /// Name.
         name: String,
     },
@@ -104,6 +111,17 @@ impl Change {
             Self::DeleteNetwork { name } => {
                 execute(connection, "DELETE FROM networks WHERE name = ?1", params![name])
             }
+            Self::PutDomain(record) => {
+                let configuration = self.encode(record)?;
+                execute(
+                    connection,
+                    "INSERT OR REPLACE INTO domains (name, configuration) VALUES (?1, ?2)",
+                    params![record.name, configuration],
+                )
+            }
+            Self::DeleteDomain { name } => {
+                execute(connection, "DELETE FROM domains WHERE name = ?1", params![name])
+            }
             Self::PutVolume(record) => {
                 let configuration = self.encode(record)?;
                 execute(
@@ -128,6 +146,8 @@ impl Change {
             Self::DeleteImage { reference } => format!("image '{reference}'"),
             Self::PutNetwork(record) => format!("network '{}'", record.name),
             Self::DeleteNetwork { name } => format!("network '{name}'"),
+            Self::PutDomain(record) => format!("domain '{}'", record.name),
+            Self::DeleteDomain { name } => format!("domain '{name}'"),
             Self::PutVolume(record) => format!("volume '{}'", record.name),
             Self::DeleteVolume { name } => format!("volume '{name}'"),
         }

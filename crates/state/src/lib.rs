@@ -11,6 +11,7 @@
 //! | `images` | reference | descriptor (JSON), creation date |
 //! | `networks` | name | configuration (JSON), creation date |
 //! | `volumes` | name | configuration (JSON) |
+//! | `domains` | name | configuration (JSON) |
 //! | `quarantine` | | rows that could not be read, moved here so that the others load |
 //!
 //! WAL with `synchronous=FULL`: what was committed survives a power cut.
@@ -26,6 +27,7 @@ pub use change::Change;
 pub use error::StateError;
 pub use load::{Contents, Quarantined};
 pub use record::{
-    ContainerRecord, ExitRecord, HelperIdentity, ImageRecord, NetworkRecord, RunRecord, StateRecord,
+    ContainerRecord, DomainRecord, ExitRecord, HelperIdentity, ImageRecord, NetworkRecord, RunRecord,
+    StateRecord,
 };
 pub use writer::Database;

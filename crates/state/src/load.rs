@@ -4,7 +4,7 @@ use bulkhead_api::volume::VolumeConfiguration;
 use rusqlite::{Connection, params};
 
 use crate::error::StateError;
-use crate::record::{ContainerRecord, ImageRecord, NetworkRecord};
+use crate::record::{ContainerRecord, DomainRecord, ImageRecord, NetworkRecord};
 
 /// All records.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Contents {
     pub networks: Vec<NetworkRecord>,
     /// By name.
     pub volumes: Vec<VolumeConfiguration>,
+    /// By name.
+    pub domains: Vec<DomainRecord>,
     /// Rows that could not be read, of this and of earlier starts.
     pub quarantined: Vec<Quarantined>,
 }
@@ -74,6 +76,13 @@ pub(crate) fn load(connection: &Connection) -> Result<Contents, StateError> {
             Ok(record) if record.name == row.key => contents.volumes.push(record),
             Ok(_) => quarantine(connection, "volumes", "name", &row, "the record names another volume")?,
             Err(reason) => quarantine(connection, "volumes", "name", &row, &reason.to_string())?,
+        }
+    }
+    for row in rows(connection, "domains", "SELECT name, configuration, '' FROM domains ORDER BY name")? {
+        match serde_json::from_str::<DomainRecord>(&row.first) {
+            Ok(record) if record.name == row.key => contents.domains.push(record),
+            Ok(_) => quarantine(connection, "domains", "name", &row, "the record names another domain")?,
+            Err(reason) => quarantine(connection, "domains", "name", &row, &reason.to_string())?,
         }
     }
     for row in rows(connection, "quarantine", "SELECT origin, key, reason FROM quarantine")? {

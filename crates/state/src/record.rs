@@ -1,6 +1,7 @@
 //! What is recorded.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use bulkhead_api::container::{
     ContainerConfiguration, Descriptor, MachineStatus, NetworkStatus, PublishedPort,
@@ -90,6 +91,16 @@ pub struct ImageRecord {
     pub descriptor: Descriptor,
     /// RFC 3339: when it came into the store.
     pub creation_date: String,
+}
+
+/// A domain by which the host finds containers, or containers the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainRecord {
+    /// Name.
+    pub name: String,
+    /// Stands for the host's loopback.
+    pub localhost: Option<Ipv4Addr>,
 }
 
 /// A network.

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::error::StateError;
 
 /// Step n brings a database of version n to version n + 1. Never edit a published step.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE containers (id TEXT PRIMARY KEY, configuration TEXT NOT NULL, state TEXT NOT NULL) STRICT;
     CREATE TABLE images (
@@ -19,6 +19,7 @@ const MIGRATIONS: [&str; 2] = [
     ) STRICT;
 ",
     "CREATE TABLE volumes (name TEXT PRIMARY KEY, configuration TEXT NOT NULL) STRICT;",
+    "CREATE TABLE domains (name TEXT PRIMARY KEY, configuration TEXT NOT NULL) STRICT;",
 ];
 
 pub(crate) fn open(path: &Path) -> Result<Connection, StateError> {

@@ -12,6 +12,9 @@ use thiserror::Error;
 
 /// A page of 4 KiB has a `struct page` of 64 bytes; as much again for page tables and the rest.
 const DESCRIPTION_DIVISOR: u64 = 32;
+/// Below this the host would have to take memory from what already runs, or end it, for a further
+/// machine: an idle one takes about 20 MiB, and its start page cache besides.
+const RESERVE_BYTES: u64 = 64 << 20;
 
 /// The host has less memory than the machine.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -37,17 +40,43 @@ pub enum MemoryError {
         /// Its limit.
         limit_bytes: u64,
     },
+    /// Other programs have it.
+    #[error(
+        "the host has only {} MiB of memory left and a further machine needs {} MiB: stop other containers or \
+         programs, or add memory or swap",
+        available_bytes >> 20,
+        RESERVE_BYTES >> 20
+    )]
+    Reserve {
+        /// What could still be had without ending anything.
+        available_bytes: u64,
+    },
 }
 
-/// Refuses what can never boot; promises nothing about what may.
+/// Refuses what can never boot, or not now; promises nothing about what may.
 ///
 /// # Errors
 /// See [`MemoryError`].
 pub fn check_memory(wanted_bytes: u64) -> Result<(), MemoryError> {
-    match compare(wanted_bytes, wanted_bytes / DESCRIPTION_DIVISOR) {
-        Some(error) => Err(error),
-        None => Ok(()),
+    if let Some(error) = compare(wanted_bytes, wanted_bytes / DESCRIPTION_DIVISOR) {
+        return Err(error);
     }
+    let information = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    match available_bytes(&information) {
+        Some(available_bytes) if available_bytes < RESERVE_BYTES => {
+            Err(MemoryError::Reserve { available_bytes })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Memory and swap that are free or could be freed at once, proc_meminfo(5).
+fn available_bytes(information: &str) -> Option<u64> {
+    let field = |name: &str| {
+        let line = information.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    };
+    Some(field("MemAvailable")?.saturating_add(field("SwapFree").unwrap_or(0)))
 }
 
 /// How far a machine that may boot exceeds what the host can back.
@@ -100,6 +129,20 @@ mod tests {
     fn f67_a_machine_that_cannot_boot_is_refused() {
         assert!(matches!(check_memory(u64::MAX), Err(MemoryError::Host { .. })));
         assert_eq!(check_memory(64 << 20), Ok(()));
+    }
+
+    #[test]
+    fn f66_a_host_without_memory_is_told_from_one_that_swaps() {
+        let information = |available_kib, swap_kib| {
+            format!("MemTotal: 1000 kB\nMemAvailable:  {available_kib} kB\nSwapFree: {swap_kib} kB\n")
+        };
+        assert_eq!(available_bytes(&information(40_000, 0)), Some(40_000 * 1024));
+        assert_eq!(available_bytes(&information(40_000, 50_000)), Some(90_000 * 1024));
+        assert_eq!(available_bytes("MemTotal: 1 kB\n"), None);
+        let error = MemoryError::Reserve { available_bytes: 40 << 20 };
+        assert!(error.to_string().starts_with("the host has only 40 MiB of memory left"), "{error}");
+        let here = fs::read_to_string("/proc/meminfo").unwrap();
+        assert!(available_bytes(&here).unwrap() > RESERVE_BYTES, "this host could start nothing");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 use crate::control::Control;
 use crate::event_loop::EventLoop;
 use crate::failure::SetupError;
-use crate::{cgroup, devices_directory, shutdown};
+use crate::{cgroup, devices_directory, scheduling, shutdown};
 
 /// What is the same for every container and thus made before anyone asks for one.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) fn run() -> libc::c_int {
         report(b"vminitd: the host does not answer\n");
         shutdown::power_off();
     }
+    // While the host thinks about its answer.
+    scheduling::yield_to_processes();
     match EventLoop::new(control, machine) {
         Ok(event_loop) => event_loop.run(),
         Err(_) => report(b"vminitd: no epoll\n"),

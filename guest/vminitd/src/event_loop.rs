@@ -23,7 +23,7 @@ use crate::process::clone::Stack;
 use crate::process::{Running, terminal};
 use crate::root_filesystem::Layers;
 use crate::streams::{Progress, Stream};
-use crate::{capabilities, cgroup, shutdown, statistics};
+use crate::{capabilities, cgroup, clock, shutdown, statistics};
 
 const EVENTS: usize = 16;
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -36,7 +36,7 @@ const PROCESS: u64 = 1 << 32;
 /// The lower half is twice a stream's slot, plus one for its local side.
 const STREAM: u64 = 2 << 32;
 const FORWARD: u64 = 3 << 32;
-const AGENT_LISTENER: u64 = 4 << 32;
+const HOST_SOCKET: u64 = 4 << 32;
 
 /// All state of PID 1.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl EventLoop {
                     PROCESS => self.reap(number),
                     STREAM => self.stream_event(number, event.flags),
                     FORWARD => self.forwards.event(number, event.flags),
-                    AGENT_LISTENER => self.forwards.accept(&self.epoll),
+                    HOST_SOCKET => self.forwards.accept(&self.epoll, number),
                     _ => {
                         if self.read_control().is_err() {
                             return;
@@ -145,7 +145,7 @@ impl EventLoop {
                 Some(Request::ConnectSocket(request)) => {
                     self.connect_socket(&request).map(|()| Body::Done(Done {}))
                 }
-                Some(Request::Ping(_)) => Ok(Body::Done(Done {})),
+                Some(Request::Ping(ping)) => Ok(Body::Pong(clock::answer(ping))),
                 Some(Request::Shutdown(_)) => self.shut_down(request_id),
                 None => Err(refusal(Code::InvalidArgument, "unknown request")),
             };

@@ -1,7 +1,7 @@
 //! Connections between Unix sockets of the container and the host.
 //!
 //! ```text
-//!  program ──▶ agent socket ──▶ here ── stream of kind Agent ──▶ host
+//!  program ──▶ socket of the host ──▶ here ── stream of kind HostSocket ──▶ host
 //!  server  ◀── its own socket ◀── here ── stream of kind Forward ──▶ host, who asked for it
 //! ```
 
@@ -10,9 +10,10 @@ mod container_socket;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use bulkhead_guest_protocol::messages::HostSocket;
 use bulkhead_guest_protocol::stream::{StreamHeader, StreamKind};
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::fs::{CWD, Mode, chmodat, mkdirat};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid, chmodat, chownat, mkdirat};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, socket_with,
@@ -28,14 +29,15 @@ use connection::Connection;
 const MAXIMUM_CONNECTIONS: usize = 128;
 const BACKLOG: i32 = 64;
 /// On the tmpfs of the generated files.
-const DIRECTORY: &str = "/files/host-services";
+const DIRECTORY: &str = "/files/host-sockets";
 
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Forwards {
     /// Upper half of the data of this module's events.
     event_class: u64,
-    listener: Option<OwnedFd>,
+    /// In the order of `Start.host_sockets`.
+    listeners: Vec<OwnedFd>,
     connections: Vec<Option<Connection>>,
     /// Slots of connections that have more to move than one turn allowed.
     busy: Vec<usize>,
@@ -44,37 +46,41 @@ pub(crate) struct Forwards {
 impl Forwards {
     /// Events of connections carry `event_class` and in the lower half what [`Self::event`] takes.
     pub(crate) fn new(event_class: u64) -> Self {
-        Self { event_class, listener: None, connections: Vec::new(), busy: Vec::new() }
+        Self { event_class, listeners: Vec::new(), connections: Vec::new(), busy: Vec::new() }
     }
 
-    /// Listens at the path in the container; returns the mount that makes the socket appear there.
-    /// Events of the listener carry `event`.
-    pub(crate) fn listen(&mut self, epoll: &OwnedFd, event: u64, path: &str) -> Result<PreparedMount, Errno> {
-        let (directory, name) = path.rsplit_once('/').ok_or(Errno::INVAL)?;
-        if !directory.starts_with('/') || name.is_empty() || name == ".." {
-            return Err(Errno::INVAL);
+    /// Listens in place of sockets of the host; returns the mounts that make them appear in the container.
+    /// Events of the listeners carry `event_class` and their index.
+    pub(crate) fn listen(
+        &mut self,
+        epoll: &OwnedFd,
+        event_class: u64,
+        sockets: &[HostSocket],
+    ) -> Result<Vec<PreparedMount>, Errno> {
+        if !sockets.is_empty() {
+            mkdirat(CWD, DIRECTORY, Mode::from_raw_mode(0o755))?;
         }
-        mkdirat(CWD, DIRECTORY, Mode::from_raw_mode(0o755))?;
-        let own_path = format!("{DIRECTORY}/{name}");
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        bind(&listener, &SocketAddrUnix::new(own_path.as_str())?)?;
-        // Whoever the container's process is: the machine is its alone.
-        chmodat(CWD, own_path.as_str(), Mode::from_raw_mode(0o666), rustix::fs::AtFlags::empty())?;
-        listen(&listener, BACKLOG)?;
-        epoll::add(epoll, &listener, EventData::new_u64(event), EventFlags::IN)?;
-        self.listener = Some(listener);
-        let source = MountSource::Tree(mounts::clone_of(DIRECTORY)?);
-        Ok(PreparedMount { source, destination: directory.to_owned(), propagation: None })
+        let mut prepared = Vec::with_capacity(sockets.len());
+        for socket in sockets {
+            let index = self.listeners.len();
+            let own_path = format!("{DIRECTORY}/{index}");
+            let listener = listen_at(&own_path, socket)?;
+            epoll::add(epoll, &listener, EventData::new_u64(event_class | index as u64), EventFlags::IN)?;
+            self.listeners.push(listener);
+            let source = MountSource::Tree(mounts::clone_of(&own_path)?);
+            prepared.push(PreparedMount { source, destination: socket.path.clone(), propagation: None });
+        }
+        Ok(prepared)
     }
 
-    /// Somebody in the container wants to talk to the host.
-    pub(crate) fn accept(&mut self, epoll: &OwnedFd) {
-        let Some(listener) = &self.listener else { return };
+    /// Somebody in the container wants to talk to this socket of the host.
+    pub(crate) fn accept(&mut self, epoll: &OwnedFd, number: u32) {
+        let Some(listener) = self.listeners.get(number as usize) else { return };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let Ok(near) = accept_with(listener, flags) else { return };
         // Refused by closing it, whatever the reason.
-        let _ = self.join(epoll, StreamHeader { process_number: 0, kind: StreamKind::Agent }, near);
+        let header = StreamHeader { process_number: number, kind: StreamKind::HostSocket };
+        let _ = self.join(epoll, header, near);
     }
 
     /// The host wants to talk to a socket in the container.
@@ -144,4 +150,15 @@ impl Forwards {
             }
         }
     }
+}
+
+fn listen_at(path: &str, socket: &HostSocket) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    bind(&listener, &SocketAddrUnix::new(path)?)?;
+    let (user, group) = (Uid::from_raw(socket.user_id), Gid::from_raw(socket.group_id));
+    chownat(CWD, path, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+    chmodat(CWD, path, Mode::from_raw_mode(socket.mode & 0o777), AtFlags::empty())?;
+    listen(&listener, BACKLOG)?;
+    Ok(listener)
 }

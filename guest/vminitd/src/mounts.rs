@@ -15,6 +15,7 @@ use rustix::mount::{
 use thiserror::Error;
 
 use crate::mount_options::{MountOptions, OptionError};
+use crate::unused_names;
 
 /// Attributes that a further mount of a disk does not take over from the first.
 const CLEARED: u64 =
@@ -143,6 +144,9 @@ pub(crate) struct PreparedMount {
 
 /// Makes the detached mounts of a container.
 pub(crate) fn prepare(mounts: &[Mount]) -> Result<Vec<PreparedMount>, MountError> {
+    if mounts.iter().any(|mount| mount.r#type == "virtiofs") {
+        unused_names::forget_regularly();
+    }
     let mut prepared = Vec::with_capacity(mounts.len());
     for (index, mount) in mounts.iter().enumerate() {
         let same = |other: &&Mount| is_disk(mount) && is_disk(other) && other.source == mount.source;

@@ -38,6 +38,9 @@ pub enum MountKind {
         /// What its flushes mean.
         #[serde(default)]
         sync: SyncMode,
+        /// Made for this mount alone, and removed with the container by `delete --volumes`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        anonymous: bool,
     },
 }
 
@@ -46,7 +49,7 @@ impl MountKind {
     #[must_use]
     pub fn volume(name: impl Into<String>) -> Self {
         let (cache, sync) = (CacheMode::default(), SyncMode::default());
-        Self::Volume { name: name.into(), format: ext4(), cache, sync }
+        Self::Volume { name: name.into(), format: ext4(), cache, sync, anonymous: false }
     }
 }
 

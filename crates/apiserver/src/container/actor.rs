@@ -26,7 +26,7 @@ use super::running::{End, Run};
 use super::status::{Phase, Status};
 use crate::service::Service;
 
-pub(super) use ending::exit_record;
+pub(super) use ending::{exit_of_lost_run, exit_record};
 pub(crate) use starting::Starting;
 
 /// What requests want.

@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::event::StreamEvent;
@@ -17,12 +16,10 @@ use tokio::task::JoinHandle;
 use super::launch::Order;
 use super::registry::Container;
 use super::running::Run;
-use super::{paths, signals};
+use super::{exec, paths, signals};
 use crate::error::{failed, from_control, invalid, printable};
 use crate::events::EventSink;
 
-/// The guest forks; under load this takes a while.
-const START_LIMIT: Duration = Duration::from_secs(30);
 /// The most that is kept of what a built-in says on stderr.
 const MAXIMUM_NOTES_BYTES: usize = 64 * 1024;
 
@@ -118,7 +115,7 @@ pub(super) async fn start(
     let (number, ended) = run.expect_process();
     let process = ProcessSpecification::of_built_in(work);
     let outcome =
-        run.request(Request::StartProcess { number, process }, &order.borrowed(), START_LIMIT).await;
+        run.request(Request::StartProcess { number, process }, &order.borrowed(), exec::START_LIMIT).await;
     if let Err(error) = outcome {
         run.process_ended(number, None);
         return Err(from_control(&id, error));
@@ -166,7 +163,7 @@ impl Running {
             return;
         };
         for request in
-            [Request::Detach { number, client: 0 }, Request::Signal { number, signal: signals::KILL }]
+            [Request::Detach { number, client: Some(0) }, Request::Signal { number, signal: signals::KILL }]
         {
             if let Err(error) = self.run.ask(request).await {
                 tracing::debug!(id = self.id, number, "cannot end a work: {error}");

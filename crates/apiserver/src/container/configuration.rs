@@ -53,6 +53,9 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
         validate_mount(mount)?;
     }
     let joins_network = request.networks.as_ref().is_none_or(|networks| !networks.is_empty());
+    if request.egress.is_some() && !joins_network {
+        return Err(invalid("an egress policy needs a network: without one, nothing is reached anyway"));
+    }
     published_ports::validate(&request.published_ports, joins_network)?;
     sockets::validate(&request.published_sockets)?;
     if let Some(hostname) = &request.hostname {
@@ -146,6 +149,7 @@ pub(crate) fn merge(
         labels,
         sysctls: request.sysctls,
         networks,
+        egress: request.egress,
         dns: (!request.no_dns).then(|| {
             let mut dns = request.dns.unwrap_or_default();
             dns.domain = dns.domain.or_else(|| settings.local_domain.clone());

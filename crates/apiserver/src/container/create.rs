@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use bulkhead_api::container::{ImageDescription, Platform};
+use bulkhead_api::container::{ContainerConfiguration, ImageDescription, Platform};
 use bulkhead_api::error::ApiError;
 use bulkhead_api::event::StreamEvent;
 use bulkhead_api::request::{CreateRequest, PullPolicy, PullRequest};
 use bulkhead_state::{Change, ContainerRecord, StateRecord};
+use tokio::sync::oneshot;
 
 use super::registry::Container;
-use super::{configuration, identifier, init_image};
+use super::{configuration, identifier, init_image, rename};
 use crate::error::{exists, failed, not_found};
 use crate::events::EventSink;
 use crate::image::Found;
@@ -53,6 +54,7 @@ pub(crate) async fn reserve(
     if service.containers.contains(&id) {
         return Err(exists(format!("container '{id}' already exists")));
     }
+    rename::expect_free(&service.directories, &id)?;
     // Keeps the image from being collected until the container protects it.
     let found = find_image(service, &request, sink).await?;
     let init_image = find_init_image(service, &request, sink).await?;
@@ -61,14 +63,33 @@ pub(crate) async fn reserve(
     let platform =
         Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant };
     let image = ImageDescription { reference: found.reference.clone(), descriptor: found.descriptor.clone() };
-    let (init_image, _lease) = init_image.unzip();
+    let (init_image, lease) = init_image.unzip();
     let settings = &service.settings;
-    let mut configuration =
-        configuration::merge(request, id, image, init_image, &defaults, platform, settings)?;
+    let configuration = configuration::merge(request, id, image, init_image, &defaults, platform, settings)?;
     let machine_bytes = Machines::memory_bytes(configuration.resources.memory_in_bytes);
     if let Some(shortage) = bulkhead_vmm::memory_shortage(machine_bytes) {
         sink.notice(format!("{shortage}: a container that uses more than that is ended")).await;
     }
+    // From here on there is something to undo, which a client that goes away must not prevent.
+    let (reply, outcome) = oneshot::channel();
+    let (service, sink) = (Arc::clone(service), sink.clone());
+    tokio::spawn(async move {
+        // The image is protected by its lease until the container protects it.
+        let (_found, _lease) = (found, lease);
+        let outcome = insert(&service, configuration, &sink).await;
+        if let Err(Ok(Created { container, .. })) = reply.send(outcome) {
+            abandon(&service, &container).await;
+        }
+    });
+    outcome.await.map_err(|error| failed("cannot create the container", &error))?
+}
+
+/// Gives the container its volumes and its name.
+async fn insert(
+    service: &Arc<Service>,
+    mut configuration: ContainerConfiguration,
+    sink: &EventSink,
+) -> Result<Created, ApiError> {
     // Not yet under the container's name, which may turn out to be another's.
     let creation = format!(".creation-{}", uuid::Uuid::new_v4().simple());
     service.volumes.attach(&creation, &mut configuration.mounts, sink).await?;
@@ -80,6 +101,12 @@ pub(crate) async fn reserve(
             return Err(error);
         }
     };
+    // A network that was deleted during the pull; one that is deleted from now on sees the container.
+    if let Err(error) = service.networks.check(Some(&container.configuration.networks)) {
+        service.volumes.forsake(&creation, &record.configuration.mounts).await;
+        abandon(service, &container).await;
+        return Err(error);
+    }
     service.volumes.rename(&creation, &container.id);
     // Submitted before anyone else learns of the container, so that it precedes all its changes.
     let committed = service.records.submit(Change::PutContainer(Box::new(record)));
@@ -137,15 +164,17 @@ async fn find_or_pull(
     }
     let reference = service.images.parse(&pull.reference)?;
     if policy == PullPolicy::Never {
-        return Err(not_found(format!("image '{reference}' is not here"))
-            .with_hint(format!("Pull it: container image pull {reference}")));
+        return Err(service.images.defect(&pull.reference, platform).unwrap_or_else(|| {
+            not_found(format!("image '{reference}' is not here"))
+                .with_hint(format!("Pull it: container image pull {reference}"))
+        }));
     }
     sink.notice(format!("Pulling {reference}")).await;
     let pulled = match service.images.pull(pull, sink).await {
         Ok(pulled) => pulled,
         // An image of that name is here: what is wrong with it says more than that there is no other.
         Err(error) => {
-            return Err(service.images.missing_platform(&pull.reference, platform).unwrap_or(error));
+            return Err(service.images.defect(&pull.reference, platform).unwrap_or(error));
         }
     };
     service.history.image("pull", &pulled.reference, &[]);

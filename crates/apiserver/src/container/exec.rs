@@ -19,8 +19,9 @@ use super::{capabilities, environment, paths, resource_limits, signals, user};
 use crate::error::{from_control, invalid};
 use crate::events::EventSink;
 
-/// The guest forks and executes; under load this takes a while.
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// The guest forks and executes; under load this takes a while. The helper gives up before, and ends
+/// what starts later.
+pub(super) const START_LIMIT: Duration = Duration::from_secs(35);
 
 /// `POST /v1/containers/{id}/exec`
 pub(crate) async fn exec(

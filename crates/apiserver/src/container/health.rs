@@ -155,6 +155,9 @@ pub(super) fn watch(
     let task = tokio::spawn(async move {
         loop {
             tokio::time::sleep(Duration::from_millis(check.interval_ms)).await;
+            if run.is_paused() {
+                continue;
+            }
             let start = date::now();
             let (exit_code, output) = perform(&run, &configuration, &check).await;
             let result = HealthCheckResult { start, end: date::now(), exit_code, output };
@@ -186,7 +189,7 @@ async fn perform(
     let descriptors = [DescriptorPurpose::Stdout, DescriptorPurpose::Stderr]
         .map(|purpose| (purpose, std::os::fd::AsFd::as_fd(&theirs)));
     let request = Request::StartProcess { number, process };
-    if let Err(error) = run.request(request, &descriptors, limit.max(KILL_LIMIT)).await {
+    if let Err(error) = run.request(request, &descriptors, exec::START_LIMIT).await {
         run.process_ended(number, None);
         return (NOT_RUN, printable(&error.to_string()));
     }

@@ -162,13 +162,18 @@ async fn try_launch(
         ssh_agent_socket: None,
         detach_keys: &[],
     };
-    let mut specification = specification::build(service, configuration, &image, &[], start)?;
+    // Only the container's own files are of interest, whatever else it mounts and whomever it knows.
+    let bare = ContainerConfiguration {
+        mounts: Vec::new(),
+        published_sockets: Vec::new(),
+        extra_hosts: Vec::new(),
+        dns: None,
+        ..configuration.clone()
+    };
+    let mut specification = specification::build(service, &bare, &image, &[], start)?;
     specification.durable_directory = scratch.durable;
     specification.process = ProcessSpecification::of_built_in(work);
     specification.mounts.clear();
-    specification.volumes.clear();
-    specification.folders.clear();
-    specification.published_sockets.clear();
     specification.dns = None;
     specification.discard_disk = false;
     let active = launch::send_start(id, helper, specification, order, &[]).await?;

@@ -5,9 +5,12 @@ use std::path::Path;
 
 use bulkhead_api::container::{Mount, MountKind};
 use bulkhead_api::error::ApiError;
-use bulkhead_runtime_control::{Backing, MountSpecification, SharedFolder, VolumeDisk};
+use bulkhead_paths::Directories;
+use bulkhead_runtime_control::{
+    Backing, HostSocket, HostSocketSource, MountSpecification, SharedFolder, VolumeDisk,
+};
 
-use crate::error::{failed, invalid, not_found, unsupported};
+use crate::error::{failed, invalid, not_found};
 use crate::service::Service;
 use crate::volume::MountedVolume;
 
@@ -15,36 +18,80 @@ use crate::volume::MountedVolume;
 /// whole roots of further containers. Blocks that a file system frees go back to the host.
 const VOLUME_OPTIONS: [&str; 2] = ["nodev", "discard"];
 
-/// The disks of these volumes, for [`in_order`] of the same.
+/// The disks of these volumes, for [`arrange`] of the same.
 pub(super) fn disks(service: &Service, volumes: &[MountedVolume]) -> Vec<VolumeDisk> {
     let disk = |volume: &MountedVolume| VolumeDisk {
         name: volume.name.clone(),
         path: service.directories.volume_disk(&volume.name),
         read_only: volume.read_only,
     };
-    volumes.iter().map(disk).collect()
+    volumes.iter().filter(|volume| !volume.shared).map(disk).collect()
 }
+
+/// As of [`VOLUME_OPTIONS`].
+const SHARED_OPTIONS: [&str; 1] = ["nodev"];
 
 /// Of folders of the host: whoever can write there must not be able to give rights in the guest.
 const FOLDER_OPTIONS: [&str; 2] = ["nodev", "nosuid"];
 /// Docker's word for a container that may lag behind the host.
 const RELAXED: &str = "cached";
 
-/// What of the host's files the guest may see, in the order of [`in_order`].
-pub(super) fn folders(mounts: &[Mount]) -> Result<Vec<SharedFolder>, ApiError> {
-    let folder = |mount: &&Mount| {
-        Ok(SharedFolder {
-            path: (&mount.source).into(),
-            is_file: examine(&mount.source)?,
-            read_only: mount.options.iter().any(|option| option == "ro"),
-            relaxed: mount.options.iter().any(|option| option == RELAXED),
-        })
-    };
-    sorted(mounts).iter().filter(|mount| is_folder(mount)).map(folder).collect()
+/// A container's mounts, as its helper and guest get them.
+#[derive(Debug, Default)]
+pub(super) struct Arranged {
+    /// Parents before what is mounted below them, else as the user has them.
+    pub(super) mounts: Vec<MountSpecification>,
+    /// What of the host's files the guest may see.
+    pub(super) folders: Vec<SharedFolder>,
+    /// Mounted after all others.
+    pub(super) sockets: Vec<HostSocket>,
 }
 
-/// Whether a path of the host can be shared, and is a file.
-pub(super) fn examine(source: &str) -> Result<bool, ApiError> {
+/// Sorts out what is to be mounted.
+pub(super) fn arrange(
+    directories: &Directories,
+    mounts: &[Mount],
+    volumes: &[MountedVolume],
+) -> Result<Arranged, ApiError> {
+    let mut arranged = Arranged::default();
+    for mount in sorted(mounts) {
+        let (path, source) = match shared_volume(mount, volumes) {
+            Some(volume) => (directories.volume_content(&volume.name), Source::Directory),
+            None if matches!(mount.kind, MountKind::Virtiofs {}) => {
+                ((&mount.source).into(), examine(&mount.source)?)
+            }
+            None => {
+                arranged.mounts.push(specification(mount, volumes, None));
+                continue;
+            }
+        };
+        if source == Source::Socket {
+            let container_path = mount.destination.clone();
+            arranged.sockets.push(HostSocket { container_path, source: HostSocketSource::Mount(path) });
+            continue;
+        }
+        let backing = Backing::Folder(arranged.folders.len());
+        arranged.mounts.push(specification(mount, volumes, Some(backing)));
+        arranged.folders.push(SharedFolder {
+            path,
+            is_file: source == Source::File,
+            read_only: mount.options.iter().any(|option| option == "ro"),
+            relaxed: mount.options.iter().any(|option| option == RELAXED),
+        });
+    }
+    Ok(arranged)
+}
+
+/// What of the host can be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Directory,
+    File,
+    Socket,
+}
+
+/// Whether a path of the host can be shared, and as what.
+pub(super) fn examine(source: &str) -> Result<Source, ApiError> {
     let shown = source.escape_default();
     if !Path::new(source).is_absolute() || source.contains('\0') {
         return Err(invalid(format!("'{shown}' is not an absolute path of the host")));
@@ -57,29 +104,19 @@ pub(super) fn examine(source: &str) -> Result<bool, ApiError> {
         }
         Err(error) => return Err(failed(format!("cannot share '{shown}'"), &error)),
     };
-    if kind.is_socket() {
-        return Err(unsupported(format!("'{shown}' is a socket, which cannot be shared"))
-            .with_hint("A socket of the container is offered on the host by --publish-socket."));
+    match kind {
+        kind if kind.is_dir() => Ok(Source::Directory),
+        kind if kind.is_file() => Ok(Source::File),
+        kind if kind.is_socket() => Ok(Source::Socket),
+        _ => Err(invalid(format!(
+            "'{shown}' is neither a directory, a regular file nor a socket: it cannot be shared"
+        ))),
     }
-    if kind.is_dir() || kind.is_file() {
-        return Ok(kind.is_file());
-    }
-    Err(invalid(format!("'{shown}' is neither a directory nor a regular file: it cannot be shared")))
 }
 
-fn is_folder(mount: &Mount) -> bool {
-    matches!(mount.kind, MountKind::Virtiofs {})
-}
-
-/// Parents before what is mounted below them, else as the user has them.
-pub(super) fn in_order(mounts: &[Mount], volumes: &[MountedVolume]) -> Vec<MountSpecification> {
-    let mut folders = 0;
-    let specify = |mount: &Mount| {
-        let folder = folders;
-        folders += usize::from(is_folder(mount));
-        specification(mount, volumes, folder)
-    };
-    sorted(mounts).into_iter().map(specify).collect()
+fn shared_volume<'a>(mount: &Mount, volumes: &'a [MountedVolume]) -> Option<&'a MountedVolume> {
+    let MountKind::Volume { name, .. } = &mount.kind else { return None };
+    volumes.iter().find(|volume| volume.shared && volume.name == *name)
 }
 
 fn sorted(mounts: &[Mount]) -> Vec<&Mount> {
@@ -97,15 +134,18 @@ fn depth(path: &str) -> usize {
     path.split('/').filter(|name| !name.is_empty()).count()
 }
 
-fn specification(mount: &Mount, volumes: &[MountedVolume], folder: usize) -> MountSpecification {
+/// `folder` is the shared folder that it shows, if any.
+fn specification(mount: &Mount, volumes: &[MountedVolume], folder: Option<Backing>) -> MountSpecification {
     let (kind, mut options, backing) = match &mount.kind {
         MountKind::Tmpfs {} => ("tmpfs", Vec::new(), None),
-        MountKind::Virtiofs {} => {
-            ("virtiofs", FOLDER_OPTIONS.map(str::to_owned).into(), Some(Backing::Folder(folder)))
+        MountKind::Virtiofs {} => ("virtiofs", FOLDER_OPTIONS.map(str::to_owned).into(), folder),
+        MountKind::Volume { .. } if folder.is_some() => {
+            ("virtiofs", SHARED_OPTIONS.map(str::to_owned).into(), folder)
         }
         MountKind::Volume { name, .. } => {
-            let index = volumes.iter().position(|volume| volume.name == *name);
-            let journal = index.and_then(|index| volumes[index].journal_option.clone());
+            let mut disks = volumes.iter().filter(|volume| !volume.shared);
+            let index = disks.clone().position(|volume| volume.name == *name);
+            let journal = index.and_then(|index| disks.nth(index)?.journal_option.clone());
             let options = VOLUME_OPTIONS.map(str::to_owned).into_iter().chain(journal).collect();
             ("ext4", options, index.map(Backing::Volume))
         }
@@ -132,6 +172,14 @@ mod tests {
         Mount { kind, source, destination: destination.to_owned(), options: vec!["ro".to_owned()] }
     }
 
+    fn directories() -> Directories {
+        crate::service::testing::directories(Path::new("/state"))
+    }
+
+    fn arranged(mounts: &[Mount], volumes: &[MountedVolume]) -> Arranged {
+        arrange(&directories(), mounts, volumes).unwrap()
+    }
+
     #[test]
     fn parents_come_first_and_volumes_are_numbered() {
         let mounts = [
@@ -143,8 +191,9 @@ mod tests {
             name: name.to_owned(),
             read_only: true,
             journal_option: Some("data=journal".to_owned()),
+            shared: false,
         };
-        let ordered = in_order(&mounts, &[volume("b"), volume("a")]);
+        let ordered = arranged(&mounts, &[volume("b"), volume("a")]).mounts;
         let shown: Vec<_> = ordered.iter().map(|one| (one.destination.as_str(), one.backing)).collect();
         let (first, second) = (Some(Backing::Volume(0)), Some(Backing::Volume(1)));
         assert_eq!(shown, [("/data/", None), ("/a", second), ("/data/deep", first)]);
@@ -160,16 +209,59 @@ mod tests {
             ..mount(MountKind::Virtiofs {}, destination)
         };
         let mounts = [folder("/dev", "/a/b"), folder("/", "/c"), mount(MountKind::Tmpfs {}, "/t")];
-        let shared = folders(&mounts).unwrap();
-        assert_eq!((shared[0].path.as_path(), shared[1].path.as_path()), (Path::new("/"), Path::new("/dev")));
-        let backing: Vec<_> = in_order(&mounts, &[]).iter().map(|one| one.backing).collect();
+        let Arranged { mounts, folders, .. } = arranged(&mounts, &[]);
+        assert_eq!(
+            (folders[0].path.as_path(), folders[1].path.as_path()),
+            (Path::new("/"), Path::new("/dev"))
+        );
+        let backing: Vec<_> = mounts.iter().map(|one| one.backing).collect();
         assert_eq!(backing, [Some(Backing::Folder(0)), None, Some(Backing::Folder(1))]);
     }
 
     #[test]
-    fn f59_only_directories_and_files_are_shared() {
-        assert!(!examine("/").unwrap());
-        assert!(examine("/proc/self/exe").unwrap());
+    fn shared_volumes_are_folders_and_no_disks() {
+        let volume = |name: &str, shared| MountedVolume {
+            name: name.to_owned(),
+            read_only: false,
+            journal_option: None,
+            shared,
+        };
+        let mounts = [
+            mount(MountKind::volume("s"), "/s"),
+            mount(MountKind::Virtiofs {}, "/f"),
+            mount(MountKind::volume("d"), "/d"),
+        ];
+        let mounts = mounts.map(|mount| Mount { source: "/".to_owned(), ..mount });
+        let volumes = [volume("s", true), volume("d", false)];
+        let Arranged { mounts, folders, .. } = arranged(&mounts, &volumes);
+        assert_eq!(folders[0].path, directories().volume_content("s"));
+        assert!(folders[0].read_only && !folders[0].is_file);
+        assert_eq!(folders[1].path, Path::new("/"));
+        let backing: Vec<_> = mounts.iter().map(|one| one.backing).collect();
+        assert_eq!(backing, [Some(Backing::Folder(0)), Some(Backing::Folder(1)), Some(Backing::Volume(0))]);
+    }
+
+    #[test]
+    fn sockets_are_no_folders() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let share = |source: &Path, destination: &str| Mount {
+            source: source.to_str().unwrap().to_owned(),
+            ..mount(MountKind::Virtiofs {}, destination)
+        };
+        let mounts = [share(&path, "/run/x.sock"), share(place.path(), "/a/b/c")];
+        let Arranged { mounts, folders, sockets } = arranged(&mounts, &[]);
+        assert_eq!((mounts.len(), folders.len()), (1, 1));
+        assert_eq!(mounts[0].backing, Some(Backing::Folder(0)));
+        let source = HostSocketSource::Mount(path);
+        assert_eq!(sockets, [HostSocket { container_path: "/run/x.sock".to_owned(), source }]);
+    }
+
+    #[test]
+    fn f59_only_directories_files_and_sockets_are_shared() {
+        assert_eq!(examine("/").unwrap(), Source::Directory);
+        assert_eq!(examine("/proc/self/exe").unwrap(), Source::File);
         for source in ["/dev/null", "relative", "/missing/for/sure", "/a\0"] {
             assert!(examine(source).is_err(), "{source:?}");
         }

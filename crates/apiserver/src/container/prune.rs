@@ -11,7 +11,11 @@ pub(crate) async fn prune(service: &Service, request: PruneRequest) -> Result<Pr
     let mut response = PruneResponse { ids: Vec::new(), reclaimed_bytes: 0 };
     for id in request.ids {
         let Ok(container) = service.containers.find(&id) else { continue };
-        let occupied = occupied_bytes(&service.directories.container(&id).durable);
+        if container.status().run.is_some() {
+            continue;
+        }
+        let files = service.directories.container(&id).durable;
+        let occupied = tokio::task::spawn_blocking(move || occupied_bytes(&files)).await.unwrap_or(0);
         match container.delete(false).await {
             Ok(()) => {
                 response.ids.push(id);

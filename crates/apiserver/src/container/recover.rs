@@ -6,17 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_runtime_control::{Connection, ExitStatus, GENERATION, Reply, Request, RuntimeState};
-use bulkhead_state::{Change, ContainerRecord, ExitRecord, Quarantined, RunRecord};
+use bulkhead_runtime_control::{Connection, GENERATION, Reply, Request, RuntimeState};
+use bulkhead_state::{Change, ContainerRecord, Quarantined, RunRecord};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::actor::{Active, Starting, exit_record};
+use super::actor::{Active, Starting, exit_of_lost_run};
 use super::identity::HelperProcess;
-use super::running::{Run, lost_exit};
+use super::running::Run;
 use super::{delete, launch, maintenance, rename, restart};
 use crate::error::printable;
 use crate::service::Service;
+use crate::trash;
 
 /// A live helper answers at once.
 const ADOPTION_LIMIT: Duration = Duration::from_secs(2);
@@ -60,8 +61,10 @@ async fn one(service: &Arc<Service>, record: ContainerRecord) {
         match rename::directory(&service.directories, &old, &id) {
             Ok(()) => tracing::info!(id, old, "completed the renaming of a container"),
             Err(error) => {
-                tracing::error!(id, old, "{error}");
-                state.renamed_from = Some(old);
+                // Under the new name it would get somebody else's disk, or none; its own is kept.
+                tracing::error!(id, old, "a container is left out: {error}");
+                service.volumes.adopt(&configuration);
+                return;
             }
         }
         let change = Change::SetContainerState { id: id.clone(), state: Box::new(state.clone()) };
@@ -94,7 +97,7 @@ async fn one(service: &Arc<Service>, record: ContainerRecord) {
                 run.unresponsive_since.clone_from(unresponsive_since);
             }
         } else {
-            let exit = exit_of_lost_run(service, &id);
+            let exit = exit_of_lost_run(&service.directories, &id);
             tracing::info!(id, exit_code = exit.exit_code, "a container ended while nobody watched");
             launch::release(service, &id);
             state.run = None;
@@ -171,17 +174,6 @@ async fn adopt(service: &Service, id: &str, process: HelperProcess) -> Option<(A
     Some((Active { run, events, end, starting }, unresponsive_since))
 }
 
-fn exit_of_lost_run(service: &Service, id: &str) -> ExitRecord {
-    match ExitStatus::load(&service.directories.container(id).exit_status()) {
-        Ok(Some(status)) => exit_record(status),
-        Ok(None) => lost_exit("runtime helper lost"),
-        Err(error) => {
-            tracing::warn!(id, "cannot read exit.json: {error}");
-            lost_exit("runtime helper lost")
-        }
-    }
-}
-
 /// Directories of containers that were never recorded, or whose removal was interrupted.
 fn unknown_entries(service: &Service, known: &HashSet<String>) -> Vec<String> {
     let entries = match std::fs::read_dir(service.directories.containers()) {
@@ -202,7 +194,7 @@ fn is_missing(path: &Path) -> bool {
 }
 
 async fn sweep(service: &Service, name: &str) {
-    if !name.starts_with(delete::TRASH_PREFIX) {
+    if !trash::is_trash(name) {
         tracing::info!(name, "removing a container that was never completely created");
         let record = launch::run_record_path(&service.directories, name);
         let run: Option<RunRecord> = launch::read_run_record(&record);
@@ -218,5 +210,5 @@ async fn sweep(service: &Service, name: &str) {
         return;
     }
     let path = service.directories.containers().join(name);
-    tokio::task::spawn_blocking(move || delete::remove_tree(&path));
+    tokio::task::spawn_blocking(move || trash::unlink(&path));
 }

@@ -97,9 +97,13 @@ pub(crate) async fn attach(
     let client = run.further_client(0);
     let request =
         Request::Attach { number: 0, client: client.number, detach_keys: order.detach_keys.clone() };
-    run.request(request, &order.borrowed(), ATTACH_LIMIT)
-        .await
-        .map_err(|error| from_control(&container.id, error))?;
+    if let Err(error) = run.request(request, &order.borrowed(), ATTACH_LIMIT).await {
+        // It may still come to be; then the helper must not keep the user's terminal.
+        if let Err(error) = client.detach().await {
+            tracing::debug!(id = container.id, "cannot let go of a client: {error}");
+        }
+        return Err(from_control(&container.id, error));
+    }
     // The helper has its own copies; ours would keep the client's pipes open.
     drop(order);
     container.tell("attach", &[]);

@@ -142,13 +142,10 @@ impl Run {
         if !self.is_powering_off().await {
             return false;
         }
-        // A client that does not read holds up nothing any more: the rest goes to the log.
-        let attached: Vec<u64> =
-            self.clients().keys().filter(|(process, _)| *process == 0).map(|(_, client)| *client).collect();
-        for client in attached {
-            if let Err(error) = self.ask(Request::Detach { number: 0, client }).await {
-                tracing::debug!("cannot detach before the end: {error}");
-            }
+        // A client that does not read, be it one of an earlier service, holds up nothing any more: the
+        // rest goes to the log.
+        if let Err(error) = self.ask(Request::Detach { number: 0, client: None }).await {
+            tracing::debug!("cannot detach before the end: {error}");
         }
         self.ends_within(SYNC_LIMIT).await
     }
@@ -255,7 +252,7 @@ impl Client {
 
     /// The client is gone: the helper is to let go of it.
     pub(crate) async fn detach(&self) -> Result<(), ControlError> {
-        self.run.ask(Request::Detach { number: self.process, client: self.number }).await.map(drop)
+        self.run.ask(Request::Detach { number: self.process, client: Some(self.number) }).await.map(drop)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bulkhead_api::container::{ContainerConfiguration, PublishedSocket};
 use bulkhead_api::error::ApiError;
-use bulkhead_runtime_control::{AgentForwarding, SocketPublication};
+use bulkhead_runtime_control::{HostSocket, HostSocketSource, SocketPublication};
 
 use super::paths;
 use crate::error::{exists, invalid};
@@ -76,10 +76,10 @@ pub(crate) fn validate_agent(socket: Option<&str>) -> Result<(), ApiError> {
 }
 
 /// The agent of a container that was created with `ssh`.
-pub(crate) fn agent(configuration: &ContainerConfiguration, socket: Option<&str>) -> Option<AgentForwarding> {
-    configuration.ssh.then(|| AgentForwarding {
+pub(crate) fn agent(configuration: &ContainerConfiguration, socket: Option<&str>) -> Option<HostSocket> {
+    configuration.ssh.then(|| HostSocket {
         container_path: AGENT_PATH.to_owned(),
-        host_path: socket.map(PathBuf::from),
+        source: HostSocketSource::Agent(socket.map(PathBuf::from)),
     })
 }
 

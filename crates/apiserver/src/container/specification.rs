@@ -11,6 +11,7 @@ use bulkhead_runtime_control::{
     VmmSpecification,
 };
 
+use super::mounts::Arranged;
 use super::{capabilities, hosts, identifier, kernel_arguments, mounts, paths, resource_limits, sockets};
 use crate::machine::Machines;
 use crate::network::Interface;
@@ -38,6 +39,9 @@ pub(super) fn build(
     let directories = service.directories.container(&configuration.id);
     let resources = &configuration.resources;
     let volumes = service.volumes.mounted(&configuration.mounts);
+    let Arranged { mounts, folders, sockets: mut host_sockets } =
+        mounts::arrange(&service.directories, &configuration.mounts, &volumes)?;
+    host_sockets.extend(sockets::agent(configuration, start.ssh_agent_socket));
     Ok(RuntimeSpecification {
         container_id: configuration.id.clone(),
         writable_disk: directories.writable_disk(),
@@ -55,8 +59,8 @@ pub(super) fn build(
         networks: attachments(interfaces),
         dns: dns(configuration, interfaces),
         extra_hosts: hosts::resolve(&configuration.extra_hosts, interfaces)?,
-        mounts: mounts::in_order(&configuration.mounts, &volumes),
-        folders: mounts::folders(&configuration.mounts)?,
+        mounts,
+        folders,
         masked_paths: configuration.masked_paths.clone().unwrap_or_else(paths::default_masked),
         readonly_paths: configuration.readonly_paths.clone().unwrap_or_else(paths::default_read_only),
         sysctls: configuration.sysctls.clone(),
@@ -67,7 +71,7 @@ pub(super) fn build(
         init: configuration.use_init,
         privileged: configuration.privileged,
         published_sockets: sockets::publications(configuration),
-        ssh_agent: sockets::agent(configuration, start.ssh_agent_socket),
+        host_sockets,
         process: process(configuration, start)?,
         log_limits: LogLimits::default(),
         discard_disk: configuration.auto_remove && mounts::outlive_nothing(&configuration.mounts),

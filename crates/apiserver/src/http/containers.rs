@@ -15,7 +15,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::body::{JsonBody, Parameters};
-use super::events::respond;
+use super::events::{respond, to_the_end};
 use super::listener::PassedDescriptors;
 use super::problem::Problem;
 use crate::container::registry::Container;
@@ -190,10 +190,14 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     Parameters(query): Parameters<DeleteQuery>,
 ) -> Result<StatusCode, Problem> {
-    let container = service.containers.find(&id)?;
-    container.delete(query.force).await?;
-    if query.volumes {
-        service.volumes.delete_anonymous(&container.configuration.mounts).await?;
-    }
+    to_the_end("cannot delete the container", async move {
+        let container = service.containers.find(&id)?;
+        container.delete(query.force).await?;
+        if query.volumes {
+            service.volumes.delete_anonymous(&container.configuration.mounts).await?;
+        }
+        Ok(())
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }

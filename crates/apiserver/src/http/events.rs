@@ -11,7 +11,7 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 
 use super::problem::Problem;
-use crate::error::EXIT_OWN_FAILURE;
+use crate::error::{EXIT_OWN_FAILURE, failed};
 use crate::events::{self, EventSink};
 
 /// Runs `work` in a task of its own and answers with its events. A failure before the first event is
@@ -34,6 +34,14 @@ where
         Some(StreamEvent::Failed(error)) => Problem(error).into_response(),
         first => ([("content-type", "application/x-ndjson")], body(first, receiver)).into_response(),
     }
+}
+
+/// Brings work to its end whether the client stays or not: a handler is dropped with its connection.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    what: &'static str,
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::spawn(work).await.map_err(|error| failed(what, &error))?
 }
 
 fn body(first: Option<StreamEvent>, receiver: mpsc::Receiver<StreamEvent>) -> Body {

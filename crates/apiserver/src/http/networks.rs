@@ -8,6 +8,7 @@ use bulkhead_api::network::{NetworkCreateRequest, NetworkPruneResponse, NetworkR
 use http::StatusCode;
 
 use super::body::JsonBody;
+use super::events::to_the_end;
 use super::problem::Problem;
 use crate::network::change;
 use crate::service::Service;
@@ -20,7 +21,9 @@ pub(super) async fn create(
     State(service): State<Arc<Service>>,
     JsonBody(request): JsonBody<NetworkCreateRequest>,
 ) -> Result<Json<NetworkResource>, Problem> {
-    Ok(Json(service.networks.create(request).await?))
+    let created =
+        to_the_end("cannot create the network", async move { service.networks.create(request).await });
+    Ok(Json(created.await?))
 }
 
 pub(super) async fn inspect(
@@ -34,12 +37,13 @@ pub(super) async fn delete(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    change::delete(&service, &name).await?;
+    to_the_end("cannot delete the network", async move { change::delete(&service, &name).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn prune(
     State(service): State<Arc<Service>>,
 ) -> Result<Json<NetworkPruneResponse>, Problem> {
-    Ok(Json(NetworkPruneResponse { names: change::prune(&service).await? }))
+    let pruned = to_the_end("cannot prune networks", async move { change::prune(&service).await });
+    Ok(Json(NetworkPruneResponse { names: pruned.await? }))
 }

@@ -9,7 +9,10 @@ use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::route;
 
 use super::problem::Problem;
-use super::{containers, files, history, images, logs, networks, processes, registries, system, volumes};
+use super::{
+    connection, containers, domains, files, history, images, logs, networks, processes, registries, system,
+    volumes,
+};
 use crate::service::Service;
 
 /// As much as a helper takes in one frame: arguments and environment of a process.
@@ -24,6 +27,8 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
         .route(route::NETWORKS, get(networks::list).post(networks::create))
         .route(route::NETWORK, get(networks::inspect).delete(networks::delete))
         .route(route::PRUNE_NETWORKS, post(networks::prune))
+        .route(route::DOMAINS, get(domains::list).post(domains::create))
+        .route(route::DOMAIN, axum::routing::delete(domains::delete))
         .route(route::CONTAINERS, get(containers::list).post(containers::create))
         .route(route::RUN, post(containers::run))
         .route(route::CONTAINER, get(containers::inspect).delete(containers::delete))
@@ -63,6 +68,7 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
         .route(route::PRUNE_VOLUMES, post(volumes::prune))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
+        .layer(axum::middleware::from_fn(connection::refuse_without_place))
         .layer(DefaultBodyLimit::max(MAXIMUM_BODY_BYTES))
         .with_state(service)
 }

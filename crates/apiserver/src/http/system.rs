@@ -23,6 +23,10 @@ pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemSt
         api_server_build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
         api_server_app_name: "container-apiserver".to_owned(),
         machine: Some(service.machines.support.clone()),
+        network: match crate::network::rootless::support() {
+            None => crate::network::forwarding::support().await,
+            support => support,
+        },
     })
 }
 

@@ -1,12 +1,12 @@
 //! `image load`: an archive from a descriptor.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::request::LoadRequest;
 use bulkhead_image_store::StoreError;
 
+use super::client_file::ClientFile;
 use super::progress::Progress;
 use super::{Images, convert};
 use crate::error::{FULL_DISK_HINT, failed, printable};
@@ -22,16 +22,18 @@ impl Images {
     ) -> Result<Vec<String>, ApiError> {
         let message = format!("cannot load images from '{}'", printable(&request.source));
         let (store, progress) = (self.store.clone(), Progress::new(sink));
-        let loaded = tokio::task::spawn_blocking(move || {
-            store.load_archive(File::from(archive), |event| progress.report(event))
-        })
-        .await
-        .map_err(|error| failed(message.clone(), &error))?
-        .map_err(|error| match &error {
-            StoreError::Archive(_) => ApiError::caused_by(ErrorCode::InvalidArgument, message, &error),
-            StoreError::NoSpace { .. } => failed(message, &error).with_hint(FULL_DISK_HINT),
-            _ => failed(message, &error),
-        })?;
+        let archive = ClientFile::to_read(archive, sink.clone());
+        let loaded =
+            tokio::task::spawn_blocking(move || store.load_archive(archive, |event| progress.report(event)))
+                .await
+                .map_err(|error| failed(message.clone(), &error))?
+                .map_err(|error| match &error {
+                    StoreError::Archive(_) => {
+                        ApiError::caused_by(ErrorCode::InvalidArgument, message, &error)
+                    }
+                    StoreError::NoSpace { .. } => failed(message, &error).with_hint(FULL_DISK_HINT),
+                    _ => failed(message, &error),
+                })?;
         let mut references = Vec::with_capacity(loaded.len());
         for image in loaded {
             let reference = match image.reference {

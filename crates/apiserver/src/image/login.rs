@@ -35,8 +35,7 @@ impl Images {
         };
         let client = Client::new(self.store.transport(), &server, options).map_err(refused)?;
         client.check_access().await.map_err(refused)?;
-        let login =
-            Login { username: request.login.username.clone(), secret: request.login.password.clone() };
+        let login = Login::new(&*request.login.username, &*request.login.password);
         let (keyring, name) = (Arc::clone(&self.keyring), server.clone());
         blocking("cannot keep the login", move || keyring.store(&name, &login, &date::now())).await?;
         Ok(server)
@@ -87,7 +86,10 @@ impl Images {
             let told = failed("a login may be missing", problem);
             sink.notice(format!("warning: {told}")).await;
         }
-        Ok(found.login.map(|login| Credentials::new(login.username, login.secret)))
+        Ok(found.login.map(|login| match login.is_identity_token {
+            true => Credentials::identity_token(login.secret),
+            false => Credentials::new(login.username, login.secret),
+        }))
     }
 }
 

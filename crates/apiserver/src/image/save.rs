@@ -1,14 +1,13 @@
 //! `image save`: an archive into a descriptor.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::BufWriter;
+use std::os::fd::OwnedFd;
 
 use bulkhead_api::error::ApiError;
 use bulkhead_api::request::SaveRequest;
 use bulkhead_image_store::StoreError;
-use rustix::event::{PollFd, PollFlags, poll};
 
+use super::client_file::ClientFile;
 use super::{Images, digest_of, from_store, parse_platform};
 use crate::error::{FULL_DISK_HINT, failed, invalid};
 use crate::events::EventSink;
@@ -40,7 +39,7 @@ impl Images {
         }
         let (store, client) = (self.store.clone(), sink.clone());
         let saving = move || {
-            let output = Output { file: File::from(archive), client };
+            let output = ClientFile::to_write(archive, client);
             store.save_archive(&images, platform.as_ref(), BufWriter::with_capacity(BUFFER_BYTES, output))
         };
         let saved = tokio::task::spawn_blocking(saving)
@@ -55,33 +54,5 @@ impl Images {
             }
             Err(error) => Err(from_store(&names, &error)),
         }
-    }
-}
-
-/// The client's file or pipe.
-struct Output {
-    file: File,
-    client: EventSink,
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A file would take the rest although nobody wants it any more.
-        if self.client.is_closed() {
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody waits for the archive"));
-        }
-        loop {
-            match self.file.write(bytes) {
-                // Whoever shares the descriptor may have made it so.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    poll(&mut [PollFd::new(&self.file.as_fd(), PollFlags::OUT)], None)?;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
     }
 }

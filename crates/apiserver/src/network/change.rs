@@ -1,14 +1,14 @@
 //! Creating and deleting networks.
 
 use bulkhead_api::container::NetworkConfiguration;
-use bulkhead_api::error::ApiError;
+use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::network::{NetworkCreateRequest, NetworkResource};
 use bulkhead_network_control::{DEFAULT_NETWORK, FailureCode, Reply, Request};
 use bulkhead_state::{Change, NetworkRecord};
 
 use super::{Networks, list};
 use crate::date;
-use crate::error::{exists, invalid, invalid_state, not_found, unsupported};
+use crate::error::{exists, invalid, invalid_state, not_found};
 use crate::service::Service;
 
 /// The plugin that serves every network, by the name that scripts know.
@@ -32,7 +32,7 @@ impl Networks {
             name,
             subnet_is_fixed: request.ipv4_subnet.is_some(),
             ipv4_subnet: request.ipv4_subnet,
-            ipv6_subnet: None,
+            ipv6_subnet: request.ipv6_subnet,
             internal: request.internal,
             labels: request.labels,
             options: request.options,
@@ -49,11 +49,28 @@ impl Networks {
         Ok(list::resource(&record, Some(network)))
     }
 
-    async fn delete(&self, name: &str) -> Result<(), ApiError> {
+    async fn delete(&self, service: &Service, name: &str) -> Result<(), ApiError> {
         let _one_at_a_time = self.changing.lock().await;
+        expect_unused(service, name)?;
         if !self.link.records().contains_key(name) {
             return Err(missing(name));
         }
+        // A container that is created from here on does not find it any more.
+        let record = self.link.forget(name);
+        if let Err(error) = self.remove(service, name).await {
+            if let Some(record) = record {
+                self.link.know(record);
+            }
+            return Err(error);
+        }
+        self.records.submit(Change::DeleteNetwork { name: name.to_owned() }).wait().await?;
+        tracing::info!(network = name, "deleted");
+        Ok(())
+    }
+
+    async fn remove(&self, service: &Service, name: &str) -> Result<(), ApiError> {
+        // One that was created just before.
+        expect_unused(service, name)?;
         // Whoever ended just now may still hold a lease.
         self.wait_for_releases().await;
         if let Some(client) = self.link.current() {
@@ -65,9 +82,6 @@ impl Networks {
                 Ok(_) => return Err(invalid_state("container-network answered nonsense")),
             }
         }
-        self.link.forget(name);
-        self.records.submit(Change::DeleteNetwork { name: name.to_owned() }).wait().await?;
-        tracing::info!(network = name, "deleted");
         Ok(())
     }
 
@@ -88,6 +102,15 @@ impl Networks {
             {
                 return Err(invalid(format!("'{}' is not an IPv4 address", shown(address))));
             }
+            if let Some(address) = &one.options.ipv6_address {
+                if address.parse::<std::net::Ipv6Addr>().is_err() {
+                    return Err(invalid(format!("'{}' is not an IPv6 address", shown(address))));
+                }
+                if records.get(name).is_some_and(|record| record.ipv6_subnet.is_none()) {
+                    return Err(invalid(format!("network '{name}' has no IPv6"))
+                        .with_hint("Create one that has: container network create --subnet-v6 CIDR"));
+                }
+            }
             for alias in &one.options.aliases {
                 crate::container::hosts::validate_hostname(alias)?;
             }
@@ -101,9 +124,13 @@ pub(crate) async fn delete(service: &Service, name: &str) -> Result<(), ApiError
     if name == DEFAULT_NETWORK {
         return Err(invalid("the default network cannot be deleted"));
     }
+    service.networks.delete(service, name).await
+}
+
+fn expect_unused(service: &Service, name: &str) -> Result<(), ApiError> {
     let users = users(service, name);
     if users.is_empty() {
-        return service.networks.delete(name).await;
+        return Ok(());
     }
     let more = if users.len() > SHOWN_USERS { ", …" } else { "" };
     let names = users.iter().take(SHOWN_USERS).map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
@@ -115,9 +142,14 @@ pub(crate) async fn delete(service: &Service, name: &str) -> Result<(), ApiError
 pub(crate) async fn prune(service: &Service) -> Result<Vec<String>, ApiError> {
     let mut deleted = Vec::new();
     for name in service.networks.link.records().into_keys() {
-        if name != DEFAULT_NETWORK && users(service, &name).is_empty() {
-            service.networks.delete(&name).await?;
-            deleted.push(name);
+        if name == DEFAULT_NETWORK || !users(service, &name).is_empty() {
+            continue;
+        }
+        match service.networks.delete(service, &name).await {
+            Ok(()) => deleted.push(name),
+            // Gone, or taken, meanwhile.
+            Err(error) if matches!(error.code, ErrorCode::InvalidState | ErrorCode::NotFound) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(deleted)
@@ -151,9 +183,6 @@ fn validate(request: &NetworkCreateRequest) -> Result<(), ApiError> {
     }
     if name == RESERVED {
         return Err(invalid(format!("'{RESERVED}' stands for no network and cannot be created")));
-    }
-    if request.ipv6_subnet.is_some() {
-        return Err(unsupported("networks with IPv6 are not available yet"));
     }
     match request.plugin.as_deref() {
         None | Some(PLUGIN) => Ok(()),

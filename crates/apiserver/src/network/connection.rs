@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_network_control::{
-    Client, ClientError, DEFAULT_NETWORK, FailureCode, Network, NetworkConfiguration, Reply, Request,
+    Client, ClientError, DEFAULT_NETWORK, Denial, FailureCode, Network, NetworkConfiguration, Reply, Request,
 };
 use bulkhead_paths::Directories;
-use bulkhead_state::{Change, NetworkRecord};
+use bulkhead_state::{Change, DomainRecord, NetworkRecord};
+use tokio::sync::mpsc;
 
 use super::change::missing;
 use super::from_client;
@@ -26,6 +27,9 @@ use crate::{date, spawn};
 
 /// Interfaces take milliseconds; on a host that swaps, seconds.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+
+/// Refusals of egress policies that wait to be told; more are lost.
+const MAXIMUM_DENIALS: usize = 1024;
 
 /// Between attempts to start a daemon that does not start.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -39,6 +43,8 @@ pub(super) struct Link {
     socket: PathBuf,
     records: Arc<Records>,
     networks: Mutex<BTreeMap<String, NetworkRecord>>,
+    /// By name.
+    domains: Mutex<Vec<DomainRecord>>,
     client: Mutex<Option<Arc<Client>>>,
     /// One request starts the daemon, the others wait for it.
     connecting: tokio::sync::Mutex<()>,
@@ -49,6 +55,15 @@ pub(super) struct Link {
     /// container-network keeps its namespace here when it dies.
     pinned_namespace: PathBuf,
     ending: AtomicBool,
+    /// What egress policies refused, to be told.
+    denials: Denials,
+}
+
+/// Both ends; the receiving one until somebody takes it.
+#[derive(Debug)]
+struct Denials {
+    sender: mpsc::Sender<Denial>,
+    receiver: Mutex<Option<mpsc::Receiver<Denial>>>,
 }
 
 impl Link {
@@ -70,6 +85,7 @@ impl Link {
             options: BTreeMap::new(),
             creation_date: date::now(),
         });
+        let (sender, receiver) = mpsc::channel(MAXIMUM_DENIALS);
         Self {
             program: directories.helper("container-network"),
             environment: directories.environment().into(),
@@ -77,18 +93,28 @@ impl Link {
             socket: directories.network_socket(),
             records,
             networks: Mutex::new(networks),
+            domains: Mutex::default(),
             client: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             held: Mutex::default(),
             problems: Mutex::default(),
             pinned_namespace: directories.network_namespace(),
             ending: AtomicBool::new(false),
+            denials: Denials { sender, receiver: Mutex::new(Some(receiver)) },
         }
     }
 
     /// Records of all networks, by name.
     pub(super) fn records(&self) -> BTreeMap<String, NetworkRecord> {
         self.networks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn domains(&self) -> Vec<DomainRecord> {
+        self.domains.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn know_domains(&self, domains: Vec<DomainRecord>) {
+        *self.domains.lock().unwrap_or_else(PoisonError::into_inner) = domains;
     }
 
     /// The connection if there is a live one.
@@ -134,16 +160,15 @@ impl Link {
     }
 
     /// The daemon, to be ended. One that died is started once more if it left something to remove.
-    pub(super) async fn last(self: &Arc<Self>) -> Option<Arc<Client>> {
+    pub(super) async fn last(self: &Arc<Self>) -> Result<Option<Arc<Client>>, ClientError> {
         self.ending.store(true, Ordering::Relaxed);
         if let Some(client) = self.current() {
-            return Some(client);
+            return Ok(Some(client));
         }
         if !self.pinned_namespace.exists() {
-            return None;
+            return Ok(None);
         }
-        let started = within_limit(self.connect()).await;
-        started.inspect_err(|error| tracing::warn!("{}", failed("cannot clean the network up", error))).ok()
+        within_limit(self.connect()).await.map(Some)
     }
 
     async fn connect(self: &Arc<Self>) -> Result<Arc<Client>, ClientError> {
@@ -178,8 +203,8 @@ impl Link {
                 Err(ClientError::Refused(failure))
                     if failure.code == FailureCode::Exists && !record.subnet_is_fixed =>
                 {
-                    tracing::warn!(network = record.name, "{failure}; taking other subnets");
-                    let free = NetworkConfiguration { ipv4_subnet: None, ipv6_subnet: None, ..wanted };
+                    tracing::warn!(network = record.name, "{failure}; taking another subnet");
+                    let free = NetworkConfiguration { ipv4_subnet: None, ..wanted };
                     client.request(Request::CreateNetwork(free)).await
                 }
                 outcome => outcome,
@@ -197,9 +222,19 @@ impl Link {
                 Err(error) => return Err(error),
             }
         }
+        let domains = self.domains();
+        if !domains.is_empty() {
+            match client.request(super::domains::request(&domains)).await {
+                Err(ClientError::Refused(failure)) => {
+                    tracing::error!("cannot serve the host's domains: {failure}");
+                }
+                outcome => drop(outcome?),
+            }
+        }
         let client = Arc::new(client);
         self.restore(&client).await?;
         self.supervise(Arc::clone(&client));
+        self.listen_to_denials(Arc::clone(&client));
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
         Ok(client)
     }
@@ -245,6 +280,26 @@ impl Link {
         });
     }
 
+    pub(super) fn denials(&self) -> Option<mpsc::Receiver<Denial>> {
+        self.denials.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Hears of what egress policies refuse, for as long as the daemon lives.
+    fn listen_to_denials(&self, client: Arc<Client>) {
+        let sender = self.denials.sender.clone();
+        tokio::spawn(async move {
+            // It ends with the daemon, or with one that does not know the request.
+            while let Ok((Reply::Denials(denials), _)) = client.request(Request::Denials).await {
+                for denial in denials {
+                    if sender.try_send(denial).is_err() {
+                        tracing::warn!("too many egress denials to tell all");
+                        break;
+                    }
+                }
+            }
+        });
+    }
+
     fn held(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -273,7 +328,11 @@ impl Link {
         let Reply::Network(network) = reply else {
             return Err(failed_reply());
         };
-        let record = NetworkRecord { ipv4_subnet: Some(network.ipv4_subnet.clone()), ..record };
+        let record = NetworkRecord {
+            ipv4_subnet: Some(network.ipv4_subnet.clone()),
+            ipv6_subnet: network.ipv6_subnet.clone(),
+            ..record
+        };
         self.networks
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -291,8 +350,13 @@ impl Link {
     }
 
     /// Knows a network no more.
-    pub(super) fn forget(&self, name: &str) {
-        self.networks.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    pub(super) fn forget(&self, name: &str) -> Option<NetworkRecord> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner).remove(name)
+    }
+
+    /// Knows a network that it has forgotten.
+    pub(super) fn know(&self, record: NetworkRecord) {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner).insert(record.name.clone(), record);
     }
 
     fn remember(&self, record: NetworkRecord) {

@@ -4,6 +4,7 @@ use bulkhead_api::container::{ContainerConfiguration, NetworkStatus, PublishedPo
 use bulkhead_network_control::{Lease, PortRange, PublishRequest, Request, RestoreRequest};
 use bulkhead_state::RunRecord;
 
+use super::egress;
 use crate::container::published_ports;
 
 /// Interfaces and ports of one container.
@@ -21,8 +22,8 @@ impl Held {
         ports: &[PublishedPort],
     ) -> Self {
         let interfaces = leases.enumerate().filter_map(|(index, lease)| {
-            let (address, mac) = (lease.ipv4_address.as_str(), lease.mac_address.clone());
-            interface(configuration, index, address, mac, lease.mtu)
+            let addresses = (lease.ipv4_address.as_str(), lease.ipv6_address.as_deref());
+            interface(configuration, index, addresses, lease.mac_address.clone(), lease.mtu)
         });
         Self { interfaces: interfaces.collect(), ports: ranges(ports) }
     }
@@ -30,8 +31,9 @@ impl Held {
     /// Of a container that was found running.
     pub(super) fn recorded(configuration: &ContainerConfiguration, run: &RunRecord) -> Self {
         let interfaces = run.networks.iter().enumerate().filter_map(|(index, status)| {
-            let NetworkStatus { ipv4_address, mac_address, mtu, .. } = status;
-            interface(configuration, index, ipv4_address, mac_address.clone()?, (*mtu)?)
+            let NetworkStatus { ipv4_address, ipv6_address, mac_address, mtu, .. } = status;
+            let addresses = (ipv4_address.as_str(), ipv6_address.as_deref());
+            interface(configuration, index, addresses, mac_address.clone()?, (*mtu)?)
         });
         Self { interfaces: interfaces.collect(), ports: ranges(&run.published_ports) }
     }
@@ -53,7 +55,7 @@ impl Held {
 fn interface(
     configuration: &ContainerConfiguration,
     index: usize,
-    address: &str,
+    (address, address6): (&str, Option<&str>),
     mac_address: String,
     mtu: u32,
 ) -> Option<RestoreRequest> {
@@ -63,7 +65,12 @@ fn interface(
         network: wanted.network.clone(),
         hostname: wanted.options.hostname.clone(),
         aliases: wanted.options.aliases.clone(),
+        egress: egress::policy(configuration),
         ipv4_address: address.split('/').next()?.parse().ok()?,
+        ipv6_address: match address6 {
+            Some(address) => Some(address.split('/').next()?.parse().ok()?),
+            None => None,
+        },
         mac_address,
         mtu,
     })

@@ -31,9 +31,9 @@ impl Networks {
 /// A network; one that cannot be had on this host at the moment is shown as it was last.
 pub(super) fn resource(record: &NetworkRecord, network: Option<Network>) -> NetworkResource {
     let subnet = record.ipv4_subnet.clone().unwrap_or_default();
-    let (ipv4_subnet, ipv4_gateway) = match network {
-        Some(network) => (network.ipv4_subnet, network.ipv4_gateway.to_string()),
-        None => (subnet.clone(), first_address(&subnet)),
+    let (ipv4_subnet, ipv4_gateway, ipv6_subnet) = match network {
+        Some(network) => (network.ipv4_subnet, network.ipv4_gateway.to_string(), network.ipv6_subnet),
+        None => (subnet.clone(), first_address(&subnet), record.ipv6_subnet.clone()),
     };
     NetworkResource {
         id: record.name.clone(),
@@ -47,7 +47,7 @@ pub(super) fn resource(record: &NetworkRecord, network: Option<Network>) -> Netw
             plugin: PLUGIN.to_owned(),
             options: record.options.clone(),
         },
-        status: NetworkResourceStatus { ipv4_subnet, ipv4_gateway, ipv6_subnet: None },
+        status: NetworkResourceStatus { ipv4_subnet, ipv4_gateway, ipv6_subnet },
     }
 }
 

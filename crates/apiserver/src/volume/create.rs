@@ -13,10 +13,11 @@ use bulkhead_state::Change;
 use tokio::sync::OnceCell;
 
 use super::options::VolumeOptions;
-use super::{Entry, Volume, Volumes, format};
+use super::{Entry, Volume, Volumes, format, shared};
 use crate::date;
 use crate::error::{exists, failed, invalid};
 use crate::events::EventSink;
+use crate::trash;
 
 impl Volumes {
     /// Creates a volume.
@@ -63,16 +64,17 @@ impl Volumes {
         sink: &EventSink,
     ) -> Result<(), ApiError> {
         for mount in mounts {
-            let MountKind::Volume { name, .. } = &mut mount.kind else { continue };
+            let MountKind::Volume { name, anonymous, .. } = &mut mount.kind else { continue };
             let mut request = CreateVolumeRequest::default();
-            let anonymous = name.is_empty();
-            if anonymous {
+            // Whatever the request says: who names a volume keeps it.
+            *anonymous = name.is_empty();
+            if *anonymous {
                 *name = uuid::Uuid::new_v4().hyphenated().to_string();
                 request.labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
             }
             request.name.clone_from(name);
             let (volume, is_new) = self.reserve(request, Some(user))?;
-            if is_new && !anonymous {
+            if is_new && !*anonymous {
                 sink.notice(format!("warning: volume '{name}' did not exist and is created")).await;
             }
             mount.source.clone_from(&volume.configuration.source);
@@ -90,21 +92,25 @@ impl Volumes {
         let CreateVolumeRequest { name, labels, options } = request;
         validate_name(&name)?;
         let parsed = VolumeOptions::parse(&options)?;
+        if self.set_aside.contains(&name) {
+            let message = format!("the record of volume '{name}' is damaged, and its disk is kept");
+            return Err(exists(message).with_hint("See: container system logs".to_owned()));
+        }
         let mut all = self.lock();
         let is_new = !all.contains_key(&name);
         let entry = all.entry(name.clone()).or_insert_with(|| Entry {
             volume: Arc::new(Volume {
                 configuration: VolumeConfiguration {
                     driver: "local".to_owned(),
-                    format: "ext4".to_owned(),
-                    source: self.directories.volume_disk(&name).display().to_string(),
+                    format: if parsed.shared { "virtiofs" } else { "ext4" }.to_owned(),
+                    source: self.place(&name, parsed.shared).display().to_string(),
                     creation_date: date::now(),
                     labels,
                     options,
-                    size_in_bytes: Some(parsed.size_bytes),
+                    size_in_bytes: (!parsed.shared).then_some(parsed.size_bytes),
                     name,
                 },
-                ready: OnceCell::new(),
+                made: OnceCell::new(),
             }),
             users: BTreeSet::new(),
             holder: None,
@@ -113,17 +119,17 @@ impl Volumes {
         Ok((Arc::clone(&entry.volume), is_new))
     }
 
-    /// Makes disk and record of a volume, unless somebody did. Whoever comes second waits. It is
-    /// brought to an end even if the client is gone.
+    /// Makes disk and record of a volume, unless somebody did. Whoever comes second waits, and hears the
+    /// same. It is brought to an end even if the client is gone.
     async fn complete(self: &Arc<Self>, volume: Arc<Volume>) -> Result<(), ApiError> {
-        if volume.ready.initialized() {
+        if volume.is_ready() {
             return Ok(());
         }
         let volumes = Arc::clone(self);
         let name = volume.configuration.name.clone();
         let work = tokio::spawn(async move {
-            let outcome = volume.ready.get_or_try_init(|| volumes.make(&volume.configuration)).await;
-            outcome.copied().inspect_err(|_| volumes.drop_incomplete(&volume))
+            let outcome = volume.made.get_or_init(|| volumes.make(&volume.configuration)).await.clone();
+            outcome.inspect_err(|_| volumes.drop_incomplete(&volume))
         });
         work.await.map_err(|error| failed(format!("cannot create volume '{name}'"), &error))?
     }
@@ -139,11 +145,22 @@ impl Volumes {
     async fn make(&self, configuration: &VolumeConfiguration) -> Result<(), ApiError> {
         let name = &configuration.name;
         let options = VolumeOptions::parse(&configuration.options)?;
-        let path = self.directories.volume_disk(name);
-        let made = tokio::task::spawn_blocking(move || format::create(&path, options)).await;
-        made.map_err(|error| failed(format!("cannot create volume '{name}'"), &error))?
+        let path = self.place(name, options.shared);
+        let made = tokio::task::spawn_blocking(move || match options.shared {
+            true => shared::create(&path),
+            false => format::create(&path, options),
+        });
+        made.await
+            .map_err(|error| failed(format!("cannot create volume '{name}'"), &error))?
             .map_err(|error| failed(format!("cannot create volume '{name}'"), &error))?;
-        self.records.submit(Change::PutVolume(Box::new(configuration.clone()))).wait().await?;
+        let recorded = self.records.submit(Change::PutVolume(Box::new(configuration.clone()))).wait().await;
+        if let Err(error) = recorded {
+            // Nobody knows of it, and the name must be free for another try.
+            if let Err(error) = trash::discard(&self.directories.volumes(), name) {
+                tracing::warn!(name, "a volume that could not be recorded is left behind: {error}");
+            }
+            return Err(error);
+        }
         self.history.volume("create", name);
         Ok(())
     }
@@ -158,4 +175,62 @@ pub(crate) fn validate_name(name: &str) -> Result<(), ApiError> {
         "'{shown}' is not a volume name: 1 to {MAXIMUM_NAME_BYTES} letters, digits, '_', '.' or '-', of which \
          the first is a letter or digit"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bulkhead_state::Quarantined;
+
+    use super::*;
+    use crate::history::History;
+    use crate::service::testing::{directories, records};
+
+    #[tokio::test]
+    async fn a_damaged_record_keeps_its_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let directories = directories(folder.path());
+        let disk = directories.volume_disk("data");
+        std::fs::create_dir_all(disk.parent().unwrap()).unwrap();
+        std::fs::write(&disk, "precious").unwrap();
+        let damaged = |origin: &str, key: &str| Quarantined {
+            origin: origin.into(),
+            key: key.into(),
+            reason: "nonsense".into(),
+        };
+        let damaged = [damaged("volume", "data"), damaged("container", "box")];
+        let records = Arc::new(records(folder.path()).0);
+        let history: Arc<History> = Arc::default();
+        let volumes = Arc::new(Volumes::new(&directories, records, history, Vec::new(), &damaged));
+        volumes.sweep();
+        let request = CreateVolumeRequest { name: "data".into(), ..CreateVolumeRequest::default() };
+        let error = volumes.create(request).await.unwrap_err();
+        assert!(error.message.contains("is damaged"), "{}", error.message);
+        assert_eq!(std::fs::read_to_string(&disk).unwrap(), "precious");
+        // The record of something else is no reason.
+        let options = [("type".to_owned(), "shared".to_owned())].into();
+        let request = CreateVolumeRequest { name: "box".into(), options, ..CreateVolumeRequest::default() };
+        volumes.create(request).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_volume_without_a_record_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let directories = directories(folder.path());
+        let records = Arc::new(records(folder.path()).0);
+        let volumes = Volumes::new(&directories, Arc::clone(&records), Arc::default(), Vec::new(), &[]);
+        let volumes = Arc::new(volumes);
+        // As if the database could not be written.
+        records.close();
+        let options: BTreeMap<_, _> = [("type".to_owned(), "shared".to_owned())].into();
+        for _ in 0..2 {
+            let options = options.clone();
+            let request =
+                CreateVolumeRequest { name: "data".into(), options, ..CreateVolumeRequest::default() };
+            let error = volumes.create(request).await.unwrap_err();
+            assert!(!error.to_string().contains("exists"), "{error}");
+            assert!(!directories.volumes().join("data").exists());
+        }
+    }
 }

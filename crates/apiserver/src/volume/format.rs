@@ -55,11 +55,23 @@ pub(super) enum FormatError {
     },
 }
 
+/// Makes the directory of a volume, which only we may enter; returns it and the one of all volumes.
+pub(super) fn make_directory_of(path: &Path) -> Result<(&Path, &Path), FormatError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let volumes = directory.parent().unwrap_or(directory);
+    // What is there already is some volume's: nothing of it is touched.
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(volumes)
+        .and_then(|()| DirBuilder::new().mode(0o700).create(directory));
+    made.map_err(|source| FormatError::Directory { path: directory.to_owned(), source })?;
+    Ok((directory, volumes))
+}
+
 /// Makes a formatted, empty disk that survives a power cut. Nothing is left when it fails.
 pub(super) fn create(path: &Path, options: VolumeOptions) -> Result<(), FormatError> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    made.map_err(|source| FormatError::Directory { path: directory.to_owned(), source })?;
+    let (directory, _) = make_directory_of(path)?;
     let formatted = make(path, options);
     if formatted.is_err() {
         // The failure that is told matters more.
@@ -94,7 +106,7 @@ fn make(path: &Path, options: VolumeOptions) -> Result<(), FormatError> {
 
 fn create_file(path: &Path, length_bytes: u64) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.set_len(length_bytes)?;
     Ok(file)
 }
@@ -149,7 +161,7 @@ mod tests {
         {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("v/volume.img");
-            create(&path, VolumeOptions { size_bytes, journal_bytes: None }).unwrap();
+            create(&path, VolumeOptions { size_bytes, journal_bytes: None, shared: false }).unwrap();
             let metadata = std::fs::metadata(&path).unwrap();
             assert_eq!(metadata.len(), size_bytes);
             assert!(metadata.blocks() * 512 < 4 << 20, "{size_bytes}: {} blocks", metadata.blocks());
@@ -165,10 +177,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_already_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v/volume.img");
+        std::fs::create_dir(folder.path().join("v")).unwrap();
+        std::fs::write(&path, "precious").unwrap();
+        let error = create(&path, VolumeOptions { size_bytes: 8 << 20, journal_bytes: None, shared: false })
+            .unwrap_err();
+        assert!(matches!(error, FormatError::Directory { .. }), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
     fn a_disk_that_cannot_be_formatted_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v/volume.img");
-        let options = VolumeOptions { size_bytes: 8 << 20, journal_bytes: Some(1 << 40) };
+        let options = VolumeOptions { size_bytes: 8 << 20, journal_bytes: Some(1 << 40), shared: false };
         let error = create(&path, options).unwrap_err();
         assert!(matches!(error, FormatError::Format { program: "mke2fs", .. }), "{error}");
         assert!(!folder.path().join("v").exists());

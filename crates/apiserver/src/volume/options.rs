@@ -14,27 +14,42 @@ const MINIMUM_BYTES: u64 = 1 << 20;
 /// The largest file of ext4, on which most hosts keep the disk.
 const MAXIMUM_BYTES: u64 = 16 << 40;
 const BLOCK_BYTES: u64 = 4096;
+const TYPE: &str = "type";
+const SHARED: &str = "shared";
 
 /// Parsed options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct VolumeOptions {
     pub(super) size_bytes: u64,
     pub(super) journal_bytes: Option<u64>,
+    /// A folder of the host in place of a disk.
+    pub(super) shared: bool,
 }
 
 impl VolumeOptions {
     pub(super) fn parse(options: &BTreeMap<String, String>) -> Result<Self, ApiError> {
-        let mut parsed = Self { size_bytes: DEFAULT_BYTES, journal_bytes: None };
+        let mut parsed = Self { size_bytes: DEFAULT_BYTES, journal_bytes: None, shared: is_shared(options) };
         for (key, value) in options {
             match key.as_str() {
                 "size" => parsed.size_bytes = size(value)?,
                 "journal" => parsed.journal_bytes = journal(value)?,
+                TYPE if value == SHARED || value == "disk" => {}
+                TYPE => {
+                    let shown = value.escape_default();
+                    return Err(invalid(format!("a volume's type is disk or shared, not '{shown}'")));
+                }
                 _ => {
                     let key = key.escape_default();
-                    return Err(invalid(format!("unknown volume option '{key}'"))
-                        .with_hint("Known are size=SIZE and journal=ordered|writeback|journal[:SIZE]."));
+                    return Err(invalid(format!("unknown volume option '{key}'")).with_hint(
+                        "Known are size=SIZE, journal=ordered|writeback|journal[:SIZE] and type=disk|shared.",
+                    ));
                 }
             }
+        }
+        if parsed.shared
+            && let Some(key) = ["size", "journal"].into_iter().find(|key| options.contains_key(*key))
+        {
+            return Err(invalid(format!("a shared volume has no {key}: it is a folder of the host")));
         }
         Ok(parsed)
     }
@@ -66,6 +81,11 @@ fn journal(text: &str) -> Result<Option<u64>, ApiError> {
     }
 }
 
+/// Whether several machines may have it at a time.
+pub(super) fn is_shared(options: &BTreeMap<String, String>) -> bool {
+    options.get(TYPE).is_some_and(|kind| kind == SHARED)
+}
+
 /// The option of ext4 for a volume's journal, if it was asked for one.
 pub(super) fn mount_option(options: &BTreeMap<String, String>) -> Option<String> {
     let journal = options.get("journal")?;
@@ -84,7 +104,13 @@ mod tests {
     fn options() {
         assert_eq!(parse(&[]).unwrap().size_bytes, 512 << 30);
         let options = parse(&[("size", "10G"), ("journal", "writeback:64m")]).unwrap();
-        assert_eq!(options, VolumeOptions { size_bytes: 10 << 30, journal_bytes: Some(64 << 20) });
+        assert_eq!(
+            options,
+            VolumeOptions { size_bytes: 10 << 30, journal_bytes: Some(64 << 20), shared: false }
+        );
+        assert!(parse(&[("type", "shared")]).unwrap().shared);
+        assert!(!parse(&[("type", "disk"), ("size", "10G")]).unwrap().shared);
+        assert!(parse(&[("type", "shared"), ("size", "10G")]).is_err());
         assert_eq!(parse(&[("size", "1048577")]).unwrap().size_bytes, (1 << 20) + 4096);
         for (key, value) in [
             ("size", "1023k"),
@@ -95,6 +121,7 @@ mod tests {
             ("journal", "ordered:x"),
             ("journal", "ordered:0"),
             ("colour", "red"),
+            ("type", "nfs"),
         ] {
             assert!(parse(&[(key, value)]).is_err(), "{key}={value}");
         }

@@ -16,6 +16,8 @@ pub(crate) struct MountedVolume {
     pub(crate) read_only: bool,
     /// `data=…`, if the volume was created with one.
     pub(crate) journal_option: Option<String>,
+    /// A directory in place of a disk.
+    pub(crate) shared: bool,
 }
 
 impl Volumes {
@@ -54,16 +56,19 @@ impl Volumes {
         let mut all = self.lock();
         for name in &names {
             let entry = all.get(name).ok_or_else(|| missing(name))?;
+            if entry.is_shared() {
+                continue;
+            }
             if let Some(holder) = entry.holder.as_ref().filter(|holder| *holder != container) {
                 let message = format!("volume '{name}' is in use by container '{holder}'");
                 return Err(invalid_state(message).with_hint(format!(
                     "A volume is the disk of one running container at a time. Stop that one first: \
-                     container stop {holder}"
+                     container stop {holder}; or use a volume that was created with --opt type=shared"
                 )));
             }
         }
         for name in &names {
-            if let Some(entry) = all.get_mut(name) {
+            if let Some(entry) = all.get_mut(name).filter(|entry| !entry.is_shared()) {
                 entry.holder = Some(container.clone());
             }
         }
@@ -93,7 +98,8 @@ impl Volumes {
             let configuration = all.get(name).map(|entry| &entry.volume.configuration);
             let journal_option =
                 configuration.and_then(|configuration| options::mount_option(&configuration.options));
-            mounted.push(MountedVolume { name: name.clone(), read_only, journal_option });
+            let shared = configuration.is_some_and(|found| options::is_shared(&found.options));
+            mounted.push(MountedVolume { name: name.clone(), read_only, journal_option, shared });
         }
         mounted
     }

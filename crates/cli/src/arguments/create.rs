@@ -13,7 +13,7 @@ use super::{FetchFlags, ManagementFlags, ProcessFlags, RegistryFlags, ResourceFl
 use crate::failure::Failure;
 use crate::values::platform::{self, PlatformFlags, Precedence};
 use crate::values::published_socket::PublishSocket;
-use crate::values::{InvalidValue, invalid, network, port};
+use crate::values::{InvalidValue, egress, invalid, network, port};
 
 /// What `run` and `create` have in common.
 #[derive(Args, Clone, Debug)]
@@ -69,6 +69,7 @@ impl CreateFlags {
             cpus: self.resource.cpus(),
             memory_in_bytes: self.resource.memory_bytes(),
             networks: self.networks().map_err(usage)?,
+            egress: egress::policy(&management.egress).map_err(usage)?,
             dns: management.dns.configuration(),
             no_dns: management.dns.no_dns,
             hostname: management.hostname.clone().map(|hostname| hostname.into_string()),
@@ -146,19 +147,23 @@ impl CreateFlags {
     fn networks(&self) -> Result<Option<Vec<NetworkConfiguration>>, InvalidValue> {
         let wanted = &self.management.network;
         if wanted.iter().any(|network| network.name == network::NONE) {
-            let wishes = self.management.ip.is_some() || !self.management.network_alias.is_empty();
+            let wishes = self.management.ip.is_some()
+                || self.management.ip6.is_some()
+                || !self.management.network_alias.is_empty();
             return match wanted.len() {
-                1 if wishes => invalid("--network none conflicts with --ip and --network-alias"),
+                1 if wishes => invalid("--network none conflicts with --ip, --ip6 and --network-alias"),
                 1 => Ok(Some(Vec::new())),
                 _ => invalid("--network none cannot be combined with other networks"),
             };
         }
         let mut networks = wanted.clone();
-        let (address, aliases) = (self.management.ip, &self.management.network_alias);
-        if address.is_some() || !aliases.is_empty() {
+        let (address, address6) = (self.management.ip, self.management.ip6);
+        let aliases = &self.management.network_alias;
+        if address.is_some() || address6.is_some() || !aliases.is_empty() {
             if networks.len() > 1 {
                 return invalid(
-                    "--ip and --network-alias need one network: with several, write --network NAME,ip=…,alias=…",
+                    "--ip, --ip6 and --network-alias need one network: with several, write --network \
+                     NAME,ip=…,ip6=…,alias=…",
                 );
             }
             if networks.is_empty() {
@@ -166,6 +171,7 @@ impl CreateFlags {
             }
             if let Some(only) = networks.first_mut() {
                 only.address = address.or(only.address);
+                only.address6 = address6.or(only.address6);
                 only.aliases.extend(aliases.iter().cloned());
             }
         }

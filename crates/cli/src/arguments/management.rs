@@ -1,6 +1,6 @@
 //! How a container is set up.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use bulkhead_api::container::DnsConfiguration;
@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use super::HealthFlags;
 use crate::values::capability::Capability;
 use crate::values::container_name::ContainerName;
+use crate::values::egress::EgressFlag;
 use crate::values::hosts::{AddHost, Hostname};
 use crate::values::key_value::{Label, Sysctl};
 use crate::values::memory_size::MemorySize;
@@ -55,6 +56,10 @@ pub(crate) struct ManagementFlags {
     #[command(flatten)]
     pub(crate) dns: DnsFlags,
 
+    /// Let the container connect to nothing but allowed destinations: none, or names, addresses and subnets
+    #[arg(long, value_name = "none|allow=DESTINATION[:PORTS]")]
+    pub(crate) egress: Vec<EgressFlag>,
+
     /// Replace the entrypoint of the image
     #[arg(long, value_name = "COMMAND")]
     pub(crate) entrypoint: Option<String>,
@@ -82,6 +87,10 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) ip: Option<Ipv4Addr>,
 
+    /// IPv6 address of the container on its network, which must have IPv6
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) ip6: Option<Ipv6Addr>,
+
     /// Use another guest kernel
     #[arg(short, long, value_name = "FILE")]
     pub(crate) kernel: Option<PathBuf>,
@@ -107,7 +116,7 @@ pub(crate) struct ManagementFlags {
     pub(crate) name: Option<ContainerName>,
 
     /// Join a network, with optional addresses, MTU and further names; none joins none
-    #[arg(long, value_name = "NAME[,mac=MAC][,mtu=MTU][,ip=ADDRESS][,alias=NAME]")]
+    #[arg(long, value_name = "NAME[,mac=MAC][,mtu=MTU][,ip=ADDRESS][,ip6=ADDRESS][,alias=NAME]")]
     pub(crate) network: Vec<NetworkAttachment>,
 
     /// Give the container a further name on its network

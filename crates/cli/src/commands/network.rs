@@ -8,6 +8,7 @@ mod prune;
 
 use clap::Subcommand;
 
+use crate::arguments::ListFlags;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 
@@ -23,7 +24,7 @@ pub(crate) enum NetworkCommand {
     Inspect(inspect::InspectArguments),
     /// List networks
     #[command(visible_alias = "ls")]
-    List(list::ListArguments),
+    List(ListFlags),
     /// Delete all networks but the default one that no container refers to
     Prune,
 }

@@ -1,6 +1,7 @@
 //! Container services.
 
 mod df;
+mod dns;
 mod logs;
 mod property;
 mod start;
@@ -18,6 +19,9 @@ use crate::failure::Failure;
 pub(crate) enum SystemCommand {
     /// Show what takes how much of the disk
     Df(df::DiskUsageArguments),
+    /// Let the host find containers by name
+    #[command(subcommand, arg_required_else_help = true)]
+    Dns(dns::DnsCommand),
     /// Show what container services have logged
     Logs(logs::LogsArguments),
     /// Show what is configured
@@ -36,6 +40,7 @@ pub(crate) enum SystemCommand {
 pub(super) fn run(command: SystemCommand) -> Result<ExitStatus, Failure> {
     match command {
         SystemCommand::Df(arguments) => df::run(&arguments),
+        SystemCommand::Dns(command) => dns::run(&command),
         SystemCommand::Logs(arguments) => logs::run(&arguments),
         SystemCommand::Property(command) => property::run(&command),
         SystemCommand::Start(arguments) => start::run(&arguments),

@@ -8,6 +8,7 @@ mod prune;
 
 use clap::Subcommand;
 
+use crate::arguments::ListFlags;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 
@@ -23,7 +24,7 @@ pub(crate) enum VolumeCommand {
     Inspect(inspect::InspectArguments),
     /// List volumes
     #[command(visible_alias = "ls")]
-    List(list::ListArguments),
+    List(ListFlags),
     /// Remove volumes that no container has
     Prune(prune::PruneArguments),
 }

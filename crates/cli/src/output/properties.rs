@@ -20,25 +20,42 @@ pub(crate) fn toml(properties: &[Property]) -> String {
         }
         let value = match &property.value {
             Value::String(string) => toml::Value::String(string.clone()).to_string(),
+            Value::Object(_) => toml::Value::try_from(&property.value)
+                .map_or_else(|_| property.value.to_string(), |value| value.to_string()),
             other => other.to_string(),
         };
         let origin = escape::text(&property.origin);
-        let _ = writeln!(text, "{} = {value} # {origin}", escape::text(&property.key));
+        let note = if property.without_effect { ", has no effect" } else { "" };
+        let _ = writeln!(text, "{} = {value} # {origin}{note}", escape::text(&property.key));
     }
     text
 }
 
-/// Sections of keys, and `origins` beside them.
+/// What is told about keys that a file has in vain; not escaped.
+pub(crate) fn warnings(properties: &[Property]) -> impl Iterator<Item = String> {
+    properties.iter().filter(|property| property.without_effect).map(|property| {
+        format!("{}: '{}.{}' has no effect in this version", property.origin, property.section, property.key)
+    })
+}
+
+/// Sections of keys, and beside them `origins` and the names of keys that are `withoutEffect`.
 pub(crate) fn tree(properties: &[Property]) -> Value {
     let mut sections = Map::new();
     let mut origins = Map::new();
+    let mut without_effect = Vec::new();
     for property in properties {
         let section = sections.entry(&property.section).or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(keys) = section {
             keys.insert(property.key.clone(), property.value.clone());
         }
         let name = format!("{}.{}", property.section, property.key);
+        if property.without_effect {
+            without_effect.push(Value::String(name.clone()));
+        }
         origins.insert(name, Value::String(property.origin.clone()));
+    }
+    if !without_effect.is_empty() {
+        sections.insert("withoutEffect".to_owned(), Value::Array(without_effect));
     }
     sections.insert("origins".to_owned(), Value::Object(origins));
     Value::Object(sections)
@@ -51,7 +68,13 @@ mod tests {
     use super::*;
 
     fn property(section: &str, key: &str, value: Value, origin: &str) -> Property {
-        Property { section: section.to_owned(), key: key.to_owned(), value, origin: origin.to_owned() }
+        Property {
+            section: section.to_owned(),
+            key: key.to_owned(),
+            value,
+            origin: origin.to_owned(),
+            without_effect: section == "build",
+        }
     }
 
     #[test]
@@ -72,6 +95,17 @@ mod tests {
         assert_eq!(
             tree(&properties[..1]),
             json!({"container": {"cpus": 2}, "origins": {"container.cpus": "/home/me/config.toml"}})
+        );
+    }
+
+    #[test]
+    fn a_key_in_vain_is_called_so() {
+        let properties = [property("build", "cpus", json!(2), "/x")];
+        assert_eq!(toml(&properties), "[build]\ncpus = 2 # /x, has no effect\n");
+        assert_eq!(tree(&properties)["withoutEffect"], json!(["build.cpus"]));
+        assert_eq!(
+            warnings(&properties).collect::<Vec<_>>(),
+            ["/x: 'build.cpus' has no effect in this version"]
         );
     }
 }

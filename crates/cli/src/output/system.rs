@@ -1,6 +1,6 @@
 //! The service in tables.
 
-use bulkhead_api::system::SystemStatus;
+use bulkhead_api::system::{Advice, NetworkSupport, SystemStatus};
 
 use super::render;
 
@@ -23,9 +23,12 @@ pub(crate) fn status_table(status: &SystemStatus) -> String {
         rows.push(row("barrier", &machine.barrier));
         rows.push(row("reason", &machine.reason));
         rows.extend(machine.maximum_cpus.map(|cpus| row("maximumCpus", &cpus.to_string())));
-        for advice in &machine.advice {
-            rows.push(row("advice", &format!("{} Mend it with: {}", advice.problem, advice.remedy)));
-        }
+        rows.extend(machine.advice.iter().map(|advice| row("advice", &told(advice))));
+    }
+    if let Some(network) = &status.network {
+        rows.push(row("network", &network.mode));
+        rows.extend(network.limits.iter().map(|limit| row("limit", limit)));
+        rows.extend(network_advice(network).map(|advice| row("advice", &advice)));
     }
     render::table(&["FIELD", "VALUE"], &rows)
 }
@@ -42,7 +45,17 @@ pub(crate) fn absent(status: &str) -> SystemStatus {
         api_server_build: String::new(),
         api_server_app_name: String::new(),
         machine: None,
+        network: None,
     }
+}
+
+/// What to mend about networks, a line each.
+pub(crate) fn network_advice(network: &NetworkSupport) -> impl Iterator<Item = String> {
+    network.advice.iter().map(told)
+}
+
+fn told(advice: &Advice) -> String {
+    format!("{} Mend it with: {}", advice.problem, advice.remedy)
 }
 
 fn row(field: &str, value: &str) -> Vec<String> {

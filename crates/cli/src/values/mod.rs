@@ -5,6 +5,7 @@ pub(crate) mod capability;
 pub(crate) mod container_filter;
 pub(crate) mod container_name;
 pub(crate) mod duration;
+pub(crate) mod egress;
 pub(crate) mod environment_file;
 pub(crate) mod event_filter;
 pub(crate) mod hosts;

@@ -1,6 +1,6 @@
-//! `--network name[,mac=…][,mtu=…][,ip=…][,alias=…]…`
+//! `--network name[,mac=…][,mtu=…][,ip=…][,ip6=…][,alias=…]…`
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use bulkhead_api::container::{NetworkConfiguration, NetworkOptions};
@@ -20,13 +20,21 @@ pub(crate) struct NetworkAttachment {
     mac_address: Option<String>,
     mtu: Option<u32>,
     pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) address6: Option<Ipv6Addr>,
     pub(crate) aliases: Vec<String>,
 }
 
 impl NetworkAttachment {
     /// Without any wish.
     pub(crate) fn plain(name: &str) -> Self {
-        Self { name: name.to_owned(), mac_address: None, mtu: None, address: None, aliases: Vec::new() }
+        Self {
+            name: name.to_owned(),
+            mac_address: None,
+            mtu: None,
+            address: None,
+            address6: None,
+            aliases: Vec::new(),
+        }
     }
 
     /// Its name in DNS is the container's, which the daemon knows.
@@ -38,6 +46,7 @@ impl NetworkAttachment {
                 mac_address: self.mac_address,
                 mtu: self.mtu,
                 ipv4_address: self.address.map(|address| address.to_string()),
+                ipv6_address: self.address6.map(|address| address.to_string()),
                 aliases: self.aliases,
             },
         }
@@ -65,10 +74,14 @@ impl FromStr for NetworkAttachment {
                     Ok(address) => attachment.address = Some(address),
                     Err(_) => return invalid(format!("ip '{value}' is no IPv4 address")),
                 },
+                Some(("ip6", value)) => match value.parse() {
+                    Ok(address) => attachment.address6 = Some(address),
+                    Err(_) => return invalid(format!("ip6 '{value}' is no IPv6 address")),
+                },
                 Some(("alias", value)) if !value.is_empty() => attachment.aliases.push(value.to_owned()),
                 _ => {
                     return invalid(format!(
-                        "unknown network option '{part}': expected mac, mtu, ip or alias"
+                        "unknown network option '{part}': expected mac, mtu, ip, ip6 or alias"
                     ));
                 }
             }

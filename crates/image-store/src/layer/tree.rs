@@ -95,7 +95,7 @@ impl<'a> LayerTree<'a> {
         let store = |source| LayerError::Store { path: entry.path.clone(), source };
         let existing = self.writer.lookup(parent, name);
         if entry.kind == Kind::Directory {
-            self.charge_bytes(entry.attributes.values().map(Vec::len).sum())?;
+            self.charge_bytes(entry.attributes.iter().map(|(name, value)| name.len() + value.len()).sum())?;
             self.apply_directory(entry, parent, name, existing).map_err(store)?;
             return Ok(None);
         }

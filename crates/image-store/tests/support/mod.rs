@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 pub(crate) mod images;
+pub(crate) mod interruption;
 
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
@@ -79,8 +80,10 @@ impl Tar {
     }
 }
 
-pub(crate) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+/// Fails a test that mounts or makes devices rather than letting it pass untried.
+#[track_caller]
+pub(crate) fn need_root() {
+    assert!(rustix::process::geteuid().is_root(), "this test mounts: run it as root (sudo make test)");
 }
 
 /// Calls `check` with an image mounted by the kernel in a mount namespace of its own. Needs root.

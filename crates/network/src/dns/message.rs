@@ -1,6 +1,6 @@
 //! The few parts of DNS messages that a forwarder must understand (RFC 1035, section 4).
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Longest message over UDP that we take or pass on; more than any resolver announces by EDNS.
 pub(super) const MAXIMUM_UDP_BYTES: usize = 4096;
@@ -9,13 +9,24 @@ pub(super) const HEADER_BYTES: usize = 12;
 const MAXIMUM_NAME_BYTES: usize = 255;
 const MAXIMUM_LABEL_BYTES: usize = 63;
 const TYPE_A: u16 = 1;
+const TYPE_AAAA: u16 = 28;
+const TYPE_OPT: u16 = 41;
 const TYPE_ANY: u16 = 255;
+/// Type, class, life and length of a record.
+const RECORD_BYTES: usize = 10;
 const CLASS_IN: u16 = 1;
 /// Seconds; containers come and go.
 const TIME_TO_LIVE_S: u32 = 5;
 
-/// As many fit into 512 bytes beside the longest name, which every client takes.
-const MAXIMUM_ADDRESSES: usize = 14;
+/// As many bytes of addresses fit into 512 bytes beside the longest name, which every client takes.
+const MAXIMUM_RECORDS_BYTES: usize = 14 * 16;
+
+/// What a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) ttl_s: u32,
+}
 
 /// Response codes of section 4.1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +37,7 @@ pub(super) enum Code {
     ServerFailure = 2,
     NameError = 3,
     NotImplemented = 4,
+    Refused = 5,
 }
 
 /// The only question of a query.
@@ -96,23 +108,65 @@ impl Question {
         })
     }
 
-    /// The answer for a name that has these addresses: no data for other types than A.
-    pub(super) fn answer(&self, query: &[u8], addresses: &[Ipv4Addr]) -> Vec<u8> {
+    /// The answer for a name that has these addresses: no data for other types than theirs.
+    pub(super) fn answer(&self, query: &[u8], addresses: &[IpAddr]) -> Vec<u8> {
         let mut message = self.empty_answer(query, Code::NoError);
-        if self.class != CLASS_IN || (self.kind != TYPE_A && self.kind != TYPE_ANY) {
-            return message;
-        }
-        for address in addresses.iter().take(MAXIMUM_ADDRESSES) {
+        let limit = message.len() + MAXIMUM_RECORDS_BYTES;
+        for address in addresses {
+            let (kind, octets) = match address {
+                IpAddr::V4(address) => (TYPE_A, address.octets().to_vec()),
+                IpAddr::V6(address) => (TYPE_AAAA, address.octets().to_vec()),
+            };
+            let is_wanted = self.class == CLASS_IN && (self.kind == kind || self.kind == TYPE_ANY);
+            if !is_wanted || message.len() + 2 + RECORD_BYTES + octets.len() > limit {
+                continue;
+            }
             message[7] += 1;
             // The name is that of the question, at offset 12.
             message.extend([0xc0, 0x0c]);
-            message.extend(TYPE_A.to_be_bytes());
+            message.extend(kind.to_be_bytes());
             message.extend(CLASS_IN.to_be_bytes());
             message.extend(TIME_TO_LIVE_S.to_be_bytes());
-            message.extend([0, 4]);
-            message.extend(address.octets());
+            message.extend([0, if octets.len() == 4 { 4 } else { 16 }]);
+            message.extend(octets);
         }
         message
+    }
+
+    /// The same question and nothing else: no further records, no options.
+    pub(super) fn bare_query(&self, query: &[u8]) -> Vec<u8> {
+        let mut message = vec![0; HEADER_BYTES];
+        message[..2].copy_from_slice(&query[..2]);
+        // Recursion desired; one question.
+        message[2] = 0x01;
+        message[5] = 1;
+        message.extend(query.get(HEADER_BYTES..self.end).unwrap_or_default());
+        message
+    }
+
+    /// The addresses among the answers of a response, with the shortest of their lives; `None` if
+    /// it cannot be parsed.
+    pub(super) fn addresses(&self, response: &[u8]) -> Option<Found> {
+        let mut found = Found { addresses: Vec::new(), ttl_s: u32::MAX };
+        let mut position = self.end;
+        for _ in 0..u16::from_be_bytes([*response.get(6)?, *response.get(7)?]) {
+            position = after_name(response, position)?;
+            let fixed = response.get(position..position + RECORD_BYTES)?;
+            let number = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+            position += RECORD_BYTES;
+            let data = response.get(position..position + usize::from(number(8)))?;
+            position += data.len();
+            found.ttl_s = found.ttl_s.min(u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]));
+            match (number(0), number(2), data) {
+                (TYPE_A, CLASS_IN, &[a, b, c, d]) => found.addresses.push(Ipv4Addr::new(a, b, c, d).into()),
+                (TYPE_AAAA, CLASS_IN, data) => {
+                    let octets: [u8; 16] = data.try_into().ok()?;
+                    found.addresses.push(Ipv6Addr::from(octets).into());
+                }
+                _ => {}
+            }
+        }
+        Some(found)
     }
 
     /// An answer without records.
@@ -133,6 +187,18 @@ impl Question {
     }
 }
 
+/// Where a name ends that may be compressed.
+fn after_name(message: &[u8], mut position: usize) -> Option<usize> {
+    loop {
+        match *message.get(position)? {
+            0 => return Some(position + 1),
+            0xc0.. => return Some(position + 2),
+            length if usize::from(length) <= MAXIMUM_LABEL_BYTES => position += 1 + usize::from(length),
+            _ => return None,
+        }
+    }
+}
+
 /// A header alone, for messages without a usable question.
 pub(super) fn response(query: &[u8], code: Code) -> Vec<u8> {
     let mut header = vec![0; HEADER_BYTES];
@@ -143,8 +209,31 @@ pub(super) fn response(query: &[u8], code: Code) -> Vec<u8> {
     header
 }
 
+/// Shows the life of each record of a response, in seconds, and puts what comes back in its place; `None`
+/// if the response cannot be parsed.
+pub(super) fn visit_lives(response: &mut [u8], mut visit: impl FnMut(u32) -> u32) -> Option<()> {
+    let count = |at: usize| Some(u16::from_be_bytes([*response.get(at)?, *response.get(at + 1)?]));
+    let (questions, records) = (count(4)?, [count(6)?, count(8)?, count(10)?]);
+    let mut position = HEADER_BYTES;
+    for _ in 0..questions {
+        position = after_name(response, position)?.checked_add(4)?;
+    }
+    for _ in 0..records.into_iter().map(u32::from).sum::<u32>() {
+        position = after_name(response, position)?;
+        let fixed = response.get_mut(position..position + RECORD_BYTES)?;
+        let number = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+        let (kind, length) = (number(0), usize::from(number(8)));
+        // The options of RFC 6891 have flags there.
+        if kind != TYPE_OPT {
+            let life_s = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
+            fixed[4..8].copy_from_slice(&visit(life_s).to_be_bytes());
+        }
+        position = position.checked_add(RECORD_BYTES + length).filter(|end| *end <= response.len())?;
+    }
+    Some(())
+}
+
 /// Whether a UDP response asks to be fetched again over TCP.
-#[cfg(test)]
 pub(super) fn is_truncated(message: &[u8]) -> bool {
     message.get(2).is_some_and(|flags| flags & 0x02 != 0)
 }
@@ -173,12 +262,21 @@ mod tests {
         let a = query("Web.Example", 1);
         let question = Question::parse(&a).unwrap();
         assert_eq!(question.name, "web.example");
-        let answer = question.answer(&a, &[address]);
+        let answer = question.answer(&a, &[address.into()]);
         assert!(question.is_answered_by(&answer) && !is_truncated(&answer));
+        assert_eq!(question.addresses(&answer), Some(Found { addresses: vec![address.into()], ttl_s: 5 }));
+        assert_eq!(question.addresses(&answer[..answer.len() - 1]), None);
+        assert_eq!(question.bare_query(&[&a[..], b"option"].concat()), a);
         assert_eq!((answer[7], &answer[answer.len() - 4..]), (1, &address.octets()[..]));
         let aaaa = query("web.example", 28);
-        let answer = Question::parse(&aaaa).unwrap().answer(&aaaa, &[address]);
+        let question = Question::parse(&aaaa).unwrap();
+        let answer = question.answer(&aaaa, &[address.into()]);
         assert_eq!((answer[3] & 15, answer[7]), (0, 0));
+        let both = [address.into(), "fd00::5".parse().unwrap()];
+        let answer = question.answer(&aaaa, &both);
+        assert_eq!(question.addresses(&answer), Some(Found { addresses: vec![both[1]], ttl_s: 5 }));
+        let many = question.answer(&aaaa, &[both[1]; 99]);
+        assert!(many.len() <= 512 && question.addresses(&many).unwrap().addresses.len() > 5);
     }
 
     #[test]
@@ -198,9 +296,11 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             if let Ok(question) = Question::parse(&bytes) {
                 prop_assert!(question.name.chars().count() <= MAXIMUM_NAME_BYTES);
-                question.answer(&bytes, &[Ipv4Addr::LOCALHOST]);
+                question.answer(&bytes, &[Ipv4Addr::LOCALHOST.into()]);
                 question.is_answered_by(&bytes);
+                let _ = question.addresses(&bytes);
             }
+            let _ = visit_lives(&mut bytes.clone(), |life_s| life_s);
         }
     }
 }

@@ -1,56 +1,95 @@
 //! Names of containers for the containers of the same network; everything else is asked of the
 //! host's resolvers.
 
+mod cache;
+pub(crate) mod host_resolver;
 mod message;
+mod shares;
 mod upstream;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, SocketAddrV4};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use cache::Cache;
+pub(crate) use message::Found;
 use message::{Code, HEADER_BYTES, MAXIMUM_UDP_BYTES, Question, Refusal, response};
+use shares::Shares;
 use upstream::{Resolvers, Transport, framed};
 
-const PORT: u16 = 53;
+pub(crate) const PORT: u16 = 53;
 /// Queries of one network that wait for resolvers; more are dropped, and guests ask again.
 const MAXIMUM_FORWARDED: usize = 256;
-/// TCP connections of one network.
+/// Of these, those of one container.
+const MAXIMUM_FORWARDED_EACH: usize = 64;
+/// TCP connections of one network; more are closed.
 const MAXIMUM_CONNECTIONS: usize = 64;
+/// Of these, those of one container.
+const MAXIMUM_CONNECTIONS_EACH: usize = 8;
 const CONNECTION_IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Finds containers of one network.
 pub(crate) trait Names: Send + Sync + 'static {
     /// The addresses behind a name in lower case, as the container with the client's address sees it;
     /// none if it is no container's.
-    fn find(&self, name: &str, client: IpAddr) -> Vec<Ipv4Addr>;
+    fn find(&self, name: &str, client: IpAddr) -> Vec<IpAddr>;
+
+    /// What the client's egress policy says of a name.
+    fn permission(&self, name: &str, client: IpAddr) -> Permission;
+
+    /// Lets the client reach what an allowed name stands for; false if it cannot.
+    fn allow<'a>(&'a self, name: &'a str, client: IpAddr, found: Found) -> Allowing<'a>;
+
+    /// Takes note of a name that was refused.
+    fn deny(&self, name: &str, client: IpAddr);
+}
+
+/// The future of [`Names::allow`].
+pub(crate) type Allowing<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+
+/// What an egress policy says of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permission {
+    /// There is no policy.
+    Unlimited,
+    /// It may be asked for, and reached.
+    Allowed,
+    /// It is none of the client's business.
+    Denied,
 }
 
 /// The way to the host's resolvers, shared by all networks.
 #[derive(Clone, Debug)]
 pub(crate) struct Forwarder {
     resolvers: Arc<Resolvers>,
+    cache: Arc<Cache>,
     host: Handle,
 }
 
 impl Forwarder {
     /// `host` runs on a thread in the host's namespace.
     pub(crate) fn new(host: Handle) -> Self {
-        Self { resolvers: Arc::default(), host }
+        Self { resolvers: Arc::default(), cache: Arc::default(), host }
     }
 
     async fn forward(&self, transport: Transport, question: &Question, query: &[u8]) -> Option<Vec<u8>> {
+        if let Some(response) = self.cache.find(transport, query) {
+            return Some(response);
+        }
         let resolvers = Arc::clone(&self.resolvers);
-        let (question, query) = (question.clone(), query.to_vec());
-        let asking = self.host.spawn(async move { resolvers.ask(transport, &question, &query).await });
-        asking.await.ok().flatten()
+        let (question, sent) = (question.clone(), query.to_vec());
+        let asking = self.host.spawn(async move { resolvers.ask(transport, &question, &sent).await });
+        let response = asking.await.ok().flatten()?;
+        self.cache.keep(transport, query, &response);
+        Some(response)
     }
 }
 
@@ -65,23 +104,26 @@ struct Answers {
     names: Box<dyn Names>,
     /// Absent for internal networks: names could carry data outside.
     forwarder: Option<Forwarder>,
-    forwarded: Arc<Semaphore>,
+    forwarded: Arc<Shares>,
 }
 
 impl Server {
-    /// Listens on the gateway address of a network.
+    /// Listens on an address of the calling thread's namespace.
     ///
     /// # Errors
     /// bind(2) failed.
     pub(crate) async fn start(
-        gateway: Ipv4Addr,
+        address: SocketAddrV4,
         names: Box<dyn Names>,
         forwarder: Option<Forwarder>,
     ) -> io::Result<Self> {
-        let datagrams = Arc::new(UdpSocket::bind((gateway, PORT)).await?);
-        let listener = TcpListener::bind((gateway, PORT)).await?;
-        let answers =
-            Arc::new(Answers { names, forwarder, forwarded: Arc::new(Semaphore::new(MAXIMUM_FORWARDED)) });
+        let datagrams = Arc::new(UdpSocket::bind(address).await?);
+        let listener = TcpListener::bind(address).await?;
+        let answers = Arc::new(Answers {
+            names,
+            forwarder,
+            forwarded: Shares::new(MAXIMUM_FORWARDED, MAXIMUM_FORWARDED_EACH),
+        });
         Ok(Self {
             tasks: [
                 tokio::spawn(serve_datagrams(datagrams, Arc::clone(&answers))),
@@ -110,9 +152,17 @@ impl Answers {
             Err(Refusal::Silent) => return Err(None),
             Err(Refusal::Code(code)) => return Ok(response(query, code)),
         };
+        let permission = self.names.permission(&question.name, client);
+        if permission == Permission::Allowed {
+            return Err(Some(question));
+        }
         let found = self.names.find(&question.name, client);
         if !found.is_empty() {
             return Ok(question.answer(query, &found));
+        }
+        if permission == Permission::Denied {
+            self.names.deny(&question.name, client);
+            return Ok(question.empty_answer(query, Code::Refused));
         }
         match self.forwarder {
             None => Ok(question.empty_answer(query, Code::NameError)),
@@ -120,12 +170,50 @@ impl Answers {
         }
     }
 
-    async fn remote(&self, transport: Transport, question: &Question, query: &[u8]) -> Vec<u8> {
+    async fn remote(
+        &self,
+        transport: Transport,
+        question: &Question,
+        query: &[u8],
+        client: IpAddr,
+    ) -> Vec<u8> {
+        // The client may have got a policy since.
+        match self.names.permission(&question.name, client) {
+            Permission::Allowed => return self.allowed(transport, question, query, client).await,
+            Permission::Denied => return question.empty_answer(query, Code::Refused),
+            Permission::Unlimited => {}
+        }
         let forwarded = match &self.forwarder {
             Some(forwarder) => forwarder.forward(transport, question, query).await,
             None => None,
         };
         forwarded.unwrap_or_else(|| question.empty_answer(query, Code::ServerFailure))
+    }
+
+    /// Answers a client with an egress policy: what a name stands for can be reached before it is told.
+    async fn allowed(
+        &self,
+        transport: Transport,
+        question: &Question,
+        query: &[u8],
+        client: IpAddr,
+    ) -> Vec<u8> {
+        let addresses = self.names.find(&question.name, client);
+        let (answer, found) = if !addresses.is_empty() {
+            (question.answer(query, &addresses), Some(Found { addresses, ttl_s: 0 }))
+        } else if let Some(forwarder) = &self.forwarder {
+            // Options and further records of a guest could carry data.
+            let answer = forwarder.forward(transport, question, &question.bare_query(query)).await;
+            let found = answer.as_deref().and_then(|answer| question.addresses(answer));
+            (answer.unwrap_or_default(), found)
+        } else {
+            return question.empty_answer(query, Code::NameError);
+        };
+        let is_reachable = match found {
+            Some(found) => self.names.allow(&question.name, client, found).await,
+            None => false,
+        };
+        if is_reachable { answer } else { question.empty_answer(query, Code::ServerFailure) }
     }
 }
 
@@ -146,12 +234,12 @@ async fn serve_datagrams(socket: Arc<UdpSocket>, answers: Arc<Answers>) {
             Ok(response) => drop(socket.try_send_to(&response, sender)),
             Err(None) => {}
             Err(Some(question)) => {
-                let Ok(permit) = Arc::clone(&answers.forwarded).try_acquire_owned() else { continue };
+                let Some(share) = answers.forwarded.take(sender.ip()) else { continue };
                 let (socket, answers, query) = (Arc::clone(&socket), Arc::clone(&answers), query.to_vec());
                 tokio::spawn(async move {
-                    let response = answers.remote(Transport::Udp, &question, &query).await;
+                    let response = answers.remote(Transport::Udp, &question, &query, sender.ip()).await;
                     drop(socket.try_send_to(&response, sender));
-                    drop(permit);
+                    drop(share);
                 });
             }
         }
@@ -159,17 +247,17 @@ async fn serve_datagrams(socket: Arc<UdpSocket>, answers: Arc<Answers>) {
 }
 
 async fn serve_connections(listener: TcpListener, answers: Arc<Answers>) {
-    let connections = Arc::new(Semaphore::new(MAXIMUM_CONNECTIONS));
+    let connections = Shares::new(MAXIMUM_CONNECTIONS, MAXIMUM_CONNECTIONS_EACH);
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, client)) => {
+                let Some(share) = connections.take(client.ip()) else { continue };
                 let answers = Arc::clone(&answers);
                 tokio::spawn(async move {
                     if let Err(error) = serve_connection(stream, client.ip(), &answers).await {
                         tracing::debug!("DNS connection: {error}");
                     }
-                    drop(permit);
+                    drop(share);
                 });
             }
             Err(error) => {
@@ -186,7 +274,7 @@ async fn serve_connection(mut stream: TcpStream, client: IpAddr, answers: &Answe
         let response = match answers.local(&query, client) {
             Ok(response) => response,
             Err(None) => return Ok(()),
-            Err(Some(question)) => answers.remote(Transport::Tcp, &question, &query).await,
+            Err(Some(question)) => answers.remote(Transport::Tcp, &question, &query, client).await,
         };
         timeout(CONNECTION_IDLE_LIMIT, stream.write_all(&framed(&response))).await??;
     }

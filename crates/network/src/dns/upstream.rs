@@ -21,7 +21,7 @@ const ATTEMPT_LIMIT: Duration = Duration::from_millis(1600);
 const TCP_LIMIT: Duration = Duration::from_secs(5);
 
 /// How a guest asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Transport {
     Udp,
     Tcp,

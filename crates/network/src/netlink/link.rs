@@ -46,8 +46,6 @@ pub(crate) struct Pair<'a> {
     pub(crate) mtu: u32,
     /// Bridge of the near end.
     pub(crate) master: Option<u32>,
-    /// Whether frames for the near end are segmented before they enter it.
-    pub(crate) segmented: bool,
     pub(crate) alias: &'a str,
 }
 
@@ -71,9 +69,6 @@ impl Socket {
         let mut request = create(UP | silence(&pair.near)).text(libc::IFLA_IFNAME, pair.near.name);
         if let Some(master) = pair.master {
             request = request.number(libc::IFLA_MASTER, master);
-        }
-        if pair.segmented {
-            request = request.number(libc::IFLA_GSO_MAX_SEGS, 1);
         }
         if !pair.alias.is_empty() {
             request = request.attribute(libc::IFLA_IFALIAS, pair.alias.as_bytes());

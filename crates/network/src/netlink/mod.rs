@@ -5,6 +5,7 @@
 
 pub(crate) mod filter;
 pub(crate) mod link;
+pub(crate) mod log;
 mod message;
 pub(crate) mod route;
 
@@ -18,6 +19,9 @@ use message::{Message, messages, number_at};
 
 /// The kernel fills dump datagrams up to 32 KiB.
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV4_ROUTE` of linux/rtnetlink.h.
+const ADDRESS_CHANGES: u32 = 0x10 | 0x40;
 
 /// Why the kernel did not do what it was asked for.
 #[derive(Debug, Error)]
@@ -46,6 +50,18 @@ pub(crate) enum NetlinkError {
 }
 
 impl NetlinkError {
+    /// The object is there already.
+    pub(crate) fn is_present(&self) -> bool {
+        let Self::Refused { source, .. } = self else { return false };
+        source.raw_os_error() == Some(libc::EEXIST)
+    }
+
+    /// The object is there already.
+    pub(crate) fn is_existing(&self) -> bool {
+        let Self::Refused { source, .. } = self else { return false };
+        source.raw_os_error() == Some(libc::EEXIST)
+    }
+
     /// The object is not there (any more).
     pub(crate) fn is_missing(&self) -> bool {
         let Self::Refused { source, .. } = self else { return false };
@@ -65,6 +81,20 @@ impl Socket {
     pub(crate) fn route() -> Result<Self, NetlinkError> {
         // NETLINK_ROUTE is 0, the default protocol.
         Self::open(None)
+    }
+
+    /// The same, which also hears when IPv4 addresses come and go.
+    pub(crate) fn address_changes() -> Result<Self, NetlinkError> {
+        let socket = Self::route()?;
+        let groups = netlink::SocketAddrNetlink::new(0, ADDRESS_CHANGES);
+        rustix::net::bind(&socket.socket, &groups).map_err(|error| NetlinkError::Open(error.into()))?;
+        Ok(socket)
+    }
+
+    /// Returns when something has changed, or may have.
+    pub(crate) fn wait_for_change(&self) {
+        // More changes than the socket holds are an error, and a change.
+        drop(self.receive("hear of changes", &mut [0; 64]));
     }
 
     /// For nftables of the calling thread's namespace.

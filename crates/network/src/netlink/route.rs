@@ -1,28 +1,38 @@
-//! IPv4 addresses and routes.
+//! Addresses and routes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::message::{Message, attributes};
 use super::{NetlinkError, Socket, flags};
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 const FAMILY: u8 = 2;
+const FAMILY6: u8 = 10;
+/// `IFA_F_NODAD` of linux/if_addr.h: nobody else can have the address, so it need not be asked for.
+const NO_DUPLICATES: u8 = 2;
 /// Length of `struct rtmsg`.
 const ROUTE_HEADER_BYTES: usize = 12;
+/// Offset of `rtm_type` in it.
+const ROUTE_TYPE: usize = 7;
 
 impl Socket {
     /// Gives a device an address.
     pub(crate) fn add_address(
         &mut self,
         link: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         prefix_length: u8,
     ) -> Result<(), NetlinkError> {
-        let mut header = [FAMILY, prefix_length, 0, 0, 0, 0, 0, 0];
+        let (family, octets) = encoded(address);
+        let mut header = [family, prefix_length, 0, 0, 0, 0, 0, 0];
+        if address.is_ipv6() {
+            header[2] = NO_DUPLICATES;
+        }
         header[4..8].copy_from_slice(&link.to_ne_bytes());
         let request = Message::new(libc::RTM_NEWADDR, creation(), &header)
-            .attribute(libc::IFA_LOCAL, &address.octets())
-            .attribute(libc::IFA_ADDRESS, &address.octets());
+            .attribute(libc::IFA_LOCAL, &octets)
+            .attribute(libc::IFA_ADDRESS, &octets);
         self.request(&format!("add address {address}/{prefix_length}"), vec![request])
     }
 
@@ -30,24 +40,26 @@ impl Socket {
     pub(crate) fn add_neighbour(
         &mut self,
         link: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         mac: [u8; 6],
     ) -> Result<(), NetlinkError> {
+        let (family, octets) = encoded(address);
         // struct ndmsg: family, padding, device, state, flags, type.
-        let mut header = [FAMILY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let mut header = [family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         header[4..8].copy_from_slice(&link.to_ne_bytes());
         header[8..10].copy_from_slice(&libc::NUD_PERMANENT.to_ne_bytes());
         let replace = libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
         let request = Message::new(libc::RTM_NEWNEIGH, flags(replace), &header)
-            .attribute(libc::NDA_DST, &address.octets())
+            .attribute(libc::NDA_DST, &octets)
             .attribute(libc::NDA_LLADDR, &mac);
         self.request(&format!("add neighbour {address}"), vec![request])
     }
 
     /// Sends everything without a better route to a gateway.
-    pub(crate) fn add_default_route(&mut self, gateway: Ipv4Addr) -> Result<(), NetlinkError> {
+    pub(crate) fn add_default_route(&mut self, gateway: IpAddr) -> Result<(), NetlinkError> {
+        let (family, octets) = encoded(gateway);
         let header = [
-            FAMILY,
+            family,
             0,
             0,
             0,
@@ -60,25 +72,113 @@ impl Socket {
             0,
             0,
         ];
-        let request = Message::new(libc::RTM_NEWROUTE, creation(), &header)
-            .attribute(libc::RTA_GATEWAY, &gateway.octets());
+        let request =
+            Message::new(libc::RTM_NEWROUTE, creation(), &header).attribute(libc::RTA_GATEWAY, &octets);
         self.request(&format!("add a default route by {gateway}"), vec![request])
+    }
+
+    /// As [`Self::routed_subnets`], for IPv6.
+    pub(crate) fn routed_subnets6(&mut self) -> Result<Vec<Subnet6>, NetlinkError> {
+        let mut header = [0; ROUTE_HEADER_BYTES];
+        header[0] = FAMILY6;
+        let request =
+            Message::new(libc::RTM_GETROUTE, flags(libc::NLM_F_REQUEST | libc::NLM_F_DUMP), &header);
+        let mut found = Vec::new();
+        self.query("list IPv6 routes", request, |_, body| found.extend(destination6(body)))?;
+        Ok(found)
+    }
+
+    /// Sends what is for a subnet to a gateway on a device.
+    pub(crate) fn add_route(
+        &mut self,
+        subnet: Subnet,
+        gateway: Ipv4Addr,
+        link: u32,
+    ) -> Result<(), NetlinkError> {
+        let request = route(libc::RTM_NEWROUTE, creation(), subnet, gateway, link);
+        self.request(&format!("add a route to {subnet}"), vec![request])
+    }
+
+    /// Removes such a route; fine if there is none.
+    pub(crate) fn delete_route(
+        &mut self,
+        subnet: Subnet,
+        gateway: Ipv4Addr,
+        link: u32,
+    ) -> Result<(), NetlinkError> {
+        let delete = flags(libc::NLM_F_REQUEST | libc::NLM_F_ACK);
+        let request = route(libc::RTM_DELROUTE, delete, subnet, gateway, link);
+        match self.request(&format!("remove the route to {subnet}"), vec![request]) {
+            Err(error) if error.is_missing() => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Addresses that are the namespace's own.
+    pub(crate) fn local_subnets(&mut self) -> Result<Vec<Subnet>, NetlinkError> {
+        let mut found = self.destinations(|body| body.get(ROUTE_TYPE) == Some(&libc::RTN_LOCAL))?;
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
     }
 
     /// Destinations of all routes in all tables, own addresses included, without default routes.
     pub(crate) fn routed_subnets(&mut self) -> Result<Vec<Subnet>, NetlinkError> {
+        self.destinations(|_| true)
+    }
+
+    fn destinations(&mut self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Subnet>, NetlinkError> {
         let mut header = [0; ROUTE_HEADER_BYTES];
         header[0] = FAMILY;
         let request =
             Message::new(libc::RTM_GETROUTE, flags(libc::NLM_F_REQUEST | libc::NLM_F_DUMP), &header);
         let mut found = Vec::new();
-        self.query("list routes", request, |_, body| found.extend(destination(body)))?;
+        self.query("list routes", request, |_, body| {
+            found.extend(Some(body).filter(|body| wanted(body)).and_then(destination));
+        })?;
         Ok(found)
+    }
+}
+
+fn route(kind: u16, request_flags: u16, subnet: Subnet, gateway: Ipv4Addr, link: u32) -> Message {
+    // struct rtmsg: family, two prefix lengths, tos, table, protocol, scope, type, flags.
+    let mut header = [0; ROUTE_HEADER_BYTES];
+    header[..2].copy_from_slice(&[FAMILY, subnet.prefix_length()]);
+    header[4..8].copy_from_slice(&[
+        libc::RT_TABLE_MAIN,
+        libc::RTPROT_STATIC,
+        libc::RT_SCOPE_UNIVERSE,
+        libc::RTN_UNICAST,
+    ]);
+    Message::new(kind, request_flags, &header)
+        .attribute(libc::RTA_DST, &subnet.address(0).octets())
+        .attribute(libc::RTA_GATEWAY, &gateway.octets())
+        .number(libc::RTA_OIF, link)
+}
+
+/// Family and bytes of an address.
+fn encoded(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (FAMILY, address.octets().to_vec()),
+        IpAddr::V6(address) => (FAMILY6, address.octets().to_vec()),
     }
 }
 
 fn creation() -> u16 {
     flags(libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL)
+}
+
+fn destination6(body: &[u8]) -> Option<Subnet6> {
+    let prefix_length = *body.get(1)?;
+    let (_, address) =
+        attributes(body.get(ROUTE_HEADER_BYTES..)?).find(|(kind, _)| *kind == libc::RTA_DST)?;
+    let address: [u8; 16] = address.try_into().ok()?;
+    let address = Ipv6Addr::from(address);
+    // Default in two halves, or 2000::/3 for all that is public; link-local and multicast are everywhere.
+    if prefix_length < 4 || address.is_multicast() || address.is_unicast_link_local() {
+        return None;
+    }
+    Subnet6::new(address, prefix_length)
 }
 
 fn destination(body: &[u8]) -> Option<Subnet> {

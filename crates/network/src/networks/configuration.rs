@@ -4,6 +4,7 @@ use bulkhead_network_control::{Failure, FailureCode, NetworkConfiguration};
 
 use super::failure;
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 /// Smallest that IPv6 allows and safe behind any tunnel.
 pub(super) const DEFAULT_MTU_BYTES: u32 = 1280;
@@ -14,12 +15,15 @@ const MAXIMUM_NAME_BYTES: usize = 63;
 const MTU_OPTION: &str = "mtu";
 /// At most this many containers: larger subnets serve nobody, smaller have no room for a gateway.
 const PREFIX_LENGTHS: std::ops::RangeInclusive<u8> = 8..=29;
+const PREFIX6_LENGTHS: std::ops::RangeInclusive<u8> = 32..=64;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
     pub(super) configuration: NetworkConfiguration,
     pub(super) subnet: Option<Subnet>,
+    /// Absent: no IPv6.
+    pub(super) subnet6: Option<Subnet6>,
     pub(super) mtu: u32,
 }
 
@@ -29,14 +33,18 @@ impl TryFrom<NetworkConfiguration> for Wanted {
     fn try_from(configuration: NetworkConfiguration) -> Result<Self, Failure> {
         check_name("network name", &configuration.name)?;
         let subnet = configuration.ipv4_subnet.as_deref().map(check_subnet).transpose()?;
-        if configuration.ipv6_subnet.is_some() {
-            tracing::warn!(network = configuration.name, "networks have no IPv6 yet; ignoring its subnet");
-        }
+        let subnet6 = configuration.ipv6_subnet.as_deref().map(check_subnet6).transpose()?;
         let mtu = match configuration.options.get(MTU_OPTION) {
             Some(text) => check_mtu(text.parse().ok())?,
             None => DEFAULT_MTU_BYTES,
         };
-        Ok(Self { subnet, mtu, configuration })
+        if subnet6.is_some() && mtu < DEFAULT_MTU_BYTES {
+            return Err(failure(
+                FailureCode::InvalidArgument,
+                format!("a network with IPv6 needs an MTU of at least {DEFAULT_MTU_BYTES}"),
+            ));
+        }
+        Ok(Self { subnet, subnet6, mtu, configuration })
     }
 }
 
@@ -50,6 +58,21 @@ fn check_subnet(text: &str) -> Result<Subnet, Failure> {
     Err(failure(
         FailureCode::InvalidArgument,
         format!("subnet {subnet} must be private (such as 192.168.64.0/24), between /8 and /29"),
+    ))
+}
+
+/// RFC 4193, and RFC 3849 for test beds. Containers' addresses take the last 64 bits.
+fn check_subnet6(text: &str) -> Result<Subnet6, Failure> {
+    let subnet: Subnet6 =
+        text.parse().map_err(|error| failure(FailureCode::InvalidArgument, format!("{error}")))?;
+    let start = subnet.base().segments();
+    let usable = start[0] & 0xfe00 == 0xfc00 || start[..2] == [0x2001, 0xdb8];
+    if PREFIX6_LENGTHS.contains(&subnet.prefix_length()) && usable {
+        return Ok(subnet);
+    }
+    Err(failure(
+        FailureCode::InvalidArgument,
+        format!("IPv6 subnet {subnet} must be private (such as fd00:100::/64), between /32 and /64"),
     ))
 }
 
@@ -124,6 +147,16 @@ mod tests {
         }
         for bad in ["8.8.8.0/24", "127.0.0.0/8", "192.168.64.0/30", "0.0.0.0/0", "169.254.0.0/16", "x"] {
             assert!(check_subnet(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn public_and_tiny_ipv6_subnets_are_refused() {
+        for good in ["fd00:100::/64", "fc00:1::/32", "2001:db8:1::/48"] {
+            assert!(check_subnet6(good).is_ok(), "{good}");
+        }
+        for bad in ["2001:db9::/64", "fe80::/64", "::/64", "fd00::/65", "fd00::/16", "ff02::/64", "x"] {
+            assert!(check_subnet6(bad).is_err(), "{bad}");
         }
     }
 

@@ -9,6 +9,7 @@ use bulkhead_network_control::{Failure, FailureCode, Lease, LeaseRequest, PortRa
 use super::configuration::{DEFAULT_MTU_BYTES, check_mac, check_mtu, check_name};
 use super::state::Holding;
 use super::{Networks, failure, gone, not_found, system_failure};
+use crate::egress::Policy;
 use crate::port::{Port, mac_of};
 
 impl Networks {
@@ -30,15 +31,19 @@ impl Networks {
             check_name("alias", alias)?;
         }
         self.check_free(&request, wanted_mac)?;
+        self.check_address6(&request)?;
         let mut port = match request.ipv4_address {
             Some(address) => self.take_port_of(network, address, mtu).await?,
             None => self.take_port(network, mtu).await?,
         };
-        if let Err(failure) = self.adapt(network, &mut port, mtu, wanted_mac).await {
-            self.give_back(network, port).await;
-            return Err(failure);
-        }
-        match self.record(&request, &port, mtu) {
+        let policy = match self.adapt(&request, &mut port, mtu, wanted_mac).await {
+            Ok(policy) => policy,
+            Err(failure) => {
+                self.give_back(network, port, None).await;
+                return Err(failure);
+            }
+        };
+        match self.record(&request, &port, mtu, policy.clone()) {
             Ok(lease) => {
                 self.refill(network);
                 tracing::info!(
@@ -50,7 +55,7 @@ impl Networks {
                 Ok((lease, port.socket))
             }
             Err(failure) => {
-                self.give_back(network, port).await;
+                self.give_back(network, port, policy.as_deref()).await;
                 Err(failure)
             }
         }
@@ -85,30 +90,69 @@ impl Networks {
         Ok(())
     }
 
+    /// Whether a wanted IPv6 address can be had.
+    fn check_address6(&self, request: &LeaseRequest) -> Result<(), Failure> {
+        let Some(address) = request.ipv6_address else { return Ok(()) };
+        let state = self.state();
+        let network = request.network.as_str();
+        let segment = state.segments.get(network).ok_or_else(|| not_found(network))?;
+        let Some(subnet) = segment.subnet6 else {
+            return Err(failure(FailureCode::InvalidArgument, format!("network '{network}' has no IPv6")));
+        };
+        if !subnet.offers(address) {
+            return Err(failure(
+                FailureCode::InvalidArgument,
+                format!("{address} is no address for a container on network '{network}' ({subnet})"),
+            ));
+        }
+        match segment.holder(address.into()) {
+            None => Ok(()),
+            Some(holder) => Err(failure(
+                FailureCode::Exists,
+                format!("address {address} of network '{network}' belongs to container '{holder}'"),
+            )),
+        }
+    }
+
+    /// Makes a port what its container wants.
     async fn adapt(
         &self,
-        network: &str,
+        request: &LeaseRequest,
         port: &mut Port,
         mtu: u32,
         mac: Option<[u8; 6]>,
-    ) -> Result<(), Failure> {
-        if let Some(mac) = mac {
-            let plan = port.plan.clone();
-            let changed = self.creator.run(move |plumbing| plumbing.change_mac(&plan, mac)).await;
+    ) -> Result<Option<Arc<Policy>>, Failure> {
+        let network = request.network.as_str();
+        let wanted = (mac.unwrap_or(port.plan.mac), request.ipv6_address.or(port.plan.address6));
+        if wanted != (port.plan.mac, port.plan.address6) {
+            let (plan, (mac, address6)) = (port.plan.clone(), wanted);
+            let changed = self.creator.run(move |plumbing| plumbing.change(&plan, mac, address6)).await;
+            (port.plan.mac, port.plan.address6) = wanted;
             changed.ok_or_else(gone)?.map_err(|error| system_failure(&error))?;
-            port.plan.mac = mac;
         }
-        let bridge = self.state().segments.get(network).map(|segment| segment.bridge.clone());
-        if let Some(bridge) = bridge.filter(|bridge| bridge.mtu < mtu) {
+        let known = self
+            .state()
+            .segments
+            .get(network)
+            .map(|segment| (segment.bridge.clone(), segment.network.ipv4_gateway));
+        let (bridge, gateway) = known.ok_or_else(|| not_found(network))?;
+        if let Some(bridge) = Some(bridge).filter(|bridge| bridge.mtu < mtu) {
             let changed = self.creator.run(move |plumbing| plumbing.links.set_mtu(&bridge.name, mtu)).await;
             changed.ok_or_else(gone)?.map_err(|error| system_failure(&error))?;
         }
-        Ok(())
+        self.enforce(request.egress.clone(), &port.plan, gateway).await
     }
 
-    fn record(&self, request: &LeaseRequest, port: &Port, mtu: u32) -> Result<Lease, Failure> {
+    fn record(
+        &self,
+        request: &LeaseRequest,
+        port: &Port,
+        mtu: u32,
+        policy: Option<Arc<Policy>>,
+    ) -> Result<Lease, Failure> {
         // Somebody may have been faster while the port was made.
         self.check_free(request, None)?;
+        self.check_address6(request)?;
         let mut state = self.state();
         let segment = state.segments.get_mut(&request.network).ok_or_else(|| not_found(&request.network))?;
         if segment.bridge.index != port.plan.bridge_index {
@@ -117,26 +161,34 @@ impl Networks {
         let holding = Holding {
             hostname: request.hostname.to_ascii_lowercase(),
             address: port.plan.address,
+            address6: port.plan.address6,
             mac: port.plan.mac,
             aliases: request.aliases.iter().map(|alias| alias.to_ascii_lowercase()).collect(),
+            policy,
         };
         segment.leases.insert(request.container_id.clone(), holding);
         Ok(Lease {
             network: request.network.clone(),
             ipv4_address: format!("{}/{}", port.plan.address, segment.subnet.prefix_length()),
             ipv4_gateway: segment.network.ipv4_gateway,
-            ipv6_address: None,
-            ipv6_gateway: None,
+            ipv6_address: port
+                .plan
+                .address6
+                .zip(segment.subnet6)
+                .map(|(address, subnet)| format!("{address}/{}", subnet.prefix_length())),
+            ipv6_gateway: segment.network.ipv6_gateway,
             mac_address: format_mac(port.plan.mac),
             mtu,
             internal: segment.network.configuration.internal,
         })
     }
 
-    async fn give_back(&self, network: &str, port: Port) {
-        let (address, mac) = (port.plan.address, port.plan.mac);
+    async fn give_back(&self, network: &str, port: Port, policy: Option<&Policy>) {
+        let identity = port.plan.identity();
+        let address = identity.address;
         drop(port);
-        self.remove_port(address, mac).await;
+        self.remove_port(identity).await;
+        self.lift(policy, &identity).await;
         self.forget_address(network, address);
     }
 
@@ -182,16 +234,17 @@ impl Networks {
                 let end = ends(id);
                 if end {
                     tracing::info!(container = id, network, address = %held.address, "released");
-                    ended.push((network.clone(), held.address, held.mac));
+                    ended.push((network.clone(), held.identity(), held.policy.take()));
                 }
                 !end
             });
         }
-        for (network, address, mac) in ended {
+        for (network, identity, policy) in ended {
             let networks = Arc::clone(self);
             tokio::spawn(async move {
-                networks.remove_port(address, mac).await;
-                networks.forget_address(&network, address);
+                networks.remove_port(identity).await;
+                networks.lift(policy.as_deref(), &identity).await;
+                networks.forget_address(&network, identity.address);
             });
         }
     }

@@ -1,25 +1,35 @@
 //! Networks and leases.
 
 mod configuration;
+mod domains;
+mod egress;
 mod lease;
 mod pool;
 mod restore;
 mod state;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, SocketAddrV4};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bulkhead_network_control::{DEFAULT_NETWORK, Failure, FailureCode, Network, NetworkConfiguration};
 
-use crate::dns::{Forwarder, Names, Server};
-use crate::firewall::{INTERNAL_BRIDGE, OUTWARD_BRIDGE};
+use tokio::runtime::Handle;
+
+use crate::dns::{self, Allowing, Forwarder, Found, Names, Permission, Server};
+use crate::egress::pins::Pins;
+use crate::firewall::{self, INTERNAL_BRIDGE, OUTWARD_BRIDGE};
+use crate::outlet::Outlet;
 use crate::port::mac_of;
 use crate::ports::Ports;
 use crate::subnet::Subnet;
-use crate::uplink::Uplink;
+use crate::subnet6::Subnet6;
+use crate::uplink::ipv6;
 use crate::worker::Worker;
 
 use configuration::Wanted;
+use domains::{Domains, Meaning};
+use egress::Denials;
 pub(crate) use restore::Orphans;
 use state::{Bridge, Segment, State};
 
@@ -29,13 +39,19 @@ pub(crate) struct Networks {
     state: Mutex<State>,
     /// Creating and deleting networks happens one at a time.
     changing: tokio::sync::Mutex<()>,
-    uplink: Mutex<Uplink>,
+    uplink: Mutex<Outlet>,
     forwarder: Forwarder,
     /// Makes bridges and ports.
     creator: Worker,
     /// Removes ports: that takes the kernel longer, and nobody waits for it.
     remover: Worker,
     ports: Ports,
+    denials: Denials,
+    /// What an earlier process left of names.
+    pins: Arc<Mutex<Pins>>,
+    domains: Mutex<Domains>,
+    /// Runs in the host's namespace.
+    host: Handle,
 }
 
 pub(crate) fn failure(code: FailureCode, message: impl Into<String>) -> Failure {
@@ -60,8 +76,8 @@ fn gone() -> Failure {
 
 impl Networks {
     pub(crate) fn new(
-        uplink: Uplink,
-        forwarder: Forwarder,
+        mut uplink: Outlet,
+        host: Handle,
         creator: Worker,
         remover: Worker,
         ports: Ports,
@@ -70,16 +86,24 @@ impl Networks {
         Arc::new(Self {
             state: Mutex::new(State { orphans, ..State::default() }),
             changing: tokio::sync::Mutex::default(),
+            pins: Arc::new(Mutex::new(uplink.take_pins())),
             uplink: Mutex::new(uplink),
-            forwarder,
+            forwarder: Forwarder::new(host.clone()),
             creator,
             remover,
             ports,
+            denials: Denials::default(),
+            domains: Mutex::default(),
+            host,
         })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn uplink(&self) -> MutexGuard<'_, Outlet> {
+        self.uplink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes sure that a network exists.
@@ -95,36 +119,45 @@ impl Networks {
         // Known but different and unused.
         self.remove_segment(&wanted.configuration.name).await?;
         let subnet = self.choose_subnet(&wanted)?;
+        self.check_subnet6(&wanted)?;
         let gateway = subnet.address(1);
         let adopted = self.state().orphans.take_bridge(&wanted, subnet);
-        let bridge = match adopted {
-            Some(bridge) => bridge,
-            None => self.make_bridge(&wanted, subnet).await?,
+        let (bridge, left_behind) = match adopted {
+            Some((bridge, link)) => {
+                self.give_ipv6(&bridge, &wanted).await?;
+                (bridge, Some(link))
+            }
+            None => (self.make_bridge(&wanted, subnet).await?, None),
         };
         let names =
             NetworkNames { networks: Arc::downgrade(self), network: wanted.configuration.name.clone() };
         let forwarder = (!wanted.configuration.internal).then(|| self.forwarder.clone());
-        let server = match Server::start(gateway, Box::new(names), forwarder).await {
-            Ok(server) => server,
-            Err(error) => {
-                self.delete_device(bridge.name).await;
-                return Err(failure(
-                    FailureCode::System,
-                    format!("cannot serve names on {gateway} port 53: {error}"),
-                ));
-            }
-        };
+        let server =
+            match Server::start(SocketAddrV4::new(gateway, dns::PORT), Box::new(names), forwarder).await {
+                Ok(server) => server,
+                Err(error) => {
+                    match left_behind {
+                        Some(link) => self.state().orphans.put_back(link),
+                        None => self.delete_device(bridge.name).await,
+                    }
+                    return Err(failure(
+                        FailureCode::System,
+                        format!("cannot serve names on {gateway} port 53: {error}"),
+                    ));
+                }
+            };
         tracing::info!(network = wanted.configuration.name, %subnet, bridge = bridge.name, "network is ready");
         let network = Network {
             ipv4_subnet: subnet.to_string(),
             ipv4_gateway: gateway,
-            ipv6_subnet: None,
-            ipv6_gateway: None,
+            ipv6_subnet: wanted.subnet6.map(|subnet| subnet.to_string()),
+            ipv6_gateway: wanted.subnet6.map(Subnet6::gateway),
             configuration: wanted.configuration,
         };
+        self.lead_host_to(subnet);
         let mut state = self.state();
         let state = &mut *state;
-        let mut segment = Segment::new(network.clone(), subnet, bridge, server);
+        let mut segment = Segment::new(network.clone(), (subnet, wanted.subnet6), bridge, server);
         for address in state.orphans.addresses(segment.bridge.index) {
             segment.take(address);
         }
@@ -144,13 +177,20 @@ impl Networks {
                 plumbing.links.add_bridge(&device, mac_of(gateway), mtu)?;
                 plumbing.links.set_alias(&device, &alias)?;
                 let index = plumbing.links.link(&device)?.index;
-                plumbing.links.add_address(index, gateway, subnet.prefix_length())?;
+                plumbing.links.add_address(index, gateway.into(), subnet.prefix_length())?;
                 Ok(index)
             })
             .await
             .ok_or_else(gone)?;
         match index {
-            Ok(index) => Ok(Bridge { name, number, index, mtu }),
+            Ok(index) => {
+                let bridge = Bridge { name, number, index, mtu };
+                if let Err(failure) = self.give_ipv6(&bridge, wanted).await {
+                    self.delete_device(bridge.name).await;
+                    return Err(failure);
+                }
+                Ok(bridge)
+            }
             Err(error) => {
                 self.delete_device(name).await;
                 let error: crate::netlink::NetlinkError = error;
@@ -159,11 +199,43 @@ impl Networks {
         }
     }
 
+    /// Gives a bridge its IPv6 address, if it is to have one.
+    async fn give_ipv6(&self, bridge: &Bridge, wanted: &Wanted) -> Result<(), Failure> {
+        let Some(subnet) = wanted.subnet6 else { return Ok(()) };
+        let (name, index) = (bridge.name.clone(), bridge.index);
+        // A worker's thread is in our namespace between jobs.
+        let given = self.creator.run(move |plumbing| {
+            ipv6::turn_on(&name).map_err(|error| system_failure(&error))?;
+            match plumbing.links.add_address(index, subnet.gateway().into(), subnet.prefix_length()) {
+                Err(error) if !error.is_present() => Err(system_failure(&error)),
+                _ => Ok(()),
+            }
+        });
+        given.await.ok_or_else(gone)?
+    }
+
+    /// Nobody else may have the subnet.
+    fn check_subnet6(&self, wanted: &Wanted) -> Result<(), Failure> {
+        let Some(subnet) = wanted.subnet6 else { return Ok(()) };
+        let host = self.uplink().host_subnets6().map_err(|error| system_failure(&error))?;
+        let name = &wanted.configuration.name;
+        let state = self.state();
+        let others = state.segments.values().filter_map(|segment| segment.subnet6);
+        if !host.into_iter().chain(others).any(|other| other.overlaps(subnet)) {
+            return Ok(());
+        }
+        Err(failure(
+            FailureCode::Exists,
+            format!("subnet {subnet} of network '{name}' overlaps another network or a route of this host"),
+        ))
+    }
+
     /// The network if it is as wanted; `None` if it has to be made.
     fn existing(&self, wanted: &Wanted) -> Result<Option<Network>, Failure> {
         let state = self.state();
         let Some(segment) = state.segments.get(&wanted.configuration.name) else { return Ok(None) };
         let fits = wanted.subnet.is_none_or(|subnet| subnet == segment.subnet)
+            && wanted.subnet6 == segment.subnet6
             && wanted.configuration.internal == segment.network.configuration.internal
             && wanted.configuration.options == segment.network.configuration.options;
         if fits {
@@ -179,12 +251,7 @@ impl Networks {
     }
 
     fn choose_subnet(&self, wanted: &Wanted) -> Result<Subnet, Failure> {
-        let host = self
-            .uplink
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .host_subnets()
-            .map_err(|error| system_failure(&error))?;
+        let host = self.uplink().host_subnets().map_err(|error| system_failure(&error))?;
         let state = self.state();
         let is_free = |subnet: Subnet| {
             !host.iter().any(|other| other.overlaps(subnet))
@@ -232,9 +299,13 @@ impl Networks {
         let Some(segment) = segment else { return Ok(()) };
         segment.server.stop().await;
         for port in segment.pool {
-            self.remove_port(port.plan.address, port.plan.mac).await;
+            self.remove_port(port.plan.identity()).await;
         }
         self.delete_device(segment.bridge.name).await;
+        let led_no_more = self.uplink().pair().map(|uplink| uplink.lead_no_more(segment.subnet));
+        if let Some(Err(error)) = led_no_more {
+            tracing::warn!("{}", system_failure(&error));
+        }
         Ok(())
     }
 
@@ -250,10 +321,26 @@ impl Networks {
         self.state().segments.values().map(|segment| segment.network.clone()).collect()
     }
 
+    /// Puts the host's rules back when somebody has removed them.
+    pub(crate) fn mend_rules(&self) -> Result<(), Failure> {
+        // Held to the end: what is being taken down is not made anew.
+        let mut uplink = self.uplink();
+        let Some(rules) = uplink.missing_rules().map_err(|error| system_failure(&error))? else {
+            return Ok(());
+        };
+        tracing::warn!("somebody removed our rules of the host; putting them back");
+        let (sender, receiver) = mpsc::channel();
+        self.host.spawn(async move {
+            let loaded = firewall::load("the host's rules", &rules).and_then(|nft| nft.finish());
+            // Nobody waits any more when the process ends.
+            drop(sender.send(loaded));
+        });
+        receiver.recv().map_err(|_| gone())?.map_err(|error| system_failure(&error))
+    }
+
     /// Removes what is in the host's namespace; ours goes with the process.
     pub(crate) fn take_down(&self) -> Result<(), Failure> {
-        let mut uplink = self.uplink.lock().unwrap_or_else(PoisonError::into_inner);
-        uplink.take_down().map_err(|error| system_failure(&error))
+        self.uplink().take_down()
     }
 
     /// The default network exists even if nobody asked for it.
@@ -289,21 +376,61 @@ struct NetworkNames {
     network: String,
 }
 
+impl NetworkNames {
+    fn rules(&self, name: &str, client: IpAddr) -> Option<Vec<usize>> {
+        Some(self.networks.upgrade()?.policy_of(client)?.rules_of(name))
+    }
+}
+
 impl Names for NetworkNames {
-    fn find(&self, name: &str, client: IpAddr) -> Vec<Ipv4Addr> {
+    fn permission(&self, name: &str, client: IpAddr) -> Permission {
+        match self.rules(name, client) {
+            None => Permission::Unlimited,
+            Some(rules) if rules.is_empty() => Permission::Denied,
+            Some(_) => Permission::Allowed,
+        }
+    }
+
+    fn allow<'a>(&'a self, name: &'a str, client: IpAddr, found: Found) -> Allowing<'a> {
+        Box::pin(async move {
+            let (Some(rules), Some(networks)) = (self.rules(name, client), self.networks.upgrade()) else {
+                return false;
+            };
+            networks.pin(client, name, &rules, &found.addresses, found.ttl_s).await
+        })
+    }
+
+    fn deny(&self, name: &str, client: IpAddr) {
+        if let Some(networks) = self.networks.upgrade() {
+            networks.refused_name(client, name);
+        }
+    }
+
+    fn find(&self, name: &str, client: IpAddr) -> Vec<IpAddr> {
         let Some(networks) = self.networks.upgrade() else { return Vec::new() };
+        let meaning = networks.domains().resolve(name);
+        if let Meaning::Host(address) = meaning {
+            return vec![address.into()];
+        }
         let state = networks.state();
         let Some(segment) = state.segments.get(&self.network) else { return Vec::new() };
         if HOST_NAMES.contains(&name) {
-            return vec![segment.network.ipv4_gateway];
+            let gateway6 = segment.network.ipv6_gateway.map(IpAddr::V6);
+            return std::iter::once(segment.network.ipv4_gateway.into()).chain(gateway6).collect();
         }
-        let found = segment.find(name);
+        let mut found = segment.find(name);
+        let name = match meaning {
+            Meaning::Container(container) if found.is_empty() => {
+                found = segment.find(container);
+                container
+            }
+            _ => name,
+        };
         if !found.is_empty() {
             return found;
         }
         // A container asks one server for the names of all its networks. Nobody can ask with the
         // address of another: the bridge drops that.
-        let IpAddr::V4(client) = client else { return Vec::new() };
         let Some(asking) = segment.holder(client) else { return Vec::new() };
         let others = state
             .segments

@@ -8,7 +8,7 @@ use bulkhead_network_control::{Failure, FailureCode};
 
 use super::state::Segment;
 use super::{Networks, failure, gone, not_found, system_failure};
-use crate::port::{Plan, Port, mac_of};
+use crate::port::{Identity, Plan, Port, mac_of};
 
 /// Ports that wait for a container.
 const POOL_SIZE: usize = 2;
@@ -29,6 +29,7 @@ fn plan(segment: &Segment, address: Ipv4Addr, mtu: u32) -> Plan {
     Plan {
         bridge_index: segment.bridge.index,
         address,
+        address6: segment.subnet6.map(|subnet| subnet.derived(address)),
         mac: mac_of(address),
         mtu: mtu.max(segment.bridge.mtu),
     }
@@ -64,8 +65,9 @@ impl Networks {
             match self.try_take(network, address, mtu)? {
                 Taken::Ready(port) if port.plan.mtu >= mtu => return Ok(port),
                 Taken::Ready(port) => {
+                    let identity = port.plan.identity();
                     drop(port);
-                    self.remove_port(address, mac_of(address)).await;
+                    self.remove_port(identity).await;
                     self.forget_address(network, address);
                 }
                 Taken::Free(plan) => return self.make_port(network, plan).await,
@@ -93,7 +95,7 @@ impl Networks {
                 ),
             ));
         }
-        if let Some(holder) = segment.holder(address) {
+        if let Some(holder) = segment.holder(address.into()) {
             return Err(failure(
                 FailureCode::Exists,
                 format!("address {address} of network '{network}' belongs to container '{holder}'"),
@@ -151,7 +153,7 @@ impl Networks {
         let segment = state.segments.get_mut(network).filter(|segment| segment.pool.len() < POOL_SIZE)?;
         let address = segment.take_address()?;
         let mtu = segment.bridge.mtu;
-        Some(Plan { bridge_index: segment.bridge.index, address, mac: mac_of(address), mtu })
+        Some(plan(segment, address, mtu))
     }
 
     async fn put_into_pool(&self, network: &str, port: Port) {
@@ -167,13 +169,13 @@ impl Networks {
             }
         };
         if let Some(port) = homeless {
-            self.remove_port(port.plan.address, port.plan.mac).await;
+            self.remove_port(port.plan.identity()).await;
         }
     }
 
-    pub(super) async fn remove_port(&self, address: Ipv4Addr, mac: [u8; 6]) {
-        if let Some(Err(error)) = self.remover.run(move |plumbing| plumbing.remove(address, mac)).await {
-            tracing::warn!(%address, "cannot remove a port: {}", system_failure(&error));
+    pub(super) async fn remove_port(&self, identity: Identity) {
+        if let Some(Err(error)) = self.remover.run(move |plumbing| plumbing.remove(&identity)).await {
+            tracing::warn!(address = %identity.address, "cannot remove a port: {}", system_failure(&error));
         }
     }
 

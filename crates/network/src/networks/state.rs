@@ -1,14 +1,17 @@
 //! What is known about networks and leases.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use bulkhead_network_control::Network;
 
 use super::restore::Orphans;
 use crate::dns::Server;
-use crate::port::Port;
+use crate::egress::Policy;
+use crate::port::{Identity, Port};
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 /// All networks.
 #[derive(Debug, Default)]
@@ -42,9 +45,22 @@ pub(super) struct Holding {
     /// Lower case, as is the container id among the names.
     pub(super) hostname: String,
     pub(super) address: Ipv4Addr,
+    pub(super) address6: Option<Ipv6Addr>,
     pub(super) mac: [u8; 6],
     /// Further names in lower case, which others may have too.
     pub(super) aliases: Vec<String>,
+    /// What it may reach, if that is limited.
+    pub(super) policy: Option<Arc<Policy>>,
+}
+
+impl Holding {
+    pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        std::iter::once(IpAddr::V4(self.address)).chain(self.address6.map(IpAddr::V6))
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        Identity { address: self.address, address6: self.address6, mac: self.mac }
+    }
 }
 
 /// A network with its leases.
@@ -52,6 +68,7 @@ pub(super) struct Holding {
 pub(super) struct Segment {
     pub(super) network: Network,
     pub(super) subnet: Subnet,
+    pub(super) subnet6: Option<Subnet6>,
     pub(super) bridge: Bridge,
     pub(super) server: Server,
     /// By container id.
@@ -70,10 +87,16 @@ pub(super) struct Segment {
 const FIRST_OFFSET: u32 = 2;
 
 impl Segment {
-    pub(super) fn new(network: Network, subnet: Subnet, bridge: Bridge, server: Server) -> Self {
+    pub(super) fn new(
+        network: Network,
+        (subnet, subnet6): (Subnet, Option<Subnet6>),
+        bridge: Bridge,
+        server: Server,
+    ) -> Self {
         Self {
             network,
             subnet,
+            subnet6,
             bridge,
             server,
             leases: BTreeMap::new(),
@@ -114,10 +137,10 @@ impl Segment {
 
     /// The addresses behind a name in lower case: that of the container with this id or host name, else
     /// those with this alias, else those whose name begins with this label.
-    pub(super) fn find(&self, name: &str) -> Vec<Ipv4Addr> {
-        let all = |wanted: &dyn Fn(&str, &Holding) -> bool| -> Vec<Ipv4Addr> {
+    pub(super) fn find(&self, name: &str) -> Vec<IpAddr> {
+        let all = |wanted: &dyn Fn(&str, &Holding) -> bool| -> Vec<IpAddr> {
             let found = self.leases.iter().filter(|(id, held)| wanted(id, held));
-            found.map(|(_, held)| held.address).collect()
+            found.flat_map(|(_, held)| held.addresses()).collect()
         };
         let first_label =
             |text: &str| text.split('.').next().is_some_and(|first| first.eq_ignore_ascii_case(name));
@@ -132,7 +155,10 @@ impl Segment {
     }
 
     /// The container that has an address.
-    pub(super) fn holder(&self, address: Ipv4Addr) -> Option<&str> {
-        self.leases.iter().find(|(_, held)| held.address == address).map(|(id, _)| id.as_str())
+    pub(super) fn holder(&self, address: IpAddr) -> Option<&str> {
+        self.leases
+            .iter()
+            .find(|(_, held)| held.addresses().any(|own| own == address))
+            .map(|(id, _)| id.as_str())
     }
 }

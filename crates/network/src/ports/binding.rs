@@ -3,12 +3,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use bulkhead_network_control::{PortRange, Protocol};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind as bind_socket, listen, sockopt};
 use thiserror::Error;
+
+use super::destination;
 
 /// Connections that the kernel has completed and nobody has accepted.
 const BACKLOG: i32 = 1024;
@@ -111,6 +113,10 @@ fn open(address: SocketAddr, protocol: Protocol) -> Result<OwnedFd, Errno> {
     if protocol == Protocol::Tcp {
         // Connections of an earlier run may still be in TIME_WAIT; two listeners stay impossible.
         sockopt::set_socket_reuseaddr(&socket, true)?;
+    }
+    if protocol == Protocol::Udp && address.ip().is_unspecified() {
+        destination::tell(socket.as_fd(), address.is_ipv4())
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     }
     bind_socket(&socket, &address)?;
     if protocol == Protocol::Tcp {

@@ -4,19 +4,22 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket as StdSocket};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket as StdSocket};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use rustix::net::{SendFlags, send, sendto};
+use rustix::net::{SendFlags, send};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-/// Peers of one port; whoever was silent the longest makes room for the next.
-const MAXIMUM_PEERS: usize = 512;
+use super::destination;
+
+/// Peers of all ports of one container; whoever was silent the longest makes room for the next.
+const MAXIMUM_PEERS: usize = 1024;
 /// A peer that is silent for so long is forgotten; RFC 4787 asks NATs for 120 s.
 const IDLE_LIMIT: Duration = Duration::from_secs(120);
 /// The longest datagram.
@@ -30,36 +33,48 @@ thread_local! {
 }
 
 /// Both directions of the traffic with one peer.
+#[derive(Debug)]
 struct Peer {
     socket: Arc<UdpSocket>,
     activity: Arc<Activity>,
     answers: JoinHandle<()>,
 }
 
-/// When something was heard last, in milliseconds after the port was published.
+/// The peers of all ports of one container.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    peers: Mutex<HashMap<Place, Peer>>,
+    began: OnceLock<Instant>,
+}
+
+/// The host's socket, by the number that its task has, who speaks to it, and to which of its addresses.
+type Place = (usize, SocketAddr, Option<IpAddr>);
+
+/// When something was heard last, in milliseconds after the container's ports were published.
+#[derive(Debug)]
 struct Activity {
     began: Instant,
     last_ms: AtomicU64,
 }
 
-/// The peers of one port.
-struct Peers {
+/// One port.
+struct Served {
     host: Arc<UdpSocket>,
+    number: usize,
     target: SocketAddrV4,
-    began: Instant,
-    known: HashMap<SocketAddr, Peer>,
+    room: Arc<Room>,
 }
 
-/// Forwards until the task is cancelled.
-pub(super) async fn serve(socket: OwnedFd, target: SocketAddrV4) {
+/// Forwards until the task is cancelled. `number` tells the ports of one room apart.
+pub(super) async fn serve(socket: OwnedFd, number: usize, target: SocketAddrV4, room: Arc<Room>) {
     let host = match UdpSocket::from_std(StdSocket::from(socket)) {
         Ok(socket) => Arc::new(socket),
         Err(error) => return tracing::error!(%target, "cannot serve a published port: {error}"),
     };
-    let mut peers = Peers { host: Arc::clone(&host), target, began: Instant::now(), known: HashMap::new() };
+    let served = Served { host: Arc::clone(&host), number, target, room };
     loop {
         let outcome = match timeout(IDLE_LIMIT, host.readable()).await {
-            Ok(outcome) => outcome.and_then(|()| peers.receive()),
+            Ok(outcome) => outcome.and_then(|()| served.receive()),
             Err(_) => Ok(()),
         };
         if let Err(error) = outcome {
@@ -67,21 +82,24 @@ pub(super) async fn serve(socket: OwnedFd, target: SocketAddrV4) {
             tracing::debug!(%target, "published datagrams: {error}");
             tokio::time::sleep(ERROR_PAUSE).await;
         }
-        peers.known.retain(|_, peer| !peer.answers.is_finished());
+        served.room.tidy();
     }
 }
 
-impl Peers {
+impl Served {
     /// Passes everything on that has arrived.
-    fn receive(&mut self) -> io::Result<()> {
+    fn receive(&self) -> io::Result<()> {
         loop {
             let more = BUFFER.with(|buffer| {
                 let mut buffer = buffer.borrow_mut();
-                let (length, address) = match self.host.try_recv_from(&mut buffer) {
+                let received = self
+                    .host
+                    .try_io(Interest::READABLE, || destination::receive(self.host.as_fd(), &mut buffer));
+                let (length, address, to) = match received {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                     received => received?,
                 };
-                self.pass_on(address, &buffer[..length]).map(|()| true)
+                self.pass_on((self.number, address, to), &buffer[..length]).map(|()| true)
             })?;
             if !more {
                 return Ok(());
@@ -89,13 +107,14 @@ impl Peers {
         }
     }
 
-    fn pass_on(&mut self, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        if !self.known.contains_key(&address) {
-            self.make_room();
-            let peer = self.open(address)?;
-            self.known.insert(address, peer);
+    fn pass_on(&self, place: Place, datagram: &[u8]) -> io::Result<()> {
+        let mut peers = self.room.peers();
+        if !peers.contains_key(&place) {
+            make_room(&mut peers);
+            let peer = self.open(place)?;
+            peers.insert(place, peer);
         }
-        if let Some(peer) = self.known.get(&address) {
+        if let Some(peer) = peers.get(&place) {
             peer.activity.note();
             // A full queue loses datagrams, as on any wire. Not by tokio, for which a new socket cannot
             // be written to before it has been heard of.
@@ -104,26 +123,41 @@ impl Peers {
         Ok(())
     }
 
-    fn open(&self, address: SocketAddr) -> io::Result<Peer> {
+    fn open(&self, place: Place) -> io::Result<Peer> {
         let socket = StdSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         // The kernel drops what comes from others.
         socket.connect(self.target)?;
         socket.set_nonblocking(true)?;
         let socket = Arc::new(UdpSocket::from_std(socket)?);
-        let activity = Arc::new(Activity { began: self.began, last_ms: AtomicU64::new(0) });
+        let activity = Arc::new(Activity { began: self.room.began(), last_ms: AtomicU64::new(0) });
         activity.note();
-        let answers = answer(Arc::clone(&self.host), address, Arc::clone(&socket), Arc::clone(&activity));
+        let answers = answer(Arc::downgrade(&self.host), place, Arc::clone(&socket), Arc::clone(&activity));
         Ok(Peer { socket, activity, answers: tokio::spawn(answers) })
     }
+}
 
-    fn make_room(&mut self) {
-        if self.known.len() < MAXIMUM_PEERS {
-            return;
-        }
-        let oldest = self.known.iter().min_by_key(|(_, peer)| peer.activity.last_ms.load(Ordering::Relaxed));
-        if let Some(oldest) = oldest.map(|(address, _)| *address) {
-            self.known.remove(&oldest);
-        }
+fn make_room(peers: &mut HashMap<Place, Peer>) {
+    if peers.len() < MAXIMUM_PEERS {
+        return;
+    }
+    let oldest = peers.iter().min_by_key(|(_, peer)| peer.activity.last_ms.load(Ordering::Relaxed));
+    if let Some(oldest) = oldest.map(|(place, _)| *place) {
+        peers.remove(&oldest);
+    }
+}
+
+impl Room {
+    fn peers(&self) -> MutexGuard<'_, HashMap<Place, Peer>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn began(&self) -> Instant {
+        *self.began.get_or_init(Instant::now)
+    }
+
+    /// Forgets who has been silent for too long.
+    fn tidy(&self) {
+        self.peers().retain(|_, peer| !peer.answers.is_finished());
     }
 }
 
@@ -149,19 +183,23 @@ impl Activity {
     }
 }
 
-/// Brings the container's datagrams to the peer until both are silent.
-async fn answer(host: Arc<UdpSocket>, address: SocketAddr, socket: Arc<UdpSocket>, activity: Arc<Activity>) {
+/// Brings the container's datagrams to the peer until both are silent. The host's socket is not kept: its
+/// port is free as soon as nobody serves it.
+async fn answer(host: Weak<UdpSocket>, place: Place, socket: Arc<UdpSocket>, activity: Arc<Activity>) {
     while let Some(left) = activity.time_left() {
         if timeout(left, socket.readable()).await.is_err() {
             continue;
         }
+        let Some(host) = host.upgrade() else { return };
         let received = BUFFER.with(|buffer| {
             let mut buffer = buffer.borrow_mut();
             let length = socket.try_recv(&mut buffer)?;
             activity.note();
-            let _lost = sendto(&host, &buffer[..length], SendFlags::DONTWAIT, &address);
+            let (_, address, from) = place;
+            let _lost = destination::send(host.as_fd(), &buffer[..length], address, from);
             io::Result::Ok(())
         });
+        drop(host);
         if received.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
             // Nobody listens in the container, yet.
             tokio::time::sleep(ERROR_PAUSE).await;

@@ -36,9 +36,10 @@ pub(super) async fn serve(listener: OwnedFd, target: SocketAddrV4, limit: Arc<Se
     };
     let mut connections = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&limit).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((client, _)) => {
+                // Only now: an idle listener takes nothing of what all ports of the container share.
+                let Ok(permit) = Arc::clone(&limit).acquire_owned().await else { return };
                 connections.spawn(async move {
                     if let Err(error) = forward(client, target).await {
                         tracing::debug!(%target, "published connection: {error}");

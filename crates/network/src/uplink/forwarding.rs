@@ -22,9 +22,10 @@ const OWN: &[(&str, &str)] = &[
     ("/proc/sys/net/ipv4/conf/all/accept_redirects", "0"),
     ("/proc/sys/net/ipv4/conf/all/send_redirects", "0"),
     ("/proc/sys/net/ipv4/conf/default/send_redirects", "0"),
-    // Networks have no IPv6; the kernel would give the bridges link-local addresses by itself.
-    ("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"),
+    // The kernel would give every device a link-local address by itself. Those that exist already are of
+    // networks that an earlier process made, which may have IPv6.
     ("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"),
+    ("/proc/sys/net/ipv6/conf/all/forwarding", "1"),
     // With br_netfilter loaded, frames between containers of one network would pass the forward
     // chain, which drops what does not go outside.
     ("/proc/sys/net/bridge/bridge-nf-call-iptables", "0"),
@@ -80,7 +81,7 @@ impl Forwarding {
 }
 
 /// Sets the switches of the calling thread's namespace.
-pub(super) fn set_up_own_namespace() -> Result<(), UplinkError> {
+pub(crate) fn set_up_own_namespace() -> Result<(), UplinkError> {
     for &(path, value) in OWN {
         match fs::write(path, value) {
             // A kernel without IPv6 or br_netfilter.
@@ -89,6 +90,22 @@ pub(super) fn set_up_own_namespace() -> Result<(), UplinkError> {
         }
     }
     Ok(())
+}
+
+/// Whether packets of a device may go to loopback, in the namespace of the thread that turns it. The rules
+/// see to it that these are redirected ones.
+#[derive(Debug)]
+pub(crate) struct LoopbackRoute {
+    pub(super) device: String,
+    pub(super) is_on: bool,
+}
+
+impl LoopbackRoute {
+    pub(crate) fn turn(&self) -> Result<(), UplinkError> {
+        let path = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", self.device);
+        fs::write(path, if self.is_on { "1" } else { "0" })
+            .map_err(|source| UplinkError::Forwarding { path: "route_localnet", source })
+    }
 }
 
 fn failed(source: io::Error) -> UplinkError {

@@ -4,7 +4,9 @@
 pub(crate) mod guest;
 pub(crate) mod namespace;
 pub(crate) mod packet;
+pub(crate) mod query;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -14,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bulkhead_network_control::{Client, ClientError, Lease, LeaseRequest, Reply, Request};
+use bulkhead_network_control::{
+    Client, ClientError, Lease, LeaseRequest, NetworkConfiguration, Reply, Request, RestoreRequest,
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -138,6 +142,17 @@ impl Host {
     }
 }
 
+/// The network `default` as the apiserver makes it.
+pub(crate) fn default_network() -> NetworkConfiguration {
+    NetworkConfiguration {
+        name: "default".to_owned(),
+        ipv4_subnet: Some("192.168.64.0/24".to_owned()),
+        ipv6_subnet: None,
+        internal: false,
+        options: BTreeMap::new(),
+    }
+}
+
 /// A request without wishes.
 pub(crate) fn plain(id: &str) -> LeaseRequest {
     LeaseRequest {
@@ -147,7 +162,25 @@ pub(crate) fn plain(id: &str) -> LeaseRequest {
         mac_address: None,
         mtu: None,
         ipv4_address: None,
+        ipv6_address: None,
         aliases: Vec::new(),
+        egress: None,
+    }
+}
+
+/// What an apiserver says of a lease to the next daemon.
+pub(crate) fn restoration(wanted: &LeaseRequest, lease: &Lease) -> RestoreRequest {
+    let address = |text: &str| text.split('/').next().unwrap().to_owned();
+    RestoreRequest {
+        container_id: wanted.container_id.clone(),
+        network: lease.network.clone(),
+        hostname: wanted.hostname.clone(),
+        aliases: wanted.aliases.clone(),
+        egress: wanted.egress.clone(),
+        ipv4_address: address(&lease.ipv4_address).parse().unwrap(),
+        ipv6_address: lease.ipv6_address.as_deref().map(|text| address(text).parse().unwrap()),
+        mac_address: lease.mac_address.clone(),
+        mtu: lease.mtu,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Frames made and read by hand.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 pub(crate) const BROADCAST: [u8; 6] = [0xff; 6];
 
@@ -72,4 +72,19 @@ pub(crate) fn transport_checksum(
     let length = u16::try_from(segment.len()).unwrap().to_be_bytes();
     let pseudo = [&source.octets()[..], &destination.octets(), &[0, protocol], &length].concat();
     checksum(&[&pseudo, segment].concat())
+}
+
+/// `next` is the protocol of the payload.
+pub(crate) fn ipv6(next: u8, source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    // Neighbours' messages must have this hop limit.
+    let start = [0x60, 0, 0, 0, length[0], length[1], next, 255];
+    [&start[..], &source.octets(), &destination.octets(), payload].concat()
+}
+
+/// A neighbour's question (135) or answer (136) about an address, with the option that tells a MAC
+/// address (RFC 4861, sections 4.3, 4.4 and 4.6.1); without a checksum.
+pub(crate) fn neighbour(kind: u8, target: Ipv6Addr, mac: [u8; 6]) -> Vec<u8> {
+    let option = if kind == 136 { 2 } else { 1 };
+    [&[kind, 0, 0, 0, 0x60, 0, 0, 0][..], &target.octets(), &[option, 1], &mac].concat()
 }

@@ -3,25 +3,28 @@
 //! ```text
 //!  client ──▶ published socket ──▶ helper ── ConnectSocket ──▶ vminitd ──▶ socket in the container
 //!                                    ▲──── stream of kind Forward ────┘
-//!  user's agent ◀── helper ◀── stream of kind Agent ── vminitd ◀── program in the container
+//!  socket of the host ◀── helper ◀── stream of kind HostSocket ── vminitd ◀── program in the container
 //! ```
 //!
 //! Nothing that the guest says names a path of the host: it brings a number that was given out for one
-//! waiting client, or asks for the one agent that the user named.
+//! waiting client, or the index of a socket that the user named.
 
+mod host_sockets;
 mod published;
 mod pump;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use bulkhead_guest_protocol::messages as guest;
 use bulkhead_guest_protocol::stream::{StreamHeader, StreamKind};
 
+use host_sockets::HostSocket;
+pub(crate) use host_sockets::open as open_host_sockets;
 pub(crate) use published::PublishedSockets;
 
 /// A connection costs a thread and two buffers here and memory in the guest.
@@ -33,7 +36,7 @@ const STACK_BYTES: usize = 64 * 1024;
 pub(crate) struct Forwards {
     waiting: Mutex<Waiting>,
     count: Arc<AtomicUsize>,
-    agent: Option<PathBuf>,
+    host_sockets: Arc<[HostSocket]>,
 }
 
 /// Clients for which the guest is connecting, by number.
@@ -54,9 +57,14 @@ impl Drop for Slot {
 }
 
 impl Forwards {
-    /// `agent` is where the user's SSH agent listens.
-    pub(crate) fn new(agent: Option<PathBuf>) -> Arc<Self> {
-        Arc::new(Self { waiting: Mutex::default(), count: Arc::default(), agent })
+    /// `host_sockets` are those that the guest may reach.
+    pub(crate) fn new(host_sockets: Vec<HostSocket>) -> Arc<Self> {
+        Arc::new(Self { waiting: Mutex::default(), count: Arc::default(), host_sockets: host_sockets.into() })
+    }
+
+    /// As vminitd is told of them.
+    pub(crate) fn host_sockets(&self) -> Vec<guest::HostSocket> {
+        self.host_sockets.iter().map(HostSocket::message).collect()
     }
 
     /// Keeps a client until the guest has connected; `None` when there are too many.
@@ -84,12 +92,21 @@ impl Forwards {
             let (client, slot) = client.ok_or_else(|| io::Error::other("nobody waits for this socket"))?;
             return spawn("forward", slot, move || pump::run(&client, &guest));
         }
-        let agent = self.agent.clone().ok_or_else(|| io::Error::other("the user has no SSH agent"))?;
+        let index = header.process_number as usize;
+        if !self.host_sockets.get(index).is_some_and(HostSocket::is_somewhere) {
+            return Err(io::Error::other("there is no such socket of the host"));
+        }
         let slot = self.take_slot().ok_or_else(|| io::Error::other("too many connections"))?;
-        // In the thread, because an agent that is busy lets others wait.
-        spawn("agent forward", slot, move || match UnixStream::connect(&agent) {
-            Ok(agent) => pump::run(&agent, &guest),
-            Err(error) => tracing::warn!("cannot reach the SSH agent '{}': {error}", agent.display()),
+        let sockets = Arc::clone(&self.host_sockets);
+        // In the thread, because a server that is busy lets others wait.
+        spawn("host socket", slot, move || {
+            let socket = &sockets[index];
+            match socket.connect() {
+                Ok(server) => pump::run(&server, &guest),
+                Err(error) => {
+                    tracing::warn!("cannot connect to socket '{}': {error}", socket.path().display());
+                }
+            }
         })
     }
 
@@ -121,10 +138,10 @@ mod tests {
 
     #[test]
     fn f79_only_awaited_connections_are_taken_and_only_so_many() {
-        let forwards = Forwards::new(None);
+        let forwards = Forwards::new(Vec::new());
         let header = |process_number, kind| StreamHeader { process_number, kind };
         assert!(forwards.connect(header(1, StreamKind::Forward), pair().1).is_err());
-        assert!(forwards.connect(header(0, StreamKind::Agent), pair().1).is_err());
+        assert!(forwards.connect(header(0, StreamKind::HostSocket), pair().1).is_err());
         let (mut clients, mut numbers) = (Vec::new(), Vec::new());
         while let Some(number) = {
             let (client, ours) = pair();

@@ -33,7 +33,12 @@ impl Machine {
         let accepted = match (message.request_id, message.body) {
             (0, Some(Body::Hello(hello))) => self.hello(&hello),
             (0, Some(Body::ProcessExited(exited))) => self.process_exited(&exited),
-            (0, _) | (_, None) => false,
+            (0, _) => false,
+            // An answer that only a newer vminitd knows: who waits for it runs into a deadline.
+            (request_id, None) => {
+                self.heartbeat_answered(request_id, None);
+                true
+            }
             (START_REQUEST_ID, Some(body)) if self.phase == Phase::Booting => self.start_answered(body),
             (request_id, Some(body)) => self.answered(request_id, body),
         };
@@ -121,7 +126,7 @@ impl Machine {
             self.kill_vmm();
             return true;
         }
-        if self.heartbeat_answered(request_id) {
+        if self.heartbeat_answered(request_id, Some(&body)) {
             return true;
         }
         let Some(waiting) = self.pending.take(request_id) else {

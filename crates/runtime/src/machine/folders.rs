@@ -13,9 +13,10 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use bulkhead_paths::environment::RUNTIME_ROOT;
 use bulkhead_runtime_control::{RuntimeSpecification, SharedFolder};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+use crate::source;
 use crate::text::sanitize;
 
 /// Beside this helper.
@@ -60,7 +61,7 @@ impl FolderServer {
         let status = self.child.wait();
         let mut complaint = Vec::new();
         // Fails where another process still holds the pipe; what was read until then tells enough.
-        let _ = self.complaint.take(MAXIMUM_COMPLAINT_BYTES).read_to_end(&mut complaint);
+        let _ = (&mut self.complaint).take(MAXIMUM_COMPLAINT_BYTES).read_to_end(&mut complaint);
         let reason = match (status, String::from_utf8_lossy(&complaint).trim()) {
             (Ok(status), "") => status.to_string(),
             (Ok(_), complaint) => sanitize(complaint),
@@ -70,38 +71,40 @@ impl FolderServer {
     }
 }
 
+/// Without its machine, or when that has ended, there is nothing left for it to do.
+impl Drop for FolderServer {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Starts a server for each folder; returns them with the machine's ends of their sockets.
 pub(super) fn serve(specification: &RuntimeSpecification) -> Result<(Vec<FolderServer>, Vec<OwnedFd>)> {
     let folders = &specification.folders;
     let mut servers = Vec::with_capacity(folders.len());
     let mut sockets = Vec::with_capacity(folders.len());
     for (index, folder) in folders.iter().enumerate() {
-        let started = start(index, folder, &specification.runtime_directory);
+        let started = start(index, folder, folders, &specification.runtime_directory);
         match started.with_context(|| format!("cannot share '{}'", folder.path.display())) {
             Ok((server, socket)) => {
                 servers.push(server);
                 sockets.push(socket);
             }
-            Err(error) => {
-                end(servers);
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
     }
     Ok((servers, sockets))
 }
 
-/// For machines that did not come to be.
-pub(super) fn end(servers: Vec<FolderServer>) {
-    for mut server in servers {
-        // It may have ended by itself.
-        let _ = server.child.kill();
-        let _ = server.child.wait();
-    }
-}
-
-fn start(index: usize, folder: &SharedFolder, directory: &Path) -> Result<(FolderServer, OwnedFd)> {
-    let shared = open(folder)?;
+fn start(
+    index: usize,
+    folder: &SharedFolder,
+    all: &[SharedFolder],
+    directory: &Path,
+) -> Result<(FolderServer, OwnedFd)> {
+    let shared = open(folder, all)?;
     let (listener, socket) = socket(directory)?;
     let program = std::env::current_exe().context("cannot find the server")?.with_file_name(PROGRAM);
     let mut words = vec![tag(index)];
@@ -139,10 +142,11 @@ fn start(index: usize, folder: &SharedFolder, directory: &Path) -> Result<(Folde
     let pidfd = pid.context("a process without id").and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
     match (pidfd, child.stderr.take()) {
         (Ok(pidfd), Some(complaint)) => {
-            let complaint = OwnedFd::from(complaint);
-            rustix::fs::fcntl_setfl(&complaint, OFlags::NONBLOCK).context("cannot watch the server")?;
-            let complaint = File::from(complaint);
-            Ok((FolderServer { path: folder.path.clone(), child, pidfd, complaint }, socket))
+            let complaint = File::from(OwnedFd::from(complaint));
+            let server = FolderServer { path: folder.path.clone(), child, pidfd, complaint };
+            rustix::fs::fcntl_setfl(&server.complaint, OFlags::NONBLOCK)
+                .context("cannot watch the server")?;
+            Ok((server, socket))
         }
         (pidfd, _) => {
             // It has no machine and never will.
@@ -154,10 +158,8 @@ fn start(index: usize, folder: &SharedFolder, directory: &Path) -> Result<(Folde
 }
 
 /// What is shared is looked up once: whatever becomes of the path, this is what the guest gets.
-fn open(folder: &SharedFolder) -> Result<OwnedFd> {
-    let descriptor = openat(CWD, &folder.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-        .context("it cannot be opened")?;
-    let file = File::from(descriptor);
+fn open(folder: &SharedFolder, all: &[SharedFolder]) -> Result<OwnedFd> {
+    let file = File::from(source::look_up(&folder.path, all)?.file);
     let kind = file.metadata().context("it cannot be examined")?.file_type();
     ensure!(
         kind.is_dir() || kind.is_file(),

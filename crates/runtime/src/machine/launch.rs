@@ -59,26 +59,16 @@ pub(super) fn launch(specification: &RuntimeSpecification, networks: Vec<OwnedFd
         staging_directory: specification.runtime_directory.clone(),
         extra_arguments: specification.vmm.kernel_arguments.clone(),
     });
-    let mut vmm = match started {
-        Ok(vmm) => vmm,
-        Err(error) => {
-            folders::end(servers);
-            return Err(error.into());
-        }
-    };
+    let mut vmm = started?;
     // Behind the VMM's back: it has its jail to build and a kernel to boot before it looks for them.
     let served = serve(disks, disk_sockets, vsock_socket.ours);
-    if let Err(error) = vmm.confirm() {
-        folders::end(servers);
-        return Err(error.into());
-    }
+    vmm.confirm()?;
     match served {
         Ok((mut devices, connections)) => {
             devices.extend(servers.into_iter().map(Device::Folder));
             Ok(Launched { vmm, devices, connections, console, layers })
         }
         Err(error) => {
-            folders::end(servers);
             vmm.kill().context("cannot kill the machine monitor")?;
             vmm.wait().context("cannot wait for the machine monitor")?;
             Err(error)

@@ -48,7 +48,10 @@ impl Machine {
                 self.order(connection, id, number, host_message::Request::ResizeTerminal(order))
             }
             Request::Detach { number, client } => {
-                self.streams.detach(number, client);
+                match client {
+                    Some(client) => drop(self.streams.detach(number, client)),
+                    None => self.streams.detach_any(number),
+                }
                 Some(Ok(Reply::Done))
             }
             Request::Attach { number, client, detach_keys } => {

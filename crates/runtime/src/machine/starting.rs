@@ -17,7 +17,7 @@ use super::pending::Pending;
 use super::process_table::{ProcessState, ProcessTable};
 use super::{BOOT_TIMEOUT, Machine, Phase, START_REQUEST_ID, live_and_end, microseconds, refusal};
 use crate::console::Console;
-use crate::forwards::{Forwards, PublishedSockets};
+use crate::forwards::{Forwards, PublishedSockets, open_host_sockets};
 use crate::input::Input;
 use crate::log_writer::LogWriter;
 use crate::server::{self, Connections, FIRST_CONNECTION, StartOrder};
@@ -42,7 +42,11 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
     let (clients, networks) = ClientDescriptors::sort(&order.frame.descriptors, order.descriptors);
     // Before there is a second thread.
     let published = PublishedSockets::bind(&specification.published_sockets, directories.published_sockets());
-    let launched = published.and_then(|published| match launch(&specification, networks) {
+    let launch = || -> Result<(Launched, Arc<Forwards>)> {
+        let host_sockets = open_host_sockets(&specification.host_sockets, &specification.folders)?;
+        Ok((launch(&specification, networks)?, Forwards::new(host_sockets)))
+    };
+    let launched = published.and_then(|published| match launch() {
         Ok(launched) => Ok((launched, published)),
         Err(error) => {
             let mut published = published;
@@ -50,7 +54,7 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
             Err(error)
         }
     });
-    let (launched, mut published) = match launched {
+    let ((launched, forwards), mut published) = match launched {
         Ok(parts) => parts,
         Err(error) => {
             process_setup::log_to(&directories.helper_log());
@@ -63,8 +67,6 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
     process_setup::log_to(&directories.helper_log());
     let (sender, inputs) = sync_channel(INPUT_QUEUE_LENGTH);
     let Launched { vmm, devices, connections: guest_connections, console, layers } = launched;
-    let agent = specification.ssh_agent.as_ref().and_then(|agent| agent.host_path.clone());
-    let forwards = Forwards::new(agent);
     let set_up = || -> Result<(Arc<Streams>, Console, Receiver<()>)> {
         let console = Console::spawn(console, directories.console_log(), sender.clone())
             .context("cannot start a thread")?;
@@ -72,7 +74,8 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
             watch::spawn(vmm.pidfd(), devices, sender.clone()).context("cannot watch the machine monitor")?;
         let streams = expect_streams(&specification, &directories, clients, &sender)?;
         let secret = StreamSecret::new(translation::random_bytes()?);
-        let start = host_message::Request::Start(translation::start(&specification, layers, &secret)?);
+        let start = translation::start(&specification, layers, forwards.host_sockets(), &secret)?;
+        let start = host_message::Request::Start(start);
         let start = agent::encode(START_REQUEST_ID, start).context("the container has too many settings")?;
         accept::spawn(
             guest_connections,

@@ -58,7 +58,7 @@ impl ClientDescriptors {
     pub(super) fn sink(&mut self, kind: StreamKind) -> Option<ClientDescriptor> {
         let own = match kind {
             StreamKind::Stderr => self.stderr.take(),
-            StreamKind::Stdin | StreamKind::Forward | StreamKind::Agent => None,
+            StreamKind::Stdin | StreamKind::Forward | StreamKind::HostSocket => None,
             StreamKind::Stdout | StreamKind::Terminal => self.stdout.take(),
         };
         let descriptor = match (&self.terminal, own) {

@@ -130,6 +130,11 @@ impl Streams {
         process.map(ProcessStreams::detach).is_some()
     }
 
+    /// Lets go of whoever is the client of a process.
+    pub(crate) fn detach_any(&self, number: u32) {
+        self.lock().get_mut(&number).map(ProcessStreams::detach);
+    }
+
     /// Lets go of every client: nothing is to wait for any of them any more.
     pub(crate) fn detach_all(&self) {
         self.lock().values_mut().for_each(ProcessStreams::detach);

@@ -8,7 +8,7 @@ use bulkhead_guest_protocol::messages::{
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 
-use super::{AGENT_LISTENER, EventLoop, PROCESS, refusal, stack};
+use super::{EventLoop, HOST_SOCKET, PROCESS, refusal, stack};
 use crate::boot::boot_time_ns;
 use crate::failure::{SetupError, failure};
 use crate::process::Running;
@@ -57,10 +57,8 @@ impl EventLoop {
         let devices = devices_directory::finish(start.privileged, process.terminal, start.shm_size_bytes)
             .map_err(step("complete /dev"))?;
         let mut files = generated_files::prepare(&start.files).map_err(|error| setup(&error))?;
-        if !start.agent_socket.is_empty() {
-            let socket = self.forwards.listen(&self.epoll, AGENT_LISTENER, &start.agent_socket);
-            files.push(socket.map_err(step("listen for the agent of the host"))?);
-        }
+        let sockets = self.forwards.listen(&self.epoll, HOST_SOCKET, &start.host_sockets);
+        files.extend(sockets.map_err(step("listen in place of sockets of the host"))?);
         let plan = ContainerPlan {
             mount_namespace,
             devices,

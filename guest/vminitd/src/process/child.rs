@@ -21,9 +21,9 @@ use super::container::{self, ContainerError, ContainerPlan};
 use super::executable::{self, ExecutableError};
 use super::report::Report;
 use super::stdio::ChildStdio;
-use crate::capabilities;
 use crate::mount_points::{self, Kind};
 use crate::user::{self, Identity, UserError};
+use crate::{capabilities, scheduling};
 
 /// Why a child did not come to execve.
 #[derive(Debug, Error)]
@@ -32,6 +32,8 @@ pub(crate) enum ChildError {
     Container(ContainerError),
     #[error("cannot join the container")]
     Join(#[source] Errno),
+    #[error("cannot set the scheduling policy")]
+    Scheduling(#[source] Errno),
     #[error("cannot set up standard input and output")]
     Stdio(#[source] Errno),
     #[error("cannot use working directory {path:?}")]
@@ -140,6 +142,7 @@ pub(crate) fn become_process(plan: &mut Plan<'_>) -> ChildError {
 /// In the order of runc's finalizeNamespace: what needs root first, the ids last.
 fn prepare(plan: &mut Plan<'_>) -> Result<(), ChildError> {
     let process = plan.process;
+    scheduling::be_usual().map_err(ChildError::Scheduling)?;
     setsid().map_err(ChildError::Stdio)?;
     set_up_stdio(plan).map_err(ChildError::Stdio)?;
     for limit in &process.rlimits {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_api::error::{ApiError, ErrorCode};
+use bulkhead_paths::Directories;
 use bulkhead_runtime_control::{Event, ExitReason, ExitStatus};
 use bulkhead_state::{Change, ExitRecord};
 use tokio::time::Instant;
@@ -76,15 +77,7 @@ impl Actor {
         if let Some(active) = &self.active {
             active.run.reap_helper().await;
         }
-        let path = self.service.directories.container(id).exit_status();
-        match ExitStatus::load(&path) {
-            Ok(Some(status)) => exit_record(status),
-            Ok(None) => lost_exit("runtime helper lost"),
-            Err(error) => {
-                tracing::warn!(id, "cannot read '{}': {error}", path.display());
-                lost_exit("runtime helper lost")
-            }
-        }
+        exit_of_lost_run(&self.service.directories, id)
     }
 
     pub(super) fn delete(&mut self, force: bool, reply: Reply) -> Life {
@@ -142,7 +135,7 @@ impl Actor {
         let remove = self.configuration.auto_remove || !self.deletions.is_empty();
         let life = if remove { self.remove() } else { Life::Goes };
         if life == Life::Goes {
-            self.held |= !may_restart;
+            self.held |= !may_restart || removed;
             self.rest(ran_for);
         }
         active.end.send_replace(Some(End { exit, restarts: self.restart_at.is_some() }));
@@ -208,6 +201,19 @@ impl Actor {
             }
         });
         Life::Ends
+    }
+}
+
+/// What a helper left behind that is no more.
+pub(crate) fn exit_of_lost_run(directories: &Directories, id: &str) -> ExitRecord {
+    let path = directories.container(id).exit_status();
+    match ExitStatus::load(&path) {
+        Ok(Some(status)) => exit_record(status),
+        Ok(None) => lost_exit("runtime helper lost"),
+        Err(error) => {
+            tracing::warn!(id, "cannot read '{}': {error}", path.display());
+            lost_exit("runtime helper lost")
+        }
     }
 }
 

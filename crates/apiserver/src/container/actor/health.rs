@@ -29,8 +29,9 @@ impl Actor {
         let now = status.status;
         if now != before {
             self.tell("health_status", &[("health", now.as_str().to_owned())]);
+            // Of the rest nothing needs to survive the service: an image chooses how often it is checked.
+            self.save();
         }
-        self.save();
         // The phase stays as it is: the container may be on its way down.
         let phase = self.status.borrow().phase;
         if phase != Phase::Removed {

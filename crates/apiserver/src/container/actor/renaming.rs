@@ -40,6 +40,7 @@ impl Actor {
             ))
             .with_hint(format!("Stop it first: container stop {old}")));
         }
+        rename::expect_free(&self.service.directories, id)?;
         let containers = &self.service.containers;
         containers.reserve(id, &old)?;
         let configuration = renamed(&self.configuration, id);
@@ -57,14 +58,15 @@ impl Actor {
                 drop(self.service.records.submit(change));
             }
             Err(error) => {
-                // Back to the old name, in memory and on the disk.
-                rename::directory(&self.service.directories, id, &old)?;
+                // The directory has the old name still: back to it in the record and in memory.
                 let record = ContainerRecord {
                     configuration: (*self.configuration).clone(),
                     state: self.record.clone(),
                 };
                 let change = Change::RenameContainer { from: id.to_owned(), record: Box::new(record) };
-                self.service.records.submit(change).wait().await?;
+                if let Err(error) = self.service.records.submit(change).wait().await {
+                    tracing::error!(id = old, "cannot undo a renaming: {error}");
+                }
                 containers.forget(id);
                 return Err(error);
             }

@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &AttachArguments) -> Result<ExitStatus, Failure> {
         if !arguments.sig_proxy {
             session = session.keeping_signals();
         }
-        session.enter_raw_mode()?;
+        session.hand_over()?;
         let request = session.streams().request();
         let descriptors = session.streams().descriptors();
         let events =

@@ -47,8 +47,8 @@ pub(crate) fn run(arguments: &ExecArguments) -> Result<ExitStatus, Failure> {
     let (id, request) = resolve(arguments, &streams)?;
     let services = Services::from_environment()?;
     let mut session = Session::new(services.client().clone(), streams, Progress::new(ProgressMode::None));
-    session.enter_raw_mode()?;
     let outcome = block_on(async {
+        session.hand_over()?;
         let descriptors = session.streams().descriptors();
         let events = services.call(async |client| client.exec(id, &request, &descriptors).await).await?;
         drop(descriptors);

@@ -89,7 +89,7 @@ async fn attached(arguments: &StartArguments, services: &Services) -> Result<Out
     let streams = Streams::attached(terminal, arguments.interactive, "container start")?
         .leaving_by(&arguments.detach.detach_keys);
     let mut session = Session::new(services.client().clone(), streams, Progress::new(ProgressMode::Auto));
-    session.enter_raw_mode()?;
+    session.hand_over()?;
     let request = StartRequest { ssh_agent_socket: ssh_agent::socket(), ..session.streams().request() };
     let descriptors = session.streams().descriptors();
     let events =

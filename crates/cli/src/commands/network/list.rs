@@ -1,30 +1,16 @@
 //! `network list`
 
-use clap::Args;
-
+use crate::arguments::ListFlags;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::format::Format;
 use crate::output::render;
 use crate::services::Services;
 
-/// Arguments of `network list`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ListArguments {
-    /// Format of the output
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-
-    /// Show names only
-    #[arg(short, long)]
-    quiet: bool,
-}
-
-pub(super) fn run(arguments: &ListArguments) -> Result<ExitStatus, Failure> {
+pub(super) fn run(flags: &ListFlags) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     let networks = block_on(services.call(async |client| client.list_networks().await))?;
-    output::print(&render::list(&networks, arguments.format, arguments.quiet)?)?;
+    output::print(&render::list(&networks, flags.format, flags.quiet)?)?;
     Ok(ExitStatus::Success)
 }

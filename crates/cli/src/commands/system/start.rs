@@ -6,9 +6,12 @@ use std::time::Duration;
 use bulkhead_paths::Directories;
 use clap::Args;
 
+use crate::commands::block_on;
 use crate::daemon;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
+use crate::output::{message, properties, system};
+use crate::services::Services;
 
 /// Arguments of `system start`.
 #[derive(Args, Clone, Debug)]
@@ -50,6 +53,12 @@ pub(super) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
         }
     }
     daemon::start(&directories, Duration::from_secs(u64::from(arguments.timeout)))?;
+    let services = Services::in_directories(directories);
+    let configured =
+        block_on(async { services.call(async |client| client.system_properties().await).await })?;
+    properties::warnings(&configured).for_each(|warning| message::warning(&warning));
+    let status = block_on(async { services.call(async |client| client.system_status().await).await })?;
+    status.network.iter().flat_map(system::network_advice).for_each(|advice| message::warning(&advice));
     Ok(ExitStatus::Success)
 }
 

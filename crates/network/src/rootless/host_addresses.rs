@@ -1,0 +1,60 @@
+//! Keeps containers from the services of the host. For root that is a rule about what leaves the uplink;
+//! here connections are made by a program of the user, and the host cannot tell them from others of his.
+//! So they are stopped on their way to it: nothing goes to an address that the host has at the moment.
+
+use std::thread;
+use std::time::Duration;
+
+use super::RootlessError;
+use crate::firewall;
+use crate::netlink::Socket;
+use crate::subnet::Subnet;
+
+/// After a failure, before all is read anew.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Listens to changes of the host's addresses.
+#[derive(Debug)]
+pub(super) struct HostAddresses {
+    changes: Socket,
+    /// The uplink's own, which the program at its end answers for.
+    uplink: Subnet,
+    known: Vec<Subnet>,
+}
+
+impl HostAddresses {
+    /// To be called in the host's network namespace.
+    pub(super) fn of_this_namespace(uplink: Subnet) -> Result<Self, RootlessError> {
+        let changes = Socket::address_changes().map_err(RootlessError::Device)?;
+        Ok(Self { changes, uplink, known: Vec::new() })
+    }
+
+    /// Refuses them from now on; to be called in our network namespace.
+    pub(super) fn refuse(mut self) -> Result<(), RootlessError> {
+        self.update()?;
+        let follow = move || {
+            loop {
+                // What is lost when there is too much of it is read again as a whole.
+                self.changes.wait_for_change();
+                while let Err(error) = self.update() {
+                    tracing::error!("cannot follow the host's addresses: {:#}", anyhow::Error::new(error));
+                    thread::sleep(PAUSE);
+                }
+            }
+        };
+        thread::Builder::new().name("addresses".to_owned()).spawn(follow).map_err(RootlessError::Spawn)?;
+        Ok(())
+    }
+
+    fn update(&mut self) -> Result<(), RootlessError> {
+        let addresses = self.changes.local_subnets().map_err(RootlessError::Device)?;
+        if addresses != self.known {
+            let refused: Vec<Subnet> = addresses.iter().copied().chain([self.uplink]).collect();
+            firewall::load("the rules about the host's addresses", &firewall::host_rules(&refused))
+                .and_then(|nft| nft.finish())
+                .map_err(RootlessError::Firewall)?;
+            self.known = addresses;
+        }
+        Ok(())
+    }
+}
