@@ -99,6 +99,21 @@ fn networks_names_and_ports_are_as_for_root() {
         (Some("rootless"), &serde_json::json!([]))
     );
 
+    // A server sees who asks, as a host with an address of its own sees it.
+    let server = ["run", "-d", "--name", "log", "-p", "8080:8080", "demo", "httpd", "-f", "-vv", "-p", "8080"];
+    installation.run_ok(&server);
+    let outside = outside(&installation);
+    let own = outside.host_address();
+    let client = installation.host().run(move || {
+        let mut stream = TcpStream::connect((own, 8080)).unwrap();
+        stream.write_all(b"GET /nothing HTTP/1.0\r\n\r\n").unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        stream.local_addr().unwrap()
+    });
+    wait_until("the server's log names the client", SOON, || {
+        installation.run_ok(&["logs", "log"]).contains(&client.to_string())
+    });
+
     // Nothing is left: no process, no socket.
     installation.run_ok(&["system", "stop"]);
     let folder = installation.folder().display().to_string();

@@ -39,6 +39,11 @@ pub(crate) const TARGETS6: Set = Set { family: Family::Bridge, table: "bulkhead"
 /// Where refusals of egress policies are logged: a number within our namespace.
 pub(crate) const LOG_GROUP: u16 = 7;
 
+/// On packets of sockets that bear the address of a published port's client.
+pub(crate) const CLIENTS_MARK: u32 = 2;
+/// On what answers these: it is led to the sockets.
+pub(crate) const ANSWERS_MARK: u32 = 1;
+
 /// Where programs are that PATH does not lead to.
 const FOLDERS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
 
@@ -121,6 +126,8 @@ impl Loading {
 /// * bridge: a container sends from its own MAC and IP addresses only, in ARP and neighbour discovery too.
 ///   Everything else (VLAN tags, DHCP, routers' advertisements) is dropped, and so are link-local
 ///   addresses but as the source of a neighbour's question.
+/// * proxied, answering: what a published port's proxy says in the name of a client is marked, and what answers
+///   it, which is then routed to the proxy and not to the client.
 /// * egress: a map leads to the chains of containers with a policy, see [`crate::egress`].
 pub(crate) fn inner_rules(host: Ipv4Addr) -> String {
     format!(
@@ -165,6 +172,14 @@ table ip bulkhead {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     oifname "{UPLINK}" masquerade
+  }}
+  chain proxied {{
+    type filter hook output priority mangle; policy accept;
+    meta mark {CLIENTS_MARK} ct mark set {ANSWERS_MARK}
+  }}
+  chain answering {{
+    type filter hook prerouting priority mangle; policy accept;
+    iifname "{OUTWARD_BRIDGE}*" ct direction reply ct mark {ANSWERS_MARK} meta mark set ct mark
   }}
 }}
 table ip6 bulkhead {{

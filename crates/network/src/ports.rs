@@ -3,12 +3,14 @@
 //! The listening sockets are opened on the host's thread, so they and what they accept belong to the
 //! host's namespace. They are served on a thread of their own in our namespace, from where containers
 //! are reached: bytes are copied between the two, and no rule of the host's firewall is needed. All
-//! ports of a container are bound before its machine starts, so that a conflict is known by then.
+//! ports of a container are bound before its machine starts, so that a conflict is known by then. The
+//! container sees the client's address where it can answer that one.
 
 mod binding;
 mod datagrams;
 mod destination;
 mod streams;
+mod target;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,6 +27,8 @@ use tokio::task::JoinHandle;
 use crate::networks::failure;
 use binding::{BindError, Bound};
 use datagrams::Room;
+pub(crate) use target::Answers;
+use target::Target;
 
 /// Connections of one container at once; more wait in the listeners' queues.
 const MAXIMUM_CONNECTIONS: usize = 1024;
@@ -83,6 +87,7 @@ impl Ports {
         &self,
         container_id: &str,
         address: Ipv4Addr,
+        answers: Answers,
         wanted: &[PortRange],
     ) -> Result<Vec<PortRange>, Failure> {
         check(wanted)?;
@@ -109,7 +114,7 @@ impl Ports {
             }
         }
         let ranges: Vec<PortRange> = bound.iter().map(|one| one.range).collect();
-        let tasks = self.serve(bound, address);
+        let tasks = self.serve(bound, address, &Arc::new(answers));
         tracing::info!(container = container_id, %address, ports = ranges.len(), "published");
         let publication = Publication { ranges: ranges.clone(), tasks };
         self.published().insert(container_id.to_owned(), publication);
@@ -117,12 +122,12 @@ impl Ports {
     }
 
     /// All ports of one container, which share what bounds them.
-    fn serve(&self, bound: Vec<Bound>, address: Ipv4Addr) -> Vec<JoinHandle<()>> {
+    fn serve(&self, bound: Vec<Bound>, address: Ipv4Addr, answers: &Arc<Answers>) -> Vec<JoinHandle<()>> {
         let connections = Arc::new(Semaphore::new(MAXIMUM_CONNECTIONS));
         let room = Arc::new(Room::default());
         let all = bound.into_iter().flat_map(|one| {
-            let targets =
-                (one.range.container_port..=u16::MAX).map(move |port| SocketAddrV4::new(address, port));
+            let ports = one.range.container_port..=u16::MAX;
+            let targets = ports.map(move |port| Target::new(SocketAddrV4::new(address, port), answers));
             let protocol = one.range.protocol;
             one.sockets.into_iter().zip(targets).map(move |(socket, target)| (protocol, socket, target))
         });

@@ -22,7 +22,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 use thiserror::Error;
 
 use crate::egress::pins::Pins;
-use crate::firewall::{self, FirewallError, UPLINK};
+use crate::firewall::{self, ANSWERS_MARK, FirewallError, UPLINK};
 use crate::netlink::filter::Family;
 use crate::netlink::link::{End, Pair};
 use crate::netlink::{NetlinkError, Socket};
@@ -289,6 +289,7 @@ fn connect(
 ) -> Result<u32, NetlinkError> {
     let device = addresses.device();
     links.set_up("lo")?;
+    links.keep_marked(ANSWERS_MARK)?;
     links.add_pair(&Pair {
         near: End { name: UPLINK, mac: None, silent: false },
         far: End { name: &device, mac: None, silent: false },

@@ -13,6 +13,15 @@ const FAMILY6: u8 = 10;
 const NO_DUPLICATES: u8 = 2;
 /// Length of `struct rtmsg`.
 const ROUTE_HEADER_BYTES: usize = 12;
+/// A routing table of our namespace, for what a mark leads there.
+const OWN_TABLE: u8 = 100;
+/// Of the rule, after the table of own addresses and before the main one; ip-rule(8).
+const RULE_PRIORITY: u32 = 100;
+/// `FR_ACT_TO_TBL` of linux/fib_rules.h.
+const TO_TABLE: u8 = 1;
+/// `FRA_PRIORITY` and `FRA_FWMARK` of linux/fib_rules.h.
+const PRIORITY: u16 = 6;
+const MARK: u16 = 10;
 /// Offset of `rtm_type` in it.
 const ROUTE_TYPE: usize = 7;
 
@@ -75,6 +84,28 @@ impl Socket {
         let request =
             Message::new(libc::RTM_NEWROUTE, creation(), &header).attribute(libc::RTA_GATEWAY, &octets);
         self.request(&format!("add a default route by {gateway}"), vec![request])
+    }
+
+    /// Delivers IPv4 packets with a mark here, whatever their destination; fine if that is so already.
+    /// Documentation/networking/tproxy.rst of the kernel.
+    pub(crate) fn keep_marked(&mut self, mark: u32) -> Result<(), NetlinkError> {
+        let loopback = self.link("lo")?.index;
+        // struct fib_rule_hdr: family, two prefix lengths, tos, table, two reserved, action, flags.
+        let rule = [FAMILY, 0, 0, 0, OWN_TABLE, 0, 0, TO_TABLE, 0, 0, 0, 0];
+        let rule = Message::new(libc::RTM_NEWRULE, creation(), &rule)
+            .number(PRIORITY, RULE_PRIORITY)
+            .number(MARK, mark);
+        // struct rtmsg, as in `route`.
+        let (protocol, scope) = (libc::RTPROT_STATIC, libc::RT_SCOPE_HOST);
+        let route = [FAMILY, 0, 0, 0, OWN_TABLE, protocol, scope, libc::RTN_LOCAL, 0, 0, 0, 0];
+        let route = Message::new(libc::RTM_NEWROUTE, creation(), &route).number(libc::RTA_OIF, loopback);
+        for (what, message) in [("rule", rule), ("route", route)] {
+            match self.request(&format!("add the {what} of answers to published ports"), vec![message]) {
+                Err(error) if error.is_existing() => {}
+                outcome => outcome?,
+            }
+        }
+        Ok(())
     }
 
     /// As [`Self::routed_subnets`], for IPv6.

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket as StdSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::destination;
+use super::target::Target;
 
 /// Peers of all ports of one container; whoever was silent the longest makes room for the next.
 const MAXIMUM_PEERS: usize = 1024;
@@ -61,12 +62,12 @@ struct Activity {
 struct Served {
     host: Arc<UdpSocket>,
     number: usize,
-    target: SocketAddrV4,
+    target: Target,
     room: Arc<Room>,
 }
 
 /// Forwards until the task is cancelled. `number` tells the ports of one room apart.
-pub(super) async fn serve(socket: OwnedFd, number: usize, target: SocketAddrV4, room: Arc<Room>) {
+pub(super) async fn serve(socket: OwnedFd, number: usize, target: Target, room: Arc<Room>) {
     let host = match UdpSocket::from_std(StdSocket::from(socket)) {
         Ok(socket) => Arc::new(socket),
         Err(error) => return tracing::error!(%target, "cannot serve a published port: {error}"),
@@ -79,7 +80,7 @@ pub(super) async fn serve(socket: OwnedFd, number: usize, target: SocketAddrV4, 
         };
         if let Err(error) = outcome {
             // An answer that the peer's host refused, or no descriptors.
-            tracing::debug!(%target, "published datagrams: {error}");
+            tracing::debug!(target = %served.target, "published datagrams: {error}");
             tokio::time::sleep(ERROR_PAUSE).await;
         }
         served.room.tidy();
@@ -124,11 +125,8 @@ impl Served {
     }
 
     fn open(&self, place: Place) -> io::Result<Peer> {
-        let socket = StdSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        // The kernel drops what comes from others.
-        socket.connect(self.target)?;
-        socket.set_nonblocking(true)?;
-        let socket = Arc::new(UdpSocket::from_std(socket)?);
+        let (_, client, _) = place;
+        let socket = Arc::new(UdpSocket::from_std(self.target.exchange(client)?)?);
         let activity = Arc::new(Activity { began: self.room.began(), last_ms: AtomicU64::new(0) });
         activity.note();
         let answers = answer(Arc::downgrade(&self.host), place, Arc::clone(&socket), Arc::clone(&activity));

@@ -1,7 +1,7 @@
 //! TCP: a connection to the host's port becomes one to the container's.
 
 use std::io;
-use std::net::{SocketAddrV4, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+
+use super::target::Target;
 
 /// The container's kernel answers at once, or its queue of connections is full.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -29,7 +31,7 @@ const KEEP_ALIVE_PROBES: u32 = 4;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until the task is cancelled; its connections end with it.
-pub(super) async fn serve(listener: OwnedFd, target: SocketAddrV4, limit: Arc<Semaphore>) {
+pub(super) async fn serve(listener: OwnedFd, target: Target, limit: Arc<Semaphore>) {
     let listener = match TcpListener::from_std(StdListener::from(listener)) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%target, "cannot serve a published port: {error}"),
@@ -37,11 +39,12 @@ pub(super) async fn serve(listener: OwnedFd, target: SocketAddrV4, limit: Arc<Se
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
-            Ok((client, _)) => {
+            Ok((client, peer)) => {
                 // Only now: an idle listener takes nothing of what all ports of the container share.
                 let Ok(permit) = Arc::clone(&limit).acquire_owned().await else { return };
+                let target = target.clone();
                 connections.spawn(async move {
-                    if let Err(error) = forward(client, target).await {
+                    if let Err(error) = forward(client, peer, &target).await {
                         tracing::debug!(%target, "published connection: {error}");
                     }
                     drop(permit);
@@ -57,8 +60,8 @@ pub(super) async fn serve(listener: OwnedFd, target: SocketAddrV4, limit: Arc<Se
 }
 
 /// Copies both ways. An end that fails is told to the other as what it is, a reset.
-async fn forward(mut client: TcpStream, target: SocketAddrV4) -> io::Result<()> {
-    let mut container = match timeout(CONNECT_LIMIT, TcpStream::connect(target)).await {
+async fn forward(mut client: TcpStream, peer: SocketAddr, target: &Target) -> io::Result<()> {
+    let mut container = match timeout(CONNECT_LIMIT, target.connect(peer)).await {
         Ok(Ok(container)) => container,
         outcome => {
             reset_on_close(&client)?;

@@ -11,7 +11,7 @@ use super::host_addresses::HostAddresses;
 use super::slirp::Slirp;
 use super::{Namespace, RootlessError, holder};
 use crate::egress::pins::Pins;
-use crate::firewall;
+use crate::firewall::{self, ANSWERS_MARK};
 use crate::netlink::{NetlinkError, Socket};
 use crate::subnet::Subnet;
 use crate::uplink::set_up_own_namespace;
@@ -59,6 +59,7 @@ impl UserUplink {
         set_up_own_namespace().map_err(RootlessError::Switches)?;
         let mut links = Socket::route().map_err(RootlessError::Device)?;
         links.set_up("lo").map_err(RootlessError::Device)?;
+        links.keep_marked(ANSWERS_MARK).map_err(RootlessError::Device)?;
         addresses.refuse()?;
         let slirp = Slirp::start(host, subnet);
         Ok(Self { host_links, subnet, slirp, pin: directories.network_namespace(), pins })
