@@ -7,7 +7,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result, ensure};
 
 use crate::image_fixture::ImageFixture;
-use crate::metric::{FIFTY, HUNDRED, Metric, OUTPUT_BYTES};
+use crate::metric::{FIFTY, HUNDRED, Metric};
 use crate::{Tool, folder_fixture, run};
 
 pub(crate) struct Bulkhead {
@@ -88,13 +88,10 @@ impl Tool for Bulkhead {
                     })
                     .collect();
             }
-            Metric::Output => {
-                let bytes = OUTPUT_BYTES.to_string();
-                self.container(&["run", "--rm", "demo", "head", "-c", &bytes, "/dev/zero"])
-            }
-            Metric::OutputInBlocks => {
-                let count = format!("count={}", OUTPUT_BYTES / (64 << 10));
-                self.container(&["run", "--rm", "demo", "busybox", "dd", "if=/dev/zero", "bs=64k", &count])
+            Metric::OutputInLines | Metric::OutputInPages | Metric::OutputInBlocks => {
+                let output = metric.output_command().unwrap_or_default();
+                let words: Vec<&str> = output.iter().map(String::as_str).collect();
+                self.container(&[&["run", "--rm", "demo"], &*words].concat())
             }
             Metric::FolderRead | Metric::FolderWrite | Metric::FolderFind | Metric::FolderStatus => {
                 let script = folder_fixture::timed(metric.folder_script().unwrap_or_default());

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::image_fixture::ImageFixture;
-use crate::metric::{FIFTY, HUNDRED, Metric, OUTPUT_BYTES};
+use crate::metric::{FIFTY, HUNDRED, Metric};
 use crate::{Tool, folder_fixture, run};
 
 const RUN: [&str; 5] = ["run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
@@ -99,13 +99,10 @@ impl Tool for Podman {
                     })
                     .collect();
             }
-            Metric::Output => {
-                let bytes = OUTPUT_BYTES.to_string();
-                self.run_command(&["--rm", "demo", "head", "-c", &bytes, "/dev/zero"])
-            }
-            Metric::OutputInBlocks => {
-                let count = format!("count={}", OUTPUT_BYTES / (64 << 10));
-                self.run_command(&["--rm", "demo", "busybox", "dd", "if=/dev/zero", "bs=64k", &count])
+            Metric::OutputInLines | Metric::OutputInPages | Metric::OutputInBlocks => {
+                let output = metric.output_command().unwrap_or_default();
+                let words: Vec<&str> = output.iter().map(String::as_str).collect();
+                self.run_command(&[&["--rm", "demo"], &*words].concat())
             }
             Metric::FolderRead | Metric::FolderWrite | Metric::FolderFind | Metric::FolderStatus => {
                 let script = folder_fixture::timed(metric.folder_script().unwrap_or_default());

@@ -138,18 +138,3 @@ fn postgres_recovers_what_pgbench_did() {
         assert_eq!(equal, "t|t", "{place}");
     }
 }
-
-#[test]
-fn a_program_is_compiled_on_each_place() {
-    let installation = installation();
-    let script = "mkdir /data/project; cd /data/project; \
-                  for n in $(seq 40); do echo \"int f$n(void){return $n;}\" > f$n.c; done; \
-                  { for n in $(seq 40); do echo \"int f$n(void);\"; done; \
-                    echo 'int main(void){return f40() - 40 + f1() - 1;}'; } > main.c; \
-                  for file in *.c; do gcc -O0 -c $file || exit 1; done; \
-                  gcc -o program *.o && ./program && find . -name '*.o' | wc -l";
-    for place in places(&installation) {
-        let compiled = installation.run_ok(&["run", "--rm", "-v", &place, "debian:test", "sh", "-c", script]);
-        assert_eq!(compiled, "41", "{place}");
-    }
-}
