@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::image_fixture::ImageFixture;
 use crate::metric::{FIFTY, HUNDRED, Metric};
+use crate::network::{self, Published};
 use crate::{Tool, folder_fixture, run};
 
 pub(crate) struct Bulkhead {
@@ -161,6 +162,21 @@ impl Tool for Bulkhead {
 
     fn start_idle(&self, name: &str) -> Result<()> {
         run(&mut self.container(&["run", "-d", "--name", name, "demo", "sleep", "100000"])).map(drop)
+    }
+
+    fn start_servers(&self) -> Result<Published> {
+        run(self.container(&["image", "load", "-i"]).arg(network::archive()?))?;
+        let published = Published::choose()?;
+        let [iperf, http] = published.flags();
+        let words = ["run", "-d", "--name", network::CONTAINER, "-p", &iperf, "-p", &http, network::IMAGE];
+        run(self.container(&words).args(network::SERVE))?;
+        Ok(published)
+    }
+
+    fn inside(&self, name: &str, words: &[&str]) -> Command {
+        let mut command = self.container(&["exec", name]);
+        command.args(words);
+        command
     }
 
     fn remove(&self, names: &[String]) -> Result<()> {

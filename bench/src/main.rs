@@ -5,6 +5,9 @@
 //! than 0 ends the benchmark: a fast failure must not count. The result of a metric is the ratio of
 //! the medians, with a bootstrap interval and the p-value of a permutation test.
 //!
+//! Throughputs and requests of networks are measured by clients that say themselves what they got, and
+//! compared in the same way; there more is better.
+//!
 //! `cargo xtask bench [rounds] [metric…]`; 30 rounds of the quick metrics unless said otherwise,
 //! `all` for every metric.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
@@ -15,6 +18,7 @@ mod folder_fixture;
 mod image_fixture;
 mod memory;
 mod metric;
+mod network;
 mod podman;
 mod statistics;
 
@@ -47,6 +51,10 @@ trait Tool {
     fn tear_down(&self, metric: Metric) -> Result<()>;
     /// Starts a container that sleeps.
     fn start_idle(&self, name: &str) -> Result<()>;
+    /// Starts the container of the benchmark of networks.
+    fn start_servers(&self) -> Result<network::Published>;
+    /// A command in a running container.
+    fn inside(&self, name: &str, words: &[&str]) -> Command;
     /// Removes containers by force.
     fn remove(&self, names: &[String]) -> Result<()>;
 }
@@ -70,8 +78,13 @@ fn measure(selection: &Selection, folder: &Path) -> Result<()> {
     };
     let ours = bulkhead::Bulkhead::new(folder, images.clone())?;
     let peer = podman::Podman::new(folder, images)?;
-    println!("\n{:<32} {:>24} {:>24}   ratio of p50", "", "bulkhead", "podman + runc");
-    println!("{:<32} {:>24} {:>24}   (95 % interval, p)", "", "p50 / p90 / min, ms", "p50 / p90 / min, ms");
+    if !selection.metrics.is_empty() {
+        println!("\n{:<32} {:>24} {:>24}   ratio of p50", "", "bulkhead", "podman + runc");
+        println!(
+            "{:<32} {:>24} {:>24}   (95 % interval, p)",
+            "", "p50 / p90 / min, ms", "p50 / p90 / min, ms"
+        );
+    }
     for metric in &selection.metrics {
         let comparison = compare(&ours, &peer, *metric, metric.rounds(selection.rounds))?;
         println!("{:<32} {comparison}", metric.title());
@@ -79,6 +92,10 @@ fn measure(selection: &Selection, folder: &Path) -> Result<()> {
     if !about_images.is_empty() {
         println!();
         memory::print_peak(ours.apiserver_pid()?)?;
+    }
+    if selection.network {
+        println!();
+        network::print([&ours, &peer], selection.rounds)?;
     }
     if selection.memory {
         println!();

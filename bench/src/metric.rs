@@ -8,6 +8,7 @@ pub(crate) const HUNDRED: usize = 100;
 /// Bytes of one sample of an output metric.
 const OUTPUT_BYTES: u64 = 1 << 30;
 const MEMORY: &str = "memory";
+const NETWORK: &str = "network";
 
 /// A thing to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,16 +169,19 @@ pub(crate) struct Selection {
     pub(crate) metrics: Vec<Metric>,
     /// Memory of idle containers and of the daemon.
     pub(crate) memory: bool,
+    /// Throughputs and requests.
+    pub(crate) network: bool,
 }
 
 impl Selection {
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
-        let mut selection = Self { rounds: 30, metrics: Vec::new(), memory: false };
+        let mut selection = Self { rounds: 30, metrics: Vec::new(), memory: false, network: false };
         for word in words {
             let known = Metric::ALL.into_iter().find(|metric| metric.name() == word);
             match (known, word.as_str()) {
                 (Some(metric), _) => selection.metrics.push(metric),
                 (None, MEMORY) => selection.memory = true,
+                (None, NETWORK) => selection.network = true,
                 (None, "folders") => {
                     let folders = Metric::ALL.into_iter().filter(|metric| metric.folder_script().is_some());
                     selection.metrics.extend(folders);
@@ -185,11 +189,12 @@ impl Selection {
                 (None, "all") => {
                     selection.metrics = Metric::ALL.to_vec();
                     selection.memory = true;
+                    selection.network = true;
                 }
                 (None, number) => selection.rounds = rounds(number)?,
             }
         }
-        if selection.metrics.is_empty() && !selection.memory {
+        if selection.metrics.is_empty() && !selection.memory && !selection.network {
             selection.metrics = Metric::QUICK.to_vec();
         }
         Ok(selection)
@@ -199,7 +204,9 @@ impl Selection {
 fn rounds(word: &str) -> Result<usize> {
     let names = Metric::ALL.map(Metric::name).join(", ");
     let rounds = word.parse().with_context(|| {
-        format!("'{word}' is neither a number of rounds nor one of {names}, folders, {MEMORY}, all")
+        format!(
+            "'{word}' is neither a number of rounds nor one of {names}, folders, {MEMORY}, {NETWORK}, all"
+        )
     })?;
     if rounds == 0 {
         bail!("no rounds, no result");
@@ -219,7 +226,10 @@ mod tests {
     fn rounds_and_metrics_are_told_apart() {
         assert_eq!(parse(&[]).unwrap().metrics, Metric::QUICK);
         let some = parse(&["5", "exec", "memory"]).unwrap();
-        assert_eq!(some, Selection { rounds: 5, metrics: vec![Metric::Exec], memory: true });
+        let expected = Selection { rounds: 5, metrics: vec![Metric::Exec], memory: true, network: false };
+        assert_eq!(some, expected);
+        let network = parse(&["network"]).unwrap();
+        assert!(network.network && network.metrics.is_empty());
         assert_eq!(parse(&["all"]).unwrap().metrics, Metric::ALL);
         assert_eq!(parse(&["memory"]).unwrap().metrics, []);
         assert!(parse(&["0"]).is_err());

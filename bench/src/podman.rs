@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::image_fixture::ImageFixture;
 use crate::metric::{FIFTY, HUNDRED, Metric};
+use crate::network::{self, Published};
 use crate::{Tool, folder_fixture, run};
 
 const RUN: [&str; 5] = ["run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
@@ -173,6 +174,21 @@ impl Tool for Podman {
 
     fn start_idle(&self, name: &str) -> Result<()> {
         run(&mut self.run_command(&["-d", "--name", name, "demo", "sleep", "100000"])).map(drop)
+    }
+
+    fn start_servers(&self) -> Result<Published> {
+        run(self.podman(&["load", "--quiet", "-i"]).arg(network::archive()?))?;
+        let published = Published::choose()?;
+        let [iperf, http] = published.flags();
+        let words = ["-d", "--name", network::CONTAINER, "-p", &iperf, "-p", &http, network::IMAGE];
+        run(self.run_command(&words).args(network::SERVE))?;
+        Ok(published)
+    }
+
+    fn inside(&self, name: &str, words: &[&str]) -> Command {
+        let mut command = self.podman(&["exec", name]);
+        command.args(words);
+        command
     }
 
     fn remove(&self, names: &[String]) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The Debian test image: a bookworm root file system with the programs that people run.
+//! Images made from Debian packages: bookworm root file systems with the programs that people run.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -12,9 +12,22 @@ use crate::{process, repository};
 
 const SUITE: &str = "bookworm";
 
+/// What is in an image and what it is called; its packages are in `images/<name>/packages`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recipe {
+    name: &'static str,
+    reference: &'static str,
+}
+
+/// What the suites run real programs of.
+pub(crate) const TEST: Recipe = Recipe { name: "debian", reference: "debian:test" };
+/// What the benchmark of networks talks to.
+pub(crate) const SERVERS: Recipe = Recipe { name: "servers", reference: "servers:bench" };
+
 /// The image's OCI archive, made when its recipe is new.
-pub(crate) fn archive() -> Result<PathBuf> {
-    let recipe_path = repository::root().join("images/debian/packages");
+pub(crate) fn archive(image: Recipe) -> Result<PathBuf> {
+    let name = image.name;
+    let recipe_path = repository::root().join("images").join(name).join("packages");
     let recipe =
         fs::read_to_string(&recipe_path).with_context(|| format!("cannot read {}", recipe_path.display()))?;
     let packages: Vec<&str> =
@@ -22,13 +35,13 @@ pub(crate) fn archive() -> Result<PathBuf> {
     let key = Sha256::digest(format!("{SUITE} {}", packages.join(" ")));
     let key = key.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let folder = repository::cache()?.join("images");
-    let target = folder.join(format!("debian-{key}.tar"));
+    let target = folder.join(format!("{name}-{key}.tar"));
     if target.exists() {
         return Ok(target);
     }
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    eprintln!("xtask: making the Debian test image (a few minutes, once)");
-    let root = folder.join(format!("debian-{key}.root.tar"));
+    eprintln!("xtask: making the image {} (a few minutes, once)", image.reference);
+    let root = folder.join(format!("{name}-{key}.root.tar"));
     process::run(
         Command::new("mmdebstrap")
             .args(["--quiet", "--variant=minbase", "--include"])
@@ -41,13 +54,13 @@ pub(crate) fn archive() -> Result<PathBuf> {
             .args(std::env::var_os("BULKHEAD_DEBIAN_MIRROR")),
     )
     .context("apt-get install mmdebstrap")?;
-    let fresh = folder.join(format!("debian-{key}.new"));
+    let fresh = folder.join(format!("{name}-{key}.new"));
     let mut layer = File::open(&root).with_context(|| format!("cannot open {}", root.display()))?;
     oci_archive::write(
         &fresh,
         &mut layer,
         &ImageDefaults {
-            reference: "debian:test",
+            reference: image.reference,
             environment: &["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
             command: &["/bin/bash"],
             working_directory: "/",

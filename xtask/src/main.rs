@@ -32,7 +32,9 @@ fn main() -> ExitCode {
         ["format"] => process::cargo(&["fmt", "--all"])
             .and_then(|()| process::file_server_cargo(&["fmt", "--all"]))
             .and_then(|()| process::guest_cargo(&["fmt", "--all"])),
-        ["debian-image"] => debian_image::archive().map(|path| println!("{}", path.display())),
+        ["debian-image"] => {
+            debian_image::archive(debian_image::TEST).map(|path| println!("{}", path.display()))
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(64);
