@@ -90,6 +90,17 @@ fn seed(target: &str, corpus: &Path) -> Result<()> {
     for (index, text) in texts.iter().enumerate() {
         fs::write(corpus.join(format!("seed-{index}")), text).context("cannot write a seed")?;
     }
+    if target == "erofs" {
+        let seed = corpus.join("seed-variety");
+        let arguments = ["run", "--release", "-p", "bulkhead-erofs", "--example", "variety", "--"];
+        let status = Command::new("cargo")
+            .current_dir(repository::root())
+            .args(arguments)
+            .arg(&seed)
+            .status()
+            .context("cannot run cargo")?;
+        ensure!(status.success(), "the seed {} could not be made", seed.display());
+    }
     if matches!(target, "tar" | "layer") {
         let path = &corpus.with_file_name(format!("{target}-seed"));
         if path.exists() {
