@@ -302,7 +302,8 @@ fn an_init_image_brings_its_own_vminitd() {
     refused(&installation, &["--init-image", "script"], 125, "is no init of a guest");
     // The image stays as long as a container boots from it.
     installation.run_ok(&["create", "--name", "kept", "--init-image", "init", "demo", "echo", "kept"]);
-    let _ = installation.container(&["image", "delete", "--force", "init"]);
+    let refused = installation.container(&["image", "delete", "--force", "init"]).expect_code(1);
+    assert!(refused.stderr.contains("is used by container 'kept'"), "{refused:?}");
     assert_eq!(installation.run_ok(&["start", "--attach", "kept"]), "kept");
     assert_eq!(
         installation.snapshot("kept")["configuration"]["initImage"]["reference"],

@@ -135,6 +135,13 @@ pub struct ContainerConfiguration {
     pub pids_limit: Option<u64>,
 }
 
+impl ContainerConfiguration {
+    /// The images that it cannot start without.
+    pub fn images(&self) -> impl Iterator<Item = &ImageDescription> {
+        std::iter::once(&self.image).chain(&self.init_image)
+    }
+}
+
 /// A line of /etc/hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

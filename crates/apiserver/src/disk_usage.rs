@@ -1,6 +1,6 @@
 //! `system df`: what takes how much of the disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,13 +32,7 @@ pub(crate) async fn measure(service: &Arc<Service>) -> Result<DiskUsage, ApiErro
 
 /// What a container was made of stays; the rest would go with `image prune --all`.
 fn images(service: &Service) -> Result<DiskUsageEntry, ApiError> {
-    let mut used = BTreeMap::new();
-    for container in service.containers.all() {
-        let configuration = &container.configuration;
-        for image in std::iter::once(&configuration.image).chain(&configuration.init_image) {
-            used.insert(image.descriptor.digest.clone(), ());
-        }
-    }
+    let used = service.containers.images();
     let (names, usage) = service.images.usage(used.keys())?;
     let active: BTreeSet<&String> = names.iter().filter(|digest| used.contains_key(*digest)).collect();
     let total: BTreeSet<&String> = names.iter().collect();

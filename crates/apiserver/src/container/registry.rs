@@ -98,6 +98,17 @@ impl Containers {
         containers.iter().filter(|(id, one)| **id == one.id).map(|(_, one)| Arc::clone(one)).collect()
     }
 
+    /// The digests of the images that they cannot start without, and one container that needs each.
+    pub(crate) fn images(&self) -> BTreeMap<String, String> {
+        let containers = self.all();
+        let needed = |container: &Arc<Container>| {
+            let id = container.id.clone();
+            let digests = container.configuration.images().map(|image| image.descriptor.digest.clone());
+            digests.map(|digest| (digest, id.clone())).collect::<Vec<_>>()
+        };
+        containers.iter().rev().flat_map(needed).collect()
+    }
+
     /// Frees the name.
     pub(super) fn forget(&self, id: &str) {
         self.lock().remove(id);

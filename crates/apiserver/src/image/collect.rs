@@ -56,11 +56,7 @@ async fn collect(service: &Arc<Service>) -> Result<Collected, ApiError> {
 
 /// What names and containers lead to.
 fn roots(service: &Service) -> Vec<Digest> {
-    let named = service.images.all().into_iter().map(|record| record.descriptor);
-    let used = service.containers.all().into_iter().flat_map(|container| {
-        let configuration = &container.configuration;
-        let init = configuration.init_image.as_ref().map(|image| image.descriptor.clone());
-        std::iter::once(configuration.image.descriptor.clone()).chain(init).collect::<Vec<_>>()
-    });
-    named.chain(used).filter_map(|descriptor| descriptor.digest.parse().ok()).collect()
+    let named = service.images.all().into_iter().map(|record| record.descriptor.digest);
+    let used = service.containers.images().into_keys();
+    named.chain(used).filter_map(|digest| digest.parse().ok()).collect()
 }

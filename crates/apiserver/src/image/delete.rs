@@ -10,7 +10,7 @@ use crate::service::Service;
 
 /// Takes a name away; the content follows in the background once no name and no container needs it.
 ///
-/// Returns the full name. Refused when it is the last name of an image that a container was created from.
+/// Returns the full name. Refused when it is the last name of an image that a container cannot start without.
 pub(crate) async fn delete(service: &Arc<Service>, text: &str) -> Result<String, ApiError> {
     let images = &service.images;
     let record = images.existing(text)?;
@@ -20,17 +20,8 @@ pub(crate) async fn delete(service: &Arc<Service>, text: &str) -> Result<String,
         let others = names
             .values()
             .any(|other| other.descriptor.digest == *digest && other.reference != record.reference);
-        if !others
-            && let Some(user) = service
-                .containers
-                .all()
-                .into_iter()
-                .find(|container| container.configuration.image.descriptor.digest == *digest)
-        {
-            return Err(invalid_state(format!(
-                "image '{}' is used by container '{}'",
-                record.reference, user.id
-            )));
+        if !others && let Some(user) = service.containers.images().get(digest) {
+            return Err(invalid_state(format!("image '{}' is used by container '{user}'", record.reference)));
         }
         if names.remove(&record.reference).is_none() {
             return Err(not_found(format!("image '{}' not found", record.reference)));

@@ -95,11 +95,10 @@ impl Images {
 
 /// Where the daemon was started with one, as a service of systemd may be.
 fn environment_login() -> Option<RegistryLogin> {
-    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-    Some(RegistryLogin {
-        server: variable(environment::REGISTRY_HOST)?,
-        username: variable(environment::REGISTRY_USER).unwrap_or_default(),
-        password: variable(environment::REGISTRY_TOKEN)?,
+    environment::registry_login().map(|[server, username, password]| RegistryLogin {
+        server,
+        username,
+        password,
     })
 }
 

@@ -1,6 +1,5 @@
 //! `image prune`.
 
-use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 
 use bulkhead_api::error::ApiError;
@@ -22,18 +21,9 @@ pub(crate) async fn prune(
     {
         let mut names = images.names.write().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: a container that is created from now on finds no name, one that found it holds a lease.
-        let used: HashSet<String> = service
-            .containers
-            .all()
-            .into_iter()
-            .flat_map(|container| {
-                let configuration = &container.configuration;
-                let init = configuration.init_image.as_ref().map(|image| image.descriptor.digest.clone());
-                std::iter::once(configuration.image.descriptor.digest.clone()).chain(init).collect::<Vec<_>>()
-            })
-            .collect();
+        let used = service.containers.images();
         names.retain(|reference, record| {
-            let keep = used.contains(&record.descriptor.digest) || !(request.all || is_dangling(record));
+            let keep = used.contains_key(&record.descriptor.digest) || !(request.all || is_dangling(record));
             if !keep {
                 references.push(reference.clone());
                 commits.push(images.records.submit(Change::DeleteImage { reference: reference.clone() }));

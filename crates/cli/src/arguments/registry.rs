@@ -35,11 +35,10 @@ impl RegistryFlags {
     /// The login of `CONTAINER_REGISTRY_HOST`, `…_USER` and `…_TOKEN`; the daemon sees to it that only that host gets it.
     #[expect(clippy::unused_self, reason = "a flag of the same group may come to name one")]
     pub(crate) fn login(&self) -> Option<RegistryLogin> {
-        let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-        Some(RegistryLogin {
-            server: variable(environment::REGISTRY_HOST)?,
-            username: variable(environment::REGISTRY_USER).unwrap_or_default(),
-            password: variable(environment::REGISTRY_TOKEN)?,
+        environment::registry_login().map(|[server, username, password]| RegistryLogin {
+            server,
+            username,
+            password,
         })
     }
 }
