@@ -90,15 +90,21 @@ fn a_mistake_is_told_with_file_line_and_what_was_meant() {
 #[test]
 fn a_key_of_a_feature_that_does_not_exist_is_called_so() {
     let installation = Installation::new();
-    installation.configure("[build]\ncpus = 2\n[container]\ncpus = 2\n");
+    let keys = ["build.cpus", "kernel.url", "machine.homeMount"];
+    installation.configure(
+        "[build]\ncpus = 2\n[container]\ncpus = 2\n[kernel]\nurl = \"https://example.org/k\"\n\
+         [machine]\nhomeMount = \"ro\"\n",
+    );
     let started = installation.container(&["system", "start"]).expect_code(0);
     let file = installation.folder().join("etc/container/config.toml");
-    let warning = format!("Warning: {}: 'build.cpus' has no effect in this version", file.display());
-    assert_eq!(started.stderr.lines().filter(|line| *line == warning).count(), 1, "{started:?}");
+    for key in keys {
+        let warning = format!("Warning: {}: '{key}' has no effect in this version", file.display());
+        assert_eq!(started.stderr.lines().filter(|line| *line == warning).count(), 1, "{started:?}");
+    }
     let listed = installation.run_ok(&["system", "property", "list"]);
     assert!(listed.contains(&format!("cpus = 2 # {}, has no effect\n", file.display())), "{listed}");
     let json: Value =
         serde_json::from_str(&installation.run_ok(&["system", "property", "list", "--format", "json"]))
             .unwrap();
-    assert_eq!(json["withoutEffect"], serde_json::json!(["build.cpus"]));
+    assert_eq!(json["withoutEffect"], serde_json::json!(keys));
 }

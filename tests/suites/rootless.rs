@@ -280,8 +280,14 @@ fn files_of_folders_and_volumes_belong_to_the_user() {
         installation.container(&["run", "--rm", "-v", &file, "demo", "sh", "-c", "cat /file; : > /file"]);
     assert_eq!((outcome.text().as_str(), outcome.code), ("mine\n", 1), "{outcome:?}");
     installation.run_ok(&["volume", "create", "--opt", "type=shared", "all"]);
-    let script = "echo shared > /all/x && chown 33 /all/x && cat /all/x";
+    let script = "echo shared > /all/x && chown 33 /all/x && cat /all/x && chmod 777 /all";
     assert_eq!(installation.run_ok(&["run", "--rm", "-v", "all:/all", "demo", "sh", "-c", script]), "shared");
+    // Whoever writes in the container.
+    installation.run_ok(&["run", "--rm", "-u", "33", "-v", "all:/all", "demo", "touch", "/all/of-33"]);
+    for name in ["x", "of-33"] {
+        let file = fs::metadata(installation.folder().join("app/volumes/all/content").join(name)).unwrap();
+        assert_eq!((file.uid(), file.gid()), (user, user), "{name}");
+    }
 }
 
 #[test]

@@ -216,4 +216,7 @@ fn answers_of_the_hosts_resolver_are_remembered_for_as_long_as_they_live() {
     assert_eq!(count("9.example", 3), 1);
     // More, where an answer was late and was asked for again.
     assert!(count("0.example", 3) >= 3, "what does not live is not kept");
+    assert!(count("1.example", 1) >= 1);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert!(count("1.example", 1) >= 1, "what has died is not kept");
 }
