@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -95,6 +96,64 @@ fn f23_a_damaged_layer_is_named_before_anything_starts() {
     installation.load(&installation.demo_archive());
     installation.run_ok(&["start", "--attach", "made"]);
     assert_eq!(installation.run_ok(&["run", "--rm", "demo", "echo", "whole"]), "whole");
+}
+
+/// The bytes differ, the length does not: nobody looks before something reads them.
+#[test]
+fn f23_bytes_that_change_on_disk_are_named_and_mended() {
+    let installation = Installation::with_demo();
+    let registry = Registry::start(installation.folder());
+    registry.push(&installation.demo_archive(), "demo:1");
+    let reference = registry.reference("demo:1");
+    installation.run_ok(&["image", "pull", &reference]);
+    assert_eq!(installation.run_ok(&["image", "verify", "--all"]).lines().count(), 2);
+    let images = installation.folder().join("app/images");
+    let files = |folder: &str| fs::read_dir(images.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let layer = files("layers/sha256").find(|path| path.extension().unwrap() == "erofs").unwrap();
+    let sound = fs::read(&layer).unwrap();
+    let overwrite = |range: std::ops::Range<usize>| {
+        let mut bytes = sound.clone();
+        bytes[range].fill(0);
+        // In place, as a disk would do it.
+        let file = fs::File::options().write(true).open(&layer).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+    };
+
+    // The superblock is looked at before each start, and a pull mends what it misses.
+    overwrite(1024..1100);
+    assert_eq!(installation.run_ok(&["run", "--rm", &reference, "echo", "pulled"]), "pulled");
+    assert_eq!(fs::read(&layer).unwrap(), sound);
+    // Directories are read in the guest.
+    overwrite(4096..sound.len());
+    let refused = installation.container(&["run", "--rm", &reference, "true"]).expect_code(125);
+    let hint = format!("container image verify {reference}");
+    assert!(refused.stderr.contains("damaged") && refused.stderr.contains(&hint), "{refused:?}");
+    assert!(installation.ids().is_empty());
+
+    let mended = installation.container(&["image", "verify", &reference]).expect_code(0);
+    assert_eq!(mended.text(), format!("{reference}\n"));
+    assert!(mended.stderr.contains("was made anew"), "{mended:?}");
+    assert_eq!(fs::read(&layer).unwrap(), sound);
+    assert_eq!(installation.run_ok(&["run", "--rm", &reference, "echo", "whole"]), "whole");
+
+    // What came from the registry comes from there again.
+    let blob = files("blobs/sha256").max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    fs::File::options().write(true).open(&blob).unwrap().write_all_at(b"damage", 1000).unwrap();
+    let damaged = installation.container(&["image", "verify", &reference]).expect_code(1);
+    assert!(damaged.stderr.contains("is corrupt"), "{damaged:?}");
+    assert!(damaged.stderr.contains(&format!("container image pull {reference}")), "{damaged:?}");
+    installation.run_ok(&["image", "pull", &reference]);
+    installation.run_ok(&["image", "verify", "--all"]);
+
+    // A damaged manifest takes its image out of lists, and not out of reach.
+    installation.run_ok(&["system", "stop"]);
+    let (manifest, _) = registry.manifest("demo:1");
+    let manifest = images.join("blobs/sha256").join(manifest.strip_prefix("sha256:").unwrap());
+    fs::write(manifest, "{}").unwrap();
+    let damaged = installation.container(&["image", "verify", "--all"]).expect_code(1);
+    assert!(damaged.stderr.contains(&reference), "{damaged:?}");
+    installation.run_ok(&["image", "delete", "--all"]);
+    assert_eq!(installation.run_ok(&["image", "list", "--quiet"]), "");
 }
 
 #[test]

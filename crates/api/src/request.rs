@@ -352,6 +352,24 @@ pub struct PruneImagesResponse {
     pub reclaimed_bytes: u64,
 }
 
+/// Reads all of an image and compares it with its digests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VerifyImageRequest {
+    /// Existing reference.
+    pub reference: String,
+}
+
+/// Answer to `image verify` of an image that is whole now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerifyImageResponse {
+    /// The full name.
+    pub reference: String,
+    /// DiffIDs of layers that were damaged and made anew.
+    pub repaired: Vec<String>,
+}
+
 /// Gives an image a further name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

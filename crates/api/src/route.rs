@@ -32,6 +32,7 @@
 //! | POST [`RESIZE`] | `ResizeRequest` → 204 |
 //! | GET [`LOGS`]`?follow&tail&boot&sinceUs&untilUs&timestamps` | → raw bytes: of stdout and stderr interleaved as 8-byte-header frames, see [`LOGS`] |
 //! | GET [`IMAGES`] | → `[ImageResource]` |
+//! | GET [`IMAGE_NAMES`] | → `[String]`, those of damaged images as well |
 //! | GET [`IMAGE`]`?reference=` | → `ImageResource` |
 //! | DELETE [`IMAGE`]`?reference=` | → 204 |
 //! | POST [`IMAGE_PULL`] | `PullRequest` → `StreamEvent` lines |
@@ -39,6 +40,7 @@
 //! | POST [`IMAGE_PUSH`] | `PushRequest` → `StreamEvent` lines |
 //! | POST [`IMAGE_SAVE`] | `SaveRequest` + one descriptor for the archive → `StreamEvent` lines |
 //! | POST [`IMAGE_PRUNE`] | `PruneImagesRequest` → `PruneImagesResponse` |
+//! | POST [`IMAGE_VERIFY`] | `VerifyImageRequest` → `VerifyImageResponse` |
 //! | POST [`IMAGE_TAG`] | `TagRequest` → 204 |
 //! | GET [`REGISTRIES`] | → `[RegistryResource]` |
 //! | POST [`REGISTRIES`] | `LoginRequest` → 204 |
@@ -119,6 +121,8 @@ pub const RESIZE: &str = "/v1/containers/{id}/processes/{process}/resize";
 pub const LOGS: &str = "/v1/containers/{id}/logs";
 /// All images.
 pub const IMAGES: &str = "/v1/images";
+/// The names of all images.
+pub const IMAGE_NAMES: &str = "/v1/images/names";
 /// One image, named by the query.
 pub const IMAGE: &str = "/v1/image";
 /// Pull.
@@ -131,6 +135,8 @@ pub const IMAGE_PUSH: &str = "/v1/images/push";
 pub const IMAGE_SAVE: &str = "/v1/images/save";
 /// Remove unused ones.
 pub const IMAGE_PRUNE: &str = "/v1/prune/images";
+/// Compare with its digests, and mend.
+pub const IMAGE_VERIFY: &str = "/v1/images/verify";
 /// Tag.
 pub const IMAGE_TAG: &str = "/v1/images/tag";
 /// Registries that the user is logged in to.

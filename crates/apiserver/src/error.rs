@@ -83,7 +83,9 @@ pub(crate) fn from_failure(failure: Failure) -> ApiError {
             (ErrorCode::InvalidState, EXIT_OWN_FAILURE)
         }
         FailureCode::Timeout => (ErrorCode::Timeout, EXIT_OWN_FAILURE),
-        FailureCode::VmFailed | FailureCode::Setup => (ErrorCode::InternalError, EXIT_OWN_FAILURE),
+        FailureCode::VmFailed | FailureCode::Setup | FailureCode::DamagedFileSystem => {
+            (ErrorCode::InternalError, EXIT_OWN_FAILURE)
+        }
     };
     ApiError::new(code, printable(&failure.message)).with_exit_code(exit_code)
 }

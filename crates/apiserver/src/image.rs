@@ -13,6 +13,7 @@ mod pull;
 mod push;
 mod save;
 mod usage;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -278,10 +279,13 @@ fn from_store(reference: &str, error: &StoreError) -> ApiError {
         StoreError::Cancelled => {
             ApiError::new(ErrorCode::Cancelled, format!("the work on image '{reference}' was cancelled"))
         }
+        StoreError::DamagedLayer { .. } => {
+            caused_by(ErrorCode::InternalError, format!("image '{reference}' is damaged"))
+                .with_hint(format!("This mends it: container image verify {reference}"))
+        }
         StoreError::DigestMismatch { .. }
         | StoreError::SizeMismatch { .. }
-        | StoreError::MissingBlob { .. }
-        | StoreError::DamagedLayer { .. } => {
+        | StoreError::MissingBlob { .. } => {
             caused_by(ErrorCode::InternalError, format!("image '{reference}' is damaged"))
                 .with_hint(format!("Pull it again, or load it from a file: container image pull {reference}"))
         }

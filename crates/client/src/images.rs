@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use bulkhead_api::image::ImageResource;
 use bulkhead_api::request::{
     LoadRequest, PruneImagesRequest, PruneImagesResponse, PullRequest, PushRequest, SaveRequest, TagRequest,
+    VerifyImageRequest, VerifyImageResponse,
 };
 use bulkhead_api::route;
 
@@ -20,6 +21,14 @@ impl Client {
     /// [`ClientError`]
     pub async fn list_images(&self) -> Result<Vec<ImageResource>, ClientError> {
         self.get(route::IMAGES).await
+    }
+
+    /// The names of all images; [`Self::list_images`] leaves out what is damaged.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn image_names(&self) -> Result<Vec<String>, ClientError> {
+        self.get(route::IMAGE_NAMES).await
     }
 
     /// One image.
@@ -87,6 +96,17 @@ impl Client {
         request: &PruneImagesRequest,
     ) -> Result<PruneImagesResponse, ClientError> {
         self.post_for(route::IMAGE_PRUNE, request).await
+    }
+
+    /// Reads all of an image, compares it with its digests and mends what can be mended here.
+    ///
+    /// # Errors
+    /// [`ClientError`], also when something is damaged for good.
+    pub async fn verify_image(
+        &self,
+        request: &VerifyImageRequest,
+    ) -> Result<VerifyImageResponse, ClientError> {
+        self.post_for(route::IMAGE_VERIFY, request).await
     }
 
     /// Gives an image a further name.

@@ -533,6 +533,8 @@ pub mod failure {
         Setup = 6,
         /// The container's processes are frozen.
         Frozen = 7,
+        /// A layer or disk is not what its file system must be.
+        DamagedFileSystem = 8,
     }
     impl Code {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -549,6 +551,7 @@ pub mod failure {
                 Self::ProcessNotFound => "CODE_PROCESS_NOT_FOUND",
                 Self::Setup => "CODE_SETUP",
                 Self::Frozen => "CODE_FROZEN",
+                Self::DamagedFileSystem => "CODE_DAMAGED_FILE_SYSTEM",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -562,6 +565,7 @@ pub mod failure {
                 "CODE_PROCESS_NOT_FOUND" => Some(Self::ProcessNotFound),
                 "CODE_SETUP" => Some(Self::Setup),
                 "CODE_FROZEN" => Some(Self::Frozen),
+                "CODE_DAMAGED_FILE_SYSTEM" => Some(Self::DamagedFileSystem),
                 _ => None,
             }
         }

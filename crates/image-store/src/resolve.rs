@@ -83,8 +83,8 @@ impl Leaf {
 }
 
 impl Store {
-    /// Configuration and layers of an index or manifest for `platform`. What was resolved before costs a look at each
-    /// layer's file only.
+    /// Configuration and layers of an index or manifest for `platform`. What was resolved before costs a look at the
+    /// first block of each layer's file only.
     ///
     /// # Errors
     /// When there is no such platform, or content is missing or damaged.
@@ -94,7 +94,8 @@ impl Store {
         let known = inner.resolved.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             let is_there = |layer: &LayerFile| {
-                length_of(&layer.path).is_ok_and(|length| length == Some(layer.length_bytes))
+                let image = File::open(&layer.path).ok().and_then(|file| Image::open(file).ok());
+                image.is_some_and(|image| image.length_bytes() == layer.length_bytes)
             };
             if known.layers.iter().all(is_there) {
                 return Ok(known);

@@ -1,11 +1,13 @@
-//! `verify`: everything that an image consists of, read and compared with its digests.
+//! Everything that an image consists of, read and compared with its digests, and mended where that is possible.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use bulkhead_oci::{Digest, DigestHasher, Document};
 
 use crate::StoreError;
+use crate::files::TemporaryFile;
 use crate::layer::convert_layer;
 use crate::store::Store;
 
@@ -19,34 +21,75 @@ impl Store {
     /// # Errors
     /// Names the first blob that is missing or damaged.
     pub fn verify(&self, digest: &Digest) -> Result<(), StoreError> {
+        self.check(digest, &mut |damage| Err(damage.error))
+    }
+
+    /// As [`Self::verify`], but EROFS files that are damaged or missing are made anew, and damaged layers are
+    /// removed: without them the next pull brings them again. Machines that run keep the files that they have.
+    /// Returns the DiffIDs of the layers that were made anew. Blocks.
+    ///
+    /// # Errors
+    /// Names the first blob that is missing or was damaged.
+    pub fn repair(&self, digest: &Digest) -> Result<Vec<Digest>, StoreError> {
+        let mut repaired = Vec::new();
+        self.check(digest, &mut |damage| match damage.remedy {
+            Remedy::Replace { fresh, diff_id } => {
+                repaired.push(diff_id);
+                fresh.publish(&self.inner.layout.layer(&diff_id))
+            }
+            Remedy::Remove { path } => {
+                fs::remove_file(&path).map_err(|source| StoreError::file("remove", &path, source))?;
+                Err(damage.error)
+            }
+            Remedy::None => Err(damage.error),
+        })?;
+        Ok(repaired)
+    }
+
+    fn check(&self, digest: &Digest, found: &mut Found<'_>) -> Result<(), StoreError> {
         let _lease = self.lease(std::slice::from_ref(digest));
-        self.document_bytes(digest)?;
+        self.check_document(digest, found)?;
         for variant in self.variants(digest)? {
             // The caches may remember what the disk has lost.
-            self.document_bytes(&variant.descriptor.digest)?;
+            self.check_document(&variant.descriptor.digest, found)?;
             let document = self.inner.documents.document(&self.inner.layout, &variant.descriptor.digest)?;
             let Document::Manifest(manifest) = &*document else { continue };
-            self.document_bytes(&manifest.config.digest)?;
+            self.check_document(&manifest.config.digest, found)?;
             for (layer, diff_id) in manifest.layers.iter().zip(&variant.configuration.rootfs.diff_ids) {
-                self.verify_layer(&layer.digest, diff_id)?;
+                self.check_blob(&layer.digest, found)?;
+                self.check_layer(&layer.digest, diff_id, found)?;
             }
         }
         Ok(())
     }
 
-    fn verify_layer(&self, digest: &Digest, diff_id: &Digest) -> Result<(), StoreError> {
+    fn check_document(&self, digest: &Digest, found: &mut Found<'_>) -> Result<(), StoreError> {
+        match self.document_bytes(digest) {
+            Ok(_) => Ok(()),
+            Err(error) => found(Damage { error, remedy: Remedy::None }),
+        }
+    }
+
+    fn check_blob(&self, digest: &Digest, found: &mut Found<'_>) -> Result<(), StoreError> {
+        let path = self.inner.layout.blob(digest);
+        let file = open(&path, digest)?;
+        let actual = hash(file).map_err(|source| StoreError::file("read", &path, source))?;
+        if actual == *digest {
+            return Ok(());
+        }
+        let error = StoreError::DigestMismatch { expected: *digest, actual };
+        found(Damage { error, remedy: Remedy::Remove { path } })
+    }
+
+    /// Compares the EROFS file with what a sound blob makes.
+    fn check_layer(
+        &self,
+        digest: &Digest,
+        diff_id: &Digest,
+        found: &mut Found<'_>,
+    ) -> Result<(), StoreError> {
         let layout = &self.inner.layout;
         let path = layout.blob(digest);
-        let open = |path: &std::path::Path, digest: &Digest| {
-            File::open(path).map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => StoreError::MissingBlob { digest: *digest },
-                _ => StoreError::file("open", path, source),
-            })
-        };
-        let actual = hash(open(&path, digest)?).map_err(|source| StoreError::file("read", &path, source))?;
-        if actual != *digest {
-            return Err(StoreError::DigestMismatch { expected: *digest, actual });
-        }
         let fresh = layout.temporary()?;
         let converted = convert_layer(open(&path, digest)?, fresh.handle()?, &self.inner.limits)
             .map_err(|error| StoreError::layer(*digest, fresh.path(), error))?;
@@ -55,12 +98,46 @@ impl Store {
             return Err(StoreError::DiffIdMismatch { layer: *digest, expected, actual });
         }
         let stored_path = layout.layer(diff_id);
-        let stored = open(&stored_path, diff_id)?;
-        let fresh_file = open(fresh.path(), diff_id)?;
-        let equal =
-            is_equal(stored, fresh_file).map_err(|source| StoreError::file("read", &stored_path, source))?;
-        if equal { Ok(()) } else { Err(StoreError::DamagedLayer { diff_id: *diff_id }) }
+        let is_sound = || {
+            let (stored, made) = (open(&stored_path, diff_id)?, open(fresh.path(), diff_id)?);
+            is_equal(stored, made).map_err(|source| StoreError::file("read", &stored_path, source))
+        };
+        let error = match is_sound() {
+            Ok(true) => return Ok(()),
+            Ok(false) => StoreError::DamagedLayer { diff_id: *diff_id },
+            Err(error) => error,
+        };
+        found(Damage { error, remedy: Remedy::Replace { fresh, diff_id: *diff_id } })
     }
+}
+
+/// What is wrong with one file.
+struct Damage {
+    error: StoreError,
+    remedy: Remedy,
+}
+
+enum Remedy {
+    /// A pull writes documents anew in any case.
+    None,
+    /// A pull takes a layer that is there for whole.
+    Remove {
+        path: PathBuf,
+    },
+    Replace {
+        fresh: TemporaryFile,
+        diff_id: Digest,
+    },
+}
+
+/// Ends the check with an error, or lets it go on.
+type Found<'a> = dyn FnMut(Damage) -> Result<(), StoreError> + 'a;
+
+fn open(path: &Path, digest: &Digest) -> Result<File, StoreError> {
+    File::open(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => StoreError::MissingBlob { digest: *digest },
+        _ => StoreError::file("open", path, source),
+    })
 }
 
 fn hash(mut file: File) -> io::Result<Digest> {

@@ -420,7 +420,6 @@ async fn a_pull_repairs_what_the_disk_has_lost() {
     flipped[5000] ^= 1;
     fs::write(path, &flipped).unwrap();
     assert!(matches!(store.verify(&manifest), Err(StoreError::DamagedLayer { .. })));
-    fs::remove_file(path).unwrap();
     let document: serde_json::Value =
         serde_json::from_slice(&store.document_bytes(&manifest).unwrap()).unwrap();
     let blob: Digest = document["layers"][0]["digest"].as_str().unwrap().parse().unwrap();
@@ -431,7 +430,23 @@ async fn a_pull_repairs_what_the_disk_has_lost() {
     fs::write(root.path().join("blobs/sha256").join(manifest.hex()), b"{}").unwrap();
     assert!(matches!(store.document_bytes(&manifest), Err(StoreError::DigestMismatch { .. })));
     drop(pull().await);
+    // Neither the layer nor its EROFS file is of another length, so the pull has taken both for whole.
+    assert!(
+        matches!(store.repair(&manifest), Err(StoreError::DigestMismatch { expected, .. }) if expected == blob)
+    );
+    drop(pull().await);
+    assert_eq!(store.repair(&manifest).unwrap(), [image.layers[0].diff_id]);
+    assert_eq!(fs::read(path).unwrap(), good);
+    assert_eq!(store.repair(&manifest).unwrap(), []);
+    fs::remove_file(path).unwrap();
+    assert_eq!(store.repair(&manifest).unwrap(), [image.layers[0].diff_id]);
     store.verify(&manifest).unwrap();
+    // The superblock of one that was resolved before is looked at each time.
+    drop(store.image(&manifest, &amd64()).unwrap());
+    let mut flipped = good.clone();
+    flipped[1100] ^= 1;
+    fs::write(path, &flipped).unwrap();
+    assert!(matches!(store.image(&manifest, &amd64()), Err(StoreError::DamagedLayer { .. })));
 }
 
 #[tokio::test]

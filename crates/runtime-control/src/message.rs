@@ -168,6 +168,8 @@ pub enum FailureCode {
     VmFailed,
     /// Setting up the guest failed.
     Setup,
+    /// A layer or disk is not what its file system must be.
+    DamagedFileSystem,
     /// A deadline passed.
     Timeout,
 }

@@ -116,6 +116,7 @@ pub(crate) fn failure(failure: &guest::Failure) -> Failure {
     let code = match failure.code() {
         Code::ExecutableNotFound => FailureCode::ExecutableNotFound,
         Code::ExecutableNotRunnable => FailureCode::ExecutableNotRunnable,
+        Code::DamagedFileSystem => FailureCode::DamagedFileSystem,
         Code::UserNotFound => FailureCode::UserNotFound,
         Code::InvalidArgument => FailureCode::InvalidArgument,
         Code::ProcessNotFound => FailureCode::ProcessNotFound,

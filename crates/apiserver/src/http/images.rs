@@ -9,6 +9,7 @@ use bulkhead_api::event::StreamEvent;
 use bulkhead_api::image::ImageResource;
 use bulkhead_api::request::{
     LoadRequest, PruneImagesRequest, PruneImagesResponse, PullRequest, PushRequest, SaveRequest, TagRequest,
+    VerifyImageRequest, VerifyImageResponse,
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -29,6 +30,10 @@ pub(super) struct ReferenceQuery {
 
 pub(super) async fn list(State(service): State<Arc<Service>>) -> Result<Json<Vec<ImageResource>>, Problem> {
     Ok(Json(service.images.list().await?))
+}
+
+pub(super) async fn names(State(service): State<Arc<Service>>) -> Json<Vec<String>> {
+    Json(service.images.all_names())
 }
 
 pub(super) async fn inspect(
@@ -132,6 +137,13 @@ pub(super) async fn prune(
         service.history.image("delete", reference, &[]);
     }
     Ok(Json(response))
+}
+
+pub(super) async fn verify(
+    State(service): State<Arc<Service>>,
+    JsonBody(request): JsonBody<VerifyImageRequest>,
+) -> Result<Json<VerifyImageResponse>, Problem> {
+    Ok(Json(service.images.verify(&request.reference).await?))
 }
 
 pub(super) async fn tag(

@@ -60,6 +60,8 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
         .route(route::IMAGE_PUSH, post(images::push))
         .route(route::IMAGE_SAVE, post(images::save))
         .route(route::IMAGE_PRUNE, post(images::prune))
+        .route(route::IMAGE_NAMES, get(images::names))
+        .route(route::IMAGE_VERIFY, post(images::verify))
         .route(route::IMAGE_TAG, post(images::tag))
         .route(route::REGISTRIES, get(registries::list).post(registries::log_in))
         .route(route::REGISTRY, axum::routing::delete(registries::log_out))

@@ -26,6 +26,11 @@ impl Images {
         tokio::task::spawn_blocking(read).await.map_err(|error| failed("cannot list images", &error))
     }
 
+    /// Those of damaged images as well: they can be deleted and mended.
+    pub(crate) fn all_names(&self) -> Vec<String> {
+        self.all().into_iter().map(|record| record.reference).collect()
+    }
+
     pub(crate) async fn inspect(&self, reference: &str) -> Result<ImageResource, ApiError> {
         let (store, record) = (self.store.clone(), self.existing(reference)?);
         tokio::task::spawn_blocking(move || resource(&store, record))

@@ -9,6 +9,7 @@ mod pull;
 mod push;
 mod save;
 mod tag;
+mod verify;
 
 use bulkhead_api::event::StreamEvent;
 use bulkhead_client::EventStream;
@@ -42,6 +43,8 @@ pub(crate) enum ImageCommand {
     Save(save::SaveArguments),
     /// Give an image a further name
     Tag(tag::TagArguments),
+    /// Compare images with their digests, and mend damaged layers
+    Verify(verify::VerifyArguments),
 }
 
 pub(super) fn run(command: ImageCommand) -> Result<ExitStatus, Failure> {
@@ -55,6 +58,7 @@ pub(super) fn run(command: ImageCommand) -> Result<ExitStatus, Failure> {
         ImageCommand::Push(arguments) => push::run(&arguments),
         ImageCommand::Save(arguments) => save::run(&arguments),
         ImageCommand::Tag(arguments) => tag::run(&arguments),
+        ImageCommand::Verify(arguments) => verify::run(&arguments),
     }
 }
 

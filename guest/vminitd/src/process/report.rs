@@ -22,15 +22,8 @@ impl Report {
 
     /// Written by the child; the text is cut to its room.
     pub(crate) fn fail(&mut self, code: Code, error: &dyn std::error::Error) {
-        self.code = code.into();
         self.length = 0;
-        // A full record is no failure: the beginning says the most.
-        let _ = write!(self, "{error}");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let _ = write!(self, ": {cause}");
-            source = cause.source();
-        }
+        self.code = crate::failure::tell(code, error, self).into();
     }
 
     /// Read by PID 1.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_paths::Directories;
-use bulkhead_runtime_control::{Event, ExitReason, ExitStatus};
+use bulkhead_runtime_control::{Event, ExitReason, ExitStatus, FailureCode};
 use bulkhead_state::{Change, ExitRecord};
 use tokio::time::Instant;
 
@@ -24,7 +24,15 @@ impl Actor {
             }
             Some(Event::StartFailed(failure)) => {
                 if let Some(starting) = self.active.as_mut().and_then(|active| active.starting.as_mut()) {
-                    starting.failure.get_or_insert(from_failure(failure));
+                    let is_damaged = failure.code == FailureCode::DamagedFileSystem;
+                    let mut error = from_failure(failure);
+                    if is_damaged {
+                        let image = &self.configuration.image.reference;
+                        error = error.with_hint(format!(
+                            "The image or the container's disk is damaged; this mends images: container image verify {image}"
+                        ));
+                    }
+                    starting.failure.get_or_insert(error);
                 }
                 Life::Goes
             }

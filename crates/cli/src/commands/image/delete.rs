@@ -33,10 +33,7 @@ pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
     let force = arguments.force;
     block_on(async {
         let names = match selection {
-            Selection::All => {
-                let images = services.call(async |client| client.list_images().await).await?;
-                images.into_iter().map(|image| image.configuration.name).collect()
-            }
+            Selection::All => services.call(async |client| client.image_names().await).await?,
             Selection::These(names) => {
                 services.ensure().await?;
                 names
