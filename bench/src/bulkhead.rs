@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::image_fixture::ImageFixture;
 use crate::metric::{FIFTY, HUNDRED, Metric};
 use crate::network::{self, Published};
-use crate::{Tool, folder_fixture, run};
+use crate::{Tool, folder_fixture, programs, run};
 
 pub(crate) struct Bulkhead {
     tree: PathBuf,
@@ -94,7 +94,11 @@ impl Tool for Bulkhead {
                 let words: Vec<&str> = output.iter().map(String::as_str).collect();
                 self.container(&[&["run", "--rm", "demo"], &*words].concat())
             }
-            Metric::FolderRead | Metric::FolderWrite | Metric::FolderFind | Metric::FolderStatus => {
+            Metric::FolderRead
+            | Metric::FolderWrite
+            | Metric::FolderNames
+            | Metric::FolderFind
+            | Metric::FolderStatus => {
                 let script = folder_fixture::timed(metric.folder_script().unwrap_or_default());
                 self.container(&["exec", "sharing", "sh", "-c", &script])
             }
@@ -113,10 +117,14 @@ impl Tool for Bulkhead {
 
     fn set_up(&self, metric: Metric) -> Result<()> {
         if metric.folder_script().is_some() {
+            run(self.container(&["image", "load", "-i"]).arg(programs::archive()?))?;
             let shared = folder_fixture::make(&self.folder)?;
             let volume = format!("{}:/shared", shared.display());
-            let words = ["run", "-d", "--name", "sharing", "-v", &volume, "demo", "sleep", "100000"];
+            let words = ["run", "-d", "--name", "sharing", "-v", &volume, programs::IMAGE, "sleep", "100000"];
             run(&mut self.container(&words))?;
+        }
+        if metric == Metric::FolderStatus {
+            run(&mut self.inside("sharing", &folder_fixture::COMMIT))?;
         }
         if metric == Metric::ListHundred {
             for number in 0..HUNDRED {
@@ -165,10 +173,10 @@ impl Tool for Bulkhead {
     }
 
     fn start_servers(&self) -> Result<Published> {
-        run(self.container(&["image", "load", "-i"]).arg(network::archive()?))?;
+        run(self.container(&["image", "load", "-i"]).arg(programs::archive()?))?;
         let published = Published::choose()?;
         let [iperf, http] = published.flags();
-        let words = ["run", "-d", "--name", network::CONTAINER, "-p", &iperf, "-p", &http, network::IMAGE];
+        let words = ["run", "-d", "--name", network::CONTAINER, "-p", &iperf, "-p", &http, programs::IMAGE];
         run(self.container(&words).args(network::SERVE))?;
         Ok(published)
     }

@@ -7,23 +7,26 @@ use anyhow::{Context, Result};
 
 const DIRECTORIES: usize = 100;
 const FILES: usize = 100;
+/// Has git know all files of the tree. Nothing of it goes on in the background afterwards.
+pub(crate) const COMMIT: [&str; 3] = [
+    "sh",
+    "-c",
+    "cd /shared/tree && git config --global safe.directory '*' && git init -q && git config gc.auto 0 && \
+     git add . && git -c user.name=one -c user.email=one@example.org commit -q -m first && git gc -q --prune=now",
+];
 const BIG_BYTES: usize = 256 << 20;
 
 /// Makes the folder; each tool has one of its own.
 pub(crate) fn make(folder: &Path) -> Result<PathBuf> {
     let shared = folder.with_extension("shared");
-    let mut list = String::new();
     for directory in 0..DIRECTORIES {
-        let relative = format!("tree/directory-{directory}");
-        let directory = shared.join(&relative);
+        let directory = shared.join(format!("tree/directory-{directory}"));
         std::fs::create_dir_all(&directory).context("cannot make the shared folder")?;
         for file in 0..FILES {
             std::fs::write(directory.join(format!("file-{file}")), [b'x'; 200])
                 .context("cannot fill the shared folder")?;
-            list += &format!("/shared/{relative}/file-{file}\n");
         }
     }
-    std::fs::write(shared.join("list"), list).context("cannot fill the shared folder")?;
     std::fs::write(shared.join("big"), vec![1; BIG_BYTES]).context("cannot fill the shared folder")?;
     Ok(shared)
 }

@@ -20,6 +20,7 @@ mod memory;
 mod metric;
 mod network;
 mod podman;
+mod programs;
 mod statistics;
 
 use std::path::Path;

@@ -6,7 +6,6 @@
 
 mod elsewhere;
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -18,8 +17,6 @@ use elsewhere::Elsewhere;
 
 /// Of one sample.
 const SECONDS: &str = "2";
-/// What xtask makes of `images/servers/packages`.
-pub(crate) const IMAGE: &str = "servers:bench";
 /// Containers of both tools have this name and these ports.
 pub(crate) const CONTAINER: &str = "servers";
 pub(crate) const IPERF_PORT: u16 = 5201;
@@ -54,13 +51,6 @@ impl Published {
         [(self.iperf, IPERF_PORT), (self.http, HTTP_PORT)]
             .map(|(host, container)| format!("127.0.0.1:{host}:{container}"))
     }
-}
-
-/// The archive of [`IMAGE`].
-pub(crate) fn archive() -> Result<PathBuf> {
-    std::env::var_os("BULKHEAD_BENCH_SERVERS")
-        .map(PathBuf::from)
-        .context("BULKHEAD_BENCH_SERVERS is not set: run `cargo xtask bench network`")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

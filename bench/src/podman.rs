@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::image_fixture::ImageFixture;
 use crate::metric::{FIFTY, HUNDRED, Metric};
 use crate::network::{self, Published};
-use crate::{Tool, folder_fixture, run};
+use crate::{Tool, folder_fixture, programs, run};
 
 const RUN: [&str; 5] = ["run", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
 const CREATE: [&str; 5] = ["create", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"];
@@ -105,7 +105,11 @@ impl Tool for Podman {
                 let words: Vec<&str> = output.iter().map(String::as_str).collect();
                 self.run_command(&[&["--rm", "demo"], &*words].concat())
             }
-            Metric::FolderRead | Metric::FolderWrite | Metric::FolderFind | Metric::FolderStatus => {
+            Metric::FolderRead
+            | Metric::FolderWrite
+            | Metric::FolderNames
+            | Metric::FolderFind
+            | Metric::FolderStatus => {
                 let script = folder_fixture::timed(metric.folder_script().unwrap_or_default());
                 self.podman(&["exec", "sharing", "sh", "-c", &script])
             }
@@ -124,10 +128,14 @@ impl Tool for Podman {
 
     fn set_up(&self, metric: Metric) -> Result<()> {
         if metric.folder_script().is_some() {
+            run(self.podman(&["load", "--quiet", "-i"]).arg(programs::archive()?))?;
             let shared = folder_fixture::make(&self.folder)?;
             let volume = format!("{}:/shared", shared.display());
-            let words = ["-d", "--name", "sharing", "-v", &volume, "demo", "sleep", "100000"];
+            let words = ["-d", "--name", "sharing", "-v", &volume, programs::IMAGE, "sleep", "100000"];
             run(&mut self.run_command(&words))?;
+        }
+        if metric == Metric::FolderStatus {
+            run(&mut self.inside("sharing", &folder_fixture::COMMIT))?;
         }
         if metric == Metric::ListHundred {
             for number in 0..HUNDRED {
@@ -177,10 +185,10 @@ impl Tool for Podman {
     }
 
     fn start_servers(&self) -> Result<Published> {
-        run(self.podman(&["load", "--quiet", "-i"]).arg(network::archive()?))?;
+        run(self.podman(&["load", "--quiet", "-i"]).arg(programs::archive()?))?;
         let published = Published::choose()?;
         let [iperf, http] = published.flags();
-        let words = ["-d", "--name", network::CONTAINER, "-p", &iperf, "-p", &http, network::IMAGE];
+        let words = ["-d", "--name", network::CONTAINER, "-p", &iperf, "-p", &http, programs::IMAGE];
         run(self.run_command(&words).args(network::SERVE))?;
         Ok(published)
     }

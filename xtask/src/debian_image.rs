@@ -22,7 +22,7 @@ pub(crate) struct Recipe {
 /// What the suites run real programs of.
 pub(crate) const TEST: Recipe = Recipe { name: "debian", reference: "debian:test" };
 /// What the benchmark of networks talks to.
-pub(crate) const SERVERS: Recipe = Recipe { name: "servers", reference: "servers:bench" };
+pub(crate) const PROGRAMS: Recipe = Recipe { name: "programs", reference: "programs:bench" };
 
 /// The image's OCI archive, made when its recipe is new.
 pub(crate) fn archive(image: Recipe) -> Result<PathBuf> {
