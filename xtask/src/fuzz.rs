@@ -62,6 +62,8 @@ fn fuzz(target: &str, output: &Path, seconds: u64) -> Result<()> {
         .arg(&corpus)
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", found.display()))
+        // What is freed stays in AddressSanitizer's quarantine, and would count.
+        .env("ASAN_OPTIONS", "quarantine_size_mb=16")
         .args(["-rss_limit_mb=512", "-max_len=65536", "-timeout=20", "-print_final_stats=1", "-verbosity=0"])
         .status()
         .with_context(|| format!("cannot run the fuzz target {target}"))?;

@@ -162,11 +162,22 @@ impl Image {
     }
 
     fn find(&self, directory: &Stat, wanted: &[u8]) -> Result<Option<u64>, ReadError> {
-        let content = self.content(directory, u64::MAX)?;
-        for block in content.chunks(BLOCK_BYTES) {
+        // Block by block: a damaged size must not become as much memory.
+        let mut buffer = [0; BLOCK_BYTES];
+        let mut offset = 0;
+        while offset < directory.size_bytes {
+            let left = usize::try_from(directory.size_bytes - offset).unwrap_or(usize::MAX);
+            let block = &mut buffer[..left.min(BLOCK_BYTES)];
+            let position = if directory.inline && left < BLOCK_BYTES {
+                directory.tail_position
+            } else {
+                (u64::from(directory.first_block) * BLOCK).saturating_add(offset)
+            };
+            self.read(block, position)?;
             if let Some((_, number)) = names(block)?.into_iter().find(|(name, _)| *name == wanted) {
                 return Ok(Some(number));
             }
+            offset += block.len() as u64;
         }
         Ok(None)
     }
