@@ -88,6 +88,28 @@ fn usage_errors_end_with_64_and_need_no_daemon() {
     assert!(installation.pids("container-apiserver").is_empty());
 }
 
+/// Whatever a container puts there is read with a bound, and root can put it right.
+#[test]
+fn f49_what_is_no_user_file_neither_hangs_nor_keeps_root_out() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "odd", "demo", "sleep", "600"]);
+    for made in [
+        "mkfifo /etc/passwd",
+        "mkdir /etc/passwd",
+        "ln -s /proc/kmsg /etc/passwd",
+        "ln -s passwd /etc/passwd",
+        "dd if=/dev/zero of=/etc/passwd bs=1 count=0 seek=10G 2>/dev/null",
+    ] {
+        installation.run_ok(&["exec", "odd", "sh", "-c", &format!("rm -rf /etc/passwd; {made}")]);
+        let refused = installation.container(&["exec", "-u", "nobody", "odd", "true"]).expect_code(125);
+        one_line(&refused, &["passwd"]);
+        assert_eq!(installation.run_ok(&["exec", "odd", "echo", "in"]), "in", "{made}");
+    }
+    let mend = "rm -f /etc/passwd; echo nobody:x:33:33::/: > /etc/passwd";
+    installation.run_ok(&["exec", "odd", "sh", "-c", mend]);
+    assert_eq!(installation.run_ok(&["exec", "-u", "nobody", "odd", "id", "-u"]), "33");
+}
+
 #[test]
 fn an_unknown_user_is_named() {
     let installation = Installation::with_demo();

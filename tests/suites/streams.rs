@@ -241,6 +241,32 @@ fn signals_reach_the_process(installation: &Installation) {
     assert_eq!(child.wait().unwrap().code(), Some(7));
 }
 
+/// As many as come together may become one, as with any process; the command outlives them, and its end is exact.
+#[test]
+fn f19_a_storm_of_signals_ends_with_the_exit_code() {
+    let installation = Installation::with_demo();
+    let script =
+        "trap : USR1 USR2 HUP; trap 'echo term; exit 9' TERM; echo ready; while :; do sleep 0.1; done";
+    let mut child = installation
+        .command(&["run", "--rm", "demo", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut ready = [0; 6];
+    stdout.read_exact(&mut ready).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let storm = [rustix::process::Signal::USR1, rustix::process::Signal::USR2, rustix::process::Signal::HUP];
+    for signal in storm.into_iter().cycle().take(3000) {
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!((child.wait().unwrap().code(), rest.as_str()), (Some(9), "term\n"));
+    assert!(installation.ids().is_empty());
+}
+
 #[test]
 fn f56_a_storm_of_resizes_ends_with_the_last_size() {
     let installation = Installation::with_demo();
