@@ -388,6 +388,11 @@ fn bombs_stop_at_the_limits() {
     assert!(matches!(convert_with(&bomb, &limits), Err(LayerError::TooLarge { .. })));
     assert!(matches!(hash_layer(&bomb[..], &limits), Err(LayerError::TooLarge { .. })));
 
+    // A zstd frame that wants a window of 2 GiB (RFC 8878, 3.1.1.1.2), and 128 KiB of zeros in one RLE block.
+    let block = (128_u32 << 10 << 3 | 0b011).to_le_bytes();
+    let window = [&[0x28, 0xb5, 0x2f, 0xfd, 0, (31 - 10) << 3], &block[..3], &[0]].concat();
+    assert!(matches!(convert_with(&window, &Limits::default()), Err(LayerError::Tar(_))));
+
     let sparse: &[(&str, &[u8])] =
         &[("GNU.sparse.map", b"0,0"), ("GNU.sparse.size", b"1099511627776"), ("GNU.sparse.name", b"s")];
     let sparse = Tar::default().pax(sparse).file("s", b"").end();

@@ -16,7 +16,7 @@ const MAXIMUM_BARS: usize = 64;
 pub(crate) enum Progress {
     /// Nothing.
     Hidden,
-    /// One line when an item begins, one when it is done.
+    /// One line when an item is done.
     Plain(BTreeMap<String, bool>),
     /// One bar for each item.
     Bars {
@@ -65,7 +65,7 @@ impl Progress {
                     if items.len() >= MAXIMUM_BARS {
                         return;
                     }
-                    items.insert(item.clone(), add_bar(all, &item));
+                    items.insert(item.clone(), add_bar(all, &item, total_bytes.unwrap_or(0)));
                 }
                 let Some(bar) = items.get(&item) else { return };
                 bar.set_length(total_bytes.unwrap_or(completed_bytes));
@@ -104,10 +104,10 @@ impl Drop for Progress {
     }
 }
 
-fn add_bar(all: &MultiProgress, item: &str) -> ProgressBar {
-    let template = "{prefix:24!} [{bar:30}] {bytes}/{total_bytes}";
+fn add_bar(all: &MultiProgress, item: &str, total_bytes: u64) -> ProgressBar {
+    let template = "{prefix:24!} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = all.add(ProgressBar::new(0).with_style(style.progress_chars("=> ")));
+    let bar = all.add(ProgressBar::new(total_bytes).with_style(style.progress_chars("=> ")));
     bar.set_prefix(item.to_owned());
     bar
 }
