@@ -1,9 +1,11 @@
 //! Images of a few files, as archives.
 
+use std::collections::HashMap;
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Writes an image of executable files with one layer; returns the archive's path.
@@ -119,6 +121,31 @@ pub fn write_index(folder: &Path, name: &str, architectures: &[&str], layers: &[
     }
     archive.finish().expect("archive");
     path
+}
+
+/// The configuration and the lowest layer of the first image of an OCI archive.
+///
+/// # Panics
+/// The archive is none.
+#[must_use]
+pub fn read_image(archive: &Path) -> (Value, Vec<u8>) {
+    let mut files = HashMap::new();
+    let mut entries = tar::Archive::new(File::open(archive).expect("archive"));
+    for entry in entries.entries().expect("archive") {
+        let mut entry = entry.expect("entry");
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).expect("entry");
+        let path = entry.path().expect("path").to_string_lossy().trim_start_matches("./").to_owned();
+        files.insert(path, bytes);
+    }
+    let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("JSON");
+    let blob = |descriptor: &Value| {
+        let digest = descriptor["digest"].as_str().expect("digest");
+        files.get(&format!("blobs/{}", digest.replace(':', "/"))).expect("blob")
+    };
+    let index = parse(files.get("index.json").expect("index"));
+    let manifest = parse(blob(&index["manifests"][0]));
+    (parse(blob(&manifest["config"])), blob(&manifest["layers"][0]).clone())
 }
 
 /// `sha256:` and 64 digits.

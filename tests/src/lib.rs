@@ -30,7 +30,7 @@ mod terminal;
 mod terminal_command;
 
 pub use echo::{exchange, serve_echo};
-pub use image::{LayerFiles, digest, write_image, write_index, write_layers};
+pub use image::{LayerFiles, digest, read_image, write_image, write_index, write_layers};
 pub use installation::Installation;
 pub use outcome::{Outcome, run_with_deadline};
 pub use outside::Outside;

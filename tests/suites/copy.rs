@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
-use bulkhead_tests::Installation;
+use bulkhead_tests::{Installation, wait_until};
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("path in UTF-8")
@@ -53,6 +54,22 @@ fn trees_go_in_and_out_of_running_and_stopped_containers() {
         "cat /srv/stopped/link; stat -c %a%u /srv/stopped/same",
     ]);
     assert_eq!(listed, "content7510");
+}
+
+#[test]
+fn links_are_copied_as_links_unless_they_are_to_be_followed() {
+    let installation = Installation::with_demo();
+    let make = "echo data > /real; ln -s /real /link; sleep 600";
+    installation.run_ok(&["run", "-d", "--name", "links", "demo", "sh", "-c", make]);
+    wait_until("the link", Duration::from_secs(20), || {
+        installation.container(&["exec", "links", "test", "-L", "/link"]).code == 0
+    });
+    let (link, file) = (installation.folder().join("link"), installation.folder().join("file"));
+    installation.run_ok(&["copy", "links:/link", link.to_str().unwrap()]);
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("/real"));
+    installation.run_ok(&["copy", "--follow-link", "links:/link", file.to_str().unwrap()]);
+    assert!(file.symlink_metadata().unwrap().is_file());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "data\n");
 }
 
 #[test]
