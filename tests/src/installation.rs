@@ -226,6 +226,15 @@ impl Installation {
             .collect()
     }
 
+    /// Process ids of the servers of folders, each of which is a child of its waiter and has its command line.
+    #[must_use]
+    pub fn file_servers(&self) -> Vec<i32> {
+        let waiters = self.pids("container-virtiofs");
+        let marker = format!("CONTAINER_RUNTIME_ROOT={}", self.folder.join("run").display());
+        let servers = processes_of(&marker).into_iter().filter(|process| waiters.contains(&process.parent));
+        servers.map(|process| process.pid).collect()
+    }
+
     /// Sends SIGKILL to a process of this installation.
     pub fn kill(&self, pid: i32) {
         let pid = Pid::from_raw(pid).expect("process id");

@@ -301,10 +301,10 @@ fn files_that_the_host_deleted_are_let_go() {
     let folder = shared(&installation);
     let volume = format!("{}:/shared", text(&folder));
     installation.run_ok(&["run", "-d", "--name", "box", "-v", &volume, "demo", "sleep", "600"]);
-    installation.run_ok(&["exec", "box", "stat", "/shared/file"]);
+    installation.run_ok(&["exec", "box", "cat", "/shared/file"]);
     // Its space is not free as long as a server has it open.
     let open = |ending: &str| {
-        let servers = installation.pids("container-virtiofs");
+        let servers = installation.file_servers();
         let files = servers.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).ok()).flatten();
         files
             .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
