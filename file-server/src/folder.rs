@@ -137,6 +137,23 @@ impl FileSystem for Folder {
         self.0.files.flush(context, inode, handle, owner)
     }
 
+    /// The last descriptor of an open file is closed, which owned locks itself if `owner` is told.
+    fn release(
+        &self,
+        context: Context,
+        inode: Inode,
+        flags: u32,
+        handle: Handle,
+        flush: bool,
+        flock_release: bool,
+        owner: Option<u64>,
+    ) -> io::Result<()> {
+        if let Some(owner) = owner {
+            self.0.locks.forget(inode, owner);
+        }
+        self.0.files.release(context, inode, flags, handle, flush, flock_release, owner)
+    }
+
     fn read<W: ZeroCopyWriter>(
         &self,
         context: Context,
@@ -200,8 +217,6 @@ impl FileSystem for Folder {
             -> io::Result<(Entry, Option<Handle>, OpenOptions)>;
         fn fsync(context: Context, inode: Inode, data_only: bool, handle: Handle) -> io::Result<()>;
         fn fallocate(context: Context, inode: Inode, handle: Handle, mode: u32, offset: u64, length: u64) -> io::Result<()>;
-        fn release(context: Context, inode: Inode, flags: u32, handle: Handle, flush: bool, flock_release: bool, lock_owner: Option<u64>)
-            -> io::Result<()>;
         fn statfs(context: Context, inode: Inode) -> io::Result<libc::statvfs64>;
         fn setxattr(context: Context, inode: Inode, name: &CStr, value: &[u8], flags: u32, extra: SetxattrFlags) -> io::Result<()>;
         fn getxattr(context: Context, inode: Inode, name: &CStr, size: u32) -> io::Result<GetxattrReply>;

@@ -601,6 +601,23 @@ def record_locks():
     assert ask(fcntl.LOCK_EX, 5, 25) == "taken", "closing any descriptor gives the locks back"
 
 
+@case
+def locks_of_open_files():
+    make("file")
+    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+    take = lambda file: fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+    mine = os.open("file", os.O_RDWR)
+    take(mine)
+    ask = lambda: elsewhere(lambda: take(os.open("file", os.O_RDWR)))
+    os.close(os.open("file", os.O_RDONLY))
+    assert ask() == "EAGAIN", "closing another open file gives no locks back"
+    other = os.dup(mine)
+    os.close(mine)
+    assert ask() == "EAGAIN", "it is still open"
+    os.close(other)
+    assert (ask(), ask()) == ("taken", "taken"), "locks end with the open file"
+
+
 def start(work):
     child = os.fork()
     if child == 0:
