@@ -14,6 +14,7 @@ use virtiofsd::filesystem::{
 use virtiofsd::fuse::{Attr, LkIn, LkOut, SetattrIn};
 use virtiofsd::passthrough::PassthroughFs;
 
+use crate::content::Content;
 use crate::locks::{self, Locks};
 
 type Inode = <PassthroughFs as FileSystem>::Inode;
@@ -26,13 +27,14 @@ pub(crate) struct Folder(Arc<Inner>);
 struct Inner {
     files: PassthroughFs,
     locks: Locks,
+    content: Content,
     one_user: bool,
 }
 
 impl Folder {
     /// `descriptors` is the server's own `/proc/self/fd`; with `one_user` nobody can be become.
     pub(crate) fn new(files: PassthroughFs, descriptors: File, one_user: bool) -> Self {
-        Self(Arc::new(Inner { files, locks: Locks::new(descriptors), one_user }))
+        Self(Arc::new(Inner { files, locks: Locks::new(descriptors), content: Content::default(), one_user }))
     }
 
     /// Takes or gives back a lock, without waiting.
@@ -46,6 +48,11 @@ impl Folder {
         let Inner { files, locks, .. } = &*self.0;
         with_file(files, context, inode, request.fh, |file| locks.get(file, inode, request))
     }
+}
+
+/// The server itself asks.
+fn nobody() -> Context {
+    Context { uid: 0.into(), gid: 0.into(), pid: 0 }
 }
 
 thread_local! {
@@ -128,6 +135,7 @@ impl FileSystem for Folder {
 
     fn destroy(&self) {
         self.0.locks.clear();
+        self.0.content.clear();
         self.0.files.destroy();
     }
 
@@ -135,6 +143,22 @@ impl FileSystem for Folder {
     fn flush(&self, context: Context, inode: Inode, handle: Handle, owner: u64) -> io::Result<()> {
         self.0.locks.forget(inode, owner);
         self.0.files.flush(context, inode, handle, owner)
+    }
+
+    fn open(
+        &self,
+        context: Context,
+        inode: Inode,
+        kill_privileges: bool,
+        flags: u32,
+    ) -> io::Result<(Option<Handle>, OpenOptions)> {
+        let Inner { files, content, .. } = &*self.0;
+        let (handle, mut options) = files.open(context, inode, kill_privileges, flags)?;
+        if let Some(handle) = handle {
+            let known = with_file(files, nobody(), inode, handle, |file| Ok(content.is_known(file, inode)));
+            options.set(OpenOptions::KEEP_CACHE, known.unwrap_or(false));
+        }
+        Ok((handle, options))
     }
 
     /// The last descriptor of an open file is closed, which owned locks itself if `owner` is told.
@@ -212,7 +236,6 @@ impl FileSystem for Folder {
         fn rename(context: Context, old_parent: Inode, old_name: &CStr, new_parent: Inode, new_name: &CStr, flags: u32)
             -> io::Result<()>;
         fn link(context: Context, inode: Inode, parent: Inode, name: &CStr) -> io::Result<Entry>;
-        fn open(context: Context, inode: Inode, kill_privileges: bool, flags: u32) -> io::Result<(Option<Handle>, OpenOptions)>;
         fn create(context: Context, parent: Inode, name: &CStr, mode: u32, kill_privileges: bool, flags: u32, umask: u32, extensions: Extensions)
             -> io::Result<(Entry, Option<Handle>, OpenOptions)>;
         fn fsync(context: Context, inode: Inode, data_only: bool, handle: Handle) -> io::Result<()>;

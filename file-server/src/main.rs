@@ -13,6 +13,7 @@
 //! do is listed in [`jail`]. It ends with its machine: the socket closes.
 
 mod arguments;
+mod content;
 mod device;
 mod folder;
 mod jail;

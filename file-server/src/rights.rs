@@ -12,11 +12,15 @@ const WRITER: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::LEASE)
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::SETUID);
-/// Without the rest nothing can be changed; the users of requests are still to be become.
-const READER: CapabilitySet =
-    CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::SETGID).union(CapabilitySet::SETUID);
+/// Without the rest nothing can be changed; the users of requests are still to be become, and a lease says
+/// whether somebody writes a file ([`crate::content`]).
+const READER: CapabilitySet = CapabilitySet::DAC_OVERRIDE
+    .union(CapabilitySet::LEASE)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID);
 
 /// Gives up all but what serving needs. Last, but before there is a second thread.
 pub(crate) fn restrict(read_only: bool) -> io::Result<()> {

@@ -317,6 +317,39 @@ fn files_that_the_host_deleted_are_let_go() {
 }
 
 #[test]
+fn a_file_at_rest_is_read_once_until_it_changes() {
+    const BYTES: usize = 16 << 20;
+    let installation = Installation::with_demo();
+    // On a disk: what is on a tmpfs changes without a trace.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("at-rest-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("big");
+    let fill = |byte: u8| fs::write(&file, vec![byte; BYTES]).unwrap();
+    fill(b'a');
+    let volume = format!("{}:/shared", text(&folder));
+    installation.run_ok(&["run", "-d", "--name", "box", "-v", &volume, "demo", "sleep", "600"]);
+    let read = || -> usize {
+        let pids = installation.file_servers();
+        let texts = pids.iter().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/io")).ok());
+        texts.filter_map(|text| text.lines().next()?.strip_prefix("rchar: ")?.parse::<usize>().ok()).sum()
+    };
+    let four_times = "for n in 1 2 3 4; do md5sum < /shared/big; done | uniq | wc -l; head -c 1 /shared/big";
+    std::thread::sleep(Duration::from_secs(5));
+    let before = read();
+    assert_eq!(installation.run_ok(&["exec", "box", "sh", "-c", four_times]), "1\na");
+    let bytes = read() - before;
+    assert!((BYTES..2 * BYTES).contains(&bytes), "{bytes} bytes were read of the host");
+    // Of the same length, and with the time of before.
+    let modified = fs::metadata(&file).unwrap().modified().unwrap();
+    fill(b'b');
+    let times = fs::FileTimes::new().set_modified(modified);
+    fs::File::options().write(true).open(&file).unwrap().set_times(times).unwrap();
+    assert_eq!(installation.run_ok(&["exec", "box", "sh", "-c", four_times]), "1\nb");
+    installation.run_ok(&["delete", "--force", "box"]);
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_directory_may_have_more_files_than_its_server_descriptors() {
     const FILES: usize = 6000;
     let installation = Installation::with_demo();
