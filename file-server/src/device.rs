@@ -4,7 +4,7 @@
 //! them on would. Those that wait for disks are handed on. Between two requests the thread watches the
 //! queue for a moment before it sleeps, and so does the guest: see kernel/patches, 0014.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::num::Wrapping;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
@@ -24,6 +24,7 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
 
 use crate::folder::{self, Folder};
+use crate::watches::waiting::Request;
 
 /// Memory of the guest.
 pub(crate) type Memory = GuestMemoryAtomic<GuestMemoryMmap<BitmapMmapRegion>>;
@@ -44,6 +45,9 @@ const EVENT_INDEX: u64 = 1 << 29;
 const WATCH: Duration = Duration::from_micros(100);
 /// Requests that may wait for the host's disks at a time.
 const SLOW_THREADS: usize = 4;
+/// Opcodes of our own, kernel/patches 0019: what is watched, and what happened to it.
+const HOST_WATCH: u32 = 0x6268_0001;
+const HOST_EVENTS: u32 = 0x6268_0002;
 /// Slow requests that wait for a thread, as many as a usual queue holds.
 const SLOW_WAITING: usize = 1024;
 
@@ -73,6 +77,25 @@ struct Slow {
     chain: Chain,
     memory: Loaded,
     event_index: bool,
+}
+
+impl Request for Slow {
+    fn room(&self) -> usize {
+        let writer = Writer::new(&self.memory, self.chain.clone());
+        writer.map_or(0, |writer| writer.available_bytes()).saturating_sub(size_of::<OutHeader>())
+    }
+
+    fn answer(self: Box<Self>, outcome: io::Result<&[u8]>) {
+        let Self { queue, chain, memory, event_index } = *self;
+        let head = chain.head_index();
+        let try_answer = || {
+            let header = header(&memory, &chain).context("a request is too short")?;
+            let writer = Writer::new(&memory, chain.clone()).context("a chain cannot be written")?;
+            reply_bytes(writer, header.unique, outcome)
+        };
+        let length = answered(try_answer());
+        give_back(&mut queue.get_mut(), head, length, event_index);
+    }
 }
 
 impl Device {
@@ -116,10 +139,14 @@ impl Device {
             };
             let Some(chain) = next else { return Ok(any) };
             any = true;
-            if is_slow(&loaded, &chain) {
-                let memory = loaded.clone();
-                let order = Slow { queue: queue.clone(), chain, memory, event_index };
-                self.slow.send(order).map_err(io::Error::other)?;
+            let opcode = header(&loaded, &chain).map_or(0, |header| header.opcode);
+            let order = |chain| Slow { queue: queue.clone(), chain, memory: loaded.clone(), event_index };
+            if is_slow(opcode) {
+                self.slow.send(order(chain)).map_err(io::Error::other)?;
+                continue;
+            }
+            if opcode == HOST_EVENTS {
+                self.worker.folder.waiting().ask(Box::new(order(chain)));
                 continue;
             }
             let head = chain.head_index();
@@ -173,10 +200,12 @@ fn is_ready(queue: &Queue) -> bool {
     state.is_enabled() && state.get_queue().ready()
 }
 
+fn header(memory: &Loaded, chain: &Chain) -> Option<InHeader> {
+    Reader::new(memory, chain.clone()).ok().and_then(|mut reader| reader.read_obj().ok())
+}
+
 /// What waits for disks. The guest says what it is, and may be wrong at its own expense.
-fn is_slow(memory: &Loaded, chain: &Chain) -> bool {
-    let header = Reader::new(memory, chain.clone()).ok().and_then(|mut reader| reader.read_obj().ok());
-    let Some(InHeader { opcode, .. }) = header else { return false };
+fn is_slow(opcode: u32) -> bool {
     [Opcode::Fsync, Opcode::Fsyncdir, Opcode::Syncfs].iter().any(|slow| *slow as u32 == opcode)
 }
 
@@ -188,17 +217,21 @@ fn give_back(state: &mut VringState<Memory>, head: u16, length: u32, event_index
     }
 }
 
-impl Worker {
-    /// Returns the length of the answer. A chain in which none can be written ends the server, and with
-    /// it the machine.
-    fn answer(&self, memory: &Loaded, chain: Chain) -> u32 {
-        match self.try_answer(memory, chain) {
-            Ok(length) => u32::try_from(length).unwrap_or(u32::MAX),
-            Err(error) => {
-                crate::complain(&error.context("the machine broke the rules of its device"));
-                std::process::exit(1);
-            }
+/// Returns the length of the answer. A chain in which none can be written ends the server, and with
+/// it the machine.
+fn answered(outcome: Result<usize>) -> u32 {
+    match outcome {
+        Ok(length) => u32::try_from(length).unwrap_or(u32::MAX),
+        Err(error) => {
+            crate::complain(&error.context("the machine broke the rules of its device"));
+            std::process::exit(1);
         }
+    }
+}
+
+impl Worker {
+    fn answer(&self, memory: &Loaded, chain: Chain) -> u32 {
+        answered(self.try_answer(memory, chain))
     }
 
     fn try_answer(&self, memory: &Loaded, chain: Chain) -> Result<usize> {
@@ -216,6 +249,12 @@ impl Worker {
                 let outcome = self.folder.get_lock(Context::from(header), header.nodeid, &request);
                 reply(writer, header.unique, outcome)
             }
+            HOST_WATCH => {
+                // Of eight bytes the first four count.
+                let mask: [u32; 2] = reader.read_obj().context("a watch is too short")?;
+                let outcome = self.folder.watch(header.nodeid, mask[0]);
+                reply(writer, header.unique, outcome.map(|()| [0_u8; 0]))
+            }
             // Only a kernel without our patches wants the server to wait.
             opcode if opcode == Opcode::Setlkw as u32 => {
                 let refusal = io::Error::from_raw_os_error(libc::ENOLCK);
@@ -231,24 +270,25 @@ impl Worker {
     }
 }
 
-fn reply<T: vm_memory::ByteValued>(
-    mut writer: Writer<'_>,
-    unique: u64,
-    outcome: io::Result<T>,
-) -> Result<usize> {
-    let header = size_of::<OutHeader>();
+fn reply<T: vm_memory::ByteValued>(writer: Writer<'_>, unique: u64, outcome: io::Result<T>) -> Result<usize> {
+    reply_bytes(writer, unique, outcome.as_ref().map(T::as_slice).map_err(copy))
+}
+
+fn reply_bytes(mut writer: Writer<'_>, unique: u64, outcome: io::Result<&[u8]>) -> Result<usize> {
     let (error, body) = match outcome {
-        Ok(body) => (0, Some(body)),
-        Err(error) => (-error.raw_os_error().unwrap_or(libc::EIO), None),
+        Ok(body) => (0, body),
+        Err(error) => (-error.raw_os_error().unwrap_or(libc::EIO), Default::default()),
     };
-    let length = header + body.as_ref().map_or(0, size_of_val);
+    let length = size_of::<OutHeader>() + body.len();
     let len = u32::try_from(length)?;
     writer.write_obj(OutHeader { len, error, unique }).context("an answer does not fit")?;
-    match body {
-        Some(body) if length > header => writer.write_obj(body).context("an answer does not fit")?,
-        _ => {}
-    }
+    writer.write_all(body).context("an answer does not fit")?;
     Ok(length)
+}
+
+/// Of an error its number is told.
+fn copy(error: &io::Error) -> io::Error {
+    io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 impl VhostUserBackend for Device {
@@ -286,6 +326,7 @@ impl VhostUserBackend for Device {
     }
 
     fn reset_device(&self) {
+        self.worker.folder.waiting().forget();
         self.worker.server.destroy();
     }
 

@@ -1,7 +1,7 @@
 //! The file system of virtiofsd, with locks that also hold on the host and among machines.
 
 use std::cell::Cell;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use virtiofsd::passthrough::PassthroughFs;
 
 use crate::content::Content;
 use crate::locks::{self, Locks};
+use crate::watches::Watches;
+use crate::watches::waiting::Waiting;
 
 type Inode = <PassthroughFs as FileSystem>::Inode;
 type Handle = <PassthroughFs as FileSystem>::Handle;
@@ -25,16 +27,51 @@ type Handle = <PassthroughFs as FileSystem>::Handle;
 pub(crate) struct Folder(Arc<Inner>);
 
 struct Inner {
-    files: PassthroughFs,
+    files: Arc<PassthroughFs>,
     locks: Locks,
     content: Content,
+    watches: Watches,
+    waiting: Arc<Waiting>,
     one_user: bool,
 }
 
 impl Folder {
     /// `descriptors` is the server's own `/proc/self/fd`; with `one_user` nobody can be become.
     pub(crate) fn new(files: PassthroughFs, descriptors: File, one_user: bool) -> Self {
-        Self(Arc::new(Inner { files, locks: Locks::new(descriptors), content: Content::default(), one_user }))
+        let (files, waiting) = (Arc::new(files), Arc::<Waiting>::default());
+        let looked_up = Arc::clone(&files);
+        let exists = move |directory: u64, name: &[u8]| exists(&looked_up, directory, name);
+        let watches = Watches::new(Arc::clone(&waiting), Arc::new(exists));
+        Self(Arc::new(Inner {
+            files,
+            locks: Locks::new(descriptors),
+            content: Content::default(),
+            watches,
+            waiting,
+            one_user,
+        }))
+    }
+
+    /// Where the guest waits for what happens to the files that it watches.
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.0.waiting
+    }
+
+    /// Watches a file for the guest, which has asked whether its programs may; `mask` is empty if it does no
+    /// longer. Without a file the guest is about to end all of it.
+    pub(crate) fn watch(&self, inode: Inode, mask: u32) -> io::Result<()> {
+        let Inner { files, watches, waiting, .. } = &*self.0;
+        if inode == 0 {
+            watches.clear();
+            waiting.stop();
+            return Ok(());
+        }
+        // Neither devices nor pipes: virtiofsd does not open them.
+        let handle =
+            files.open(nobody(), inode, false, libc::O_RDONLY as u32)?.0.ok_or_else(locks::bad_descriptor)?;
+        let outcome = with_file(files, nobody(), inode, handle, |file| watches.set(file, inode, mask));
+        files.release(nobody(), inode, 0, handle, false, false, None)?;
+        outcome
     }
 
     /// Takes or gives back a lock, without waiting.
@@ -53,6 +90,13 @@ impl Folder {
 /// The server itself asks.
 fn nobody() -> Context {
     Context { uid: 0.into(), gid: 0.into(), pid: 0 }
+}
+
+fn exists(files: &PassthroughFs, directory: Inode, name: &[u8]) -> bool {
+    let found =
+        CString::new(name).map_err(io::Error::from).and_then(|name| files.lookup(nobody(), directory, &name));
+    // A look-up is one reference more.
+    found.map(|entry| files.forget(nobody(), entry.inode, 1)).is_ok()
 }
 
 thread_local! {
@@ -136,6 +180,8 @@ impl FileSystem for Folder {
     fn destroy(&self) {
         self.0.locks.clear();
         self.0.content.clear();
+        self.0.watches.clear();
+        self.0.waiting.forget();
         self.0.files.destroy();
     }
 

@@ -13,6 +13,7 @@
 //! do is listed in [`jail`]. It ends with its machine: the socket closes.
 
 mod arguments;
+mod calls;
 mod content;
 mod device;
 mod folder;
@@ -20,6 +21,7 @@ mod jail;
 mod locks;
 mod rights;
 mod serve;
+mod watches;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::process::ExitCode;

@@ -6,7 +6,8 @@ use std::io;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
-use virtiofsd::seccomp::{SeccompAction, enable_seccomp};
+
+use crate::calls;
 
 const WRITER: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
@@ -37,5 +38,5 @@ pub(crate) fn restrict(read_only: bool) -> io::Result<()> {
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
     )?;
     set_no_new_privs(true)?;
-    enable_seccomp(SeccompAction::Kill, false).map_err(io::Error::other)
+    calls::restrict()
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bulkhead_tests::{
-    Installation, Outside, OwnHost, exchange, processes_of, require_program, run_with_deadline, serve_echo,
-    wait_until,
+    Installation, Outside, OwnHost, exchange, processes_of, put_program, require_program, run_with_deadline,
+    serve_echo, wait_until,
 };
 use serde_json::Value;
 
@@ -288,6 +288,28 @@ fn files_of_folders_and_volumes_belong_to_the_user() {
         let file = fs::metadata(installation.folder().join("app/volumes/all/content").join(name)).unwrap();
         assert_eq!((file.uid(), file.gid()), (user, user), "{name}");
     }
+}
+
+#[test]
+fn programs_are_told_what_happens_to_a_folder() {
+    let installation = installation();
+    let user = installation.host().user();
+    let folder = installation.folder().join("shared");
+    fs::create_dir(&folder).unwrap();
+    chown(&folder, Some(user), Some(user)).unwrap();
+    let volume = format!("{}:/shared", folder.display());
+    installation.run_ok(&["run", "-d", "--name", "box", "-v", &volume, "demo", "sleep", "600"]);
+    put_program(&installation, "box", "watcher");
+    let mut command = installation.command(&["exec", "box", "watcher", "/shared"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    installation.run_ok(&["exec", "box", "mkdir", "/shared/inside"]);
+    fs::create_dir(folder.join("outside")).unwrap();
+    let told: Vec<String> = lines.map_while(Result::ok).take_while(|line| line != "rest").collect();
+    assert_eq!(told, ["inside", "outside"].map(|name| format!("/shared CREATE|DIRECTORY {name}")));
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 #[test]
