@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use vhost::vhost_user::{Error as ConnectionError, Listener};
 use vhost_user_backend::{Error as DaemonError, VhostUserDaemon};
-use virtiofsd::passthrough::{CachePolicy, Config, PassthroughFs};
+use virtiofsd::passthrough::{CachePolicy, Config, NegotiationMode, PassthroughFs};
 use virtiofsd::soft_idmap::cmdline::IdMap;
 use vm_memory::GuestMemoryMmap;
 
@@ -45,6 +45,8 @@ pub(crate) fn serve(
         cache_policy: CachePolicy::Auto,
         root_dir: "/".to_owned(),
         xattr: true,
+        // Lists name users and groups by their numbers, which are those of the host as owners are.
+        posix_acl: NegotiationMode::Auto,
         proc_sfd_rawfd: Some(descriptors),
         readdirplus: true,
         guest_fd_limit: limit.saturating_sub(OWN_DESCRIPTORS),

@@ -538,6 +538,36 @@ def access_control_lists():
 
 
 @case
+def access_control_lists_count():
+    os.chmod(".", 0o755)
+    nobody = 0xFFFFFFFF
+
+    def grant(path, kind, permissions):
+        entries = [(1, 7, nobody), (2, permissions, 1234), (4, 0, nobody), (16, permissions, nobody), (32, 0, nobody)]
+        value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+        os.setxattr(path, f"system.posix_acl_{kind}", value)
+
+    def read_as(user, path):
+        def work():
+            os.setresuid(user, user, user)
+            open(path).close()
+
+        return elsewhere(work)
+
+    make("file")
+    os.chmod("file", 0o600)
+    assert (read_as(1234, "file"), read_as(1235, "file")) == ("EACCES", "EACCES")
+    grant("file", "access", 4)
+    assert (read_as(1234, "file"), read_as(1235, "file")) == ("taken", "EACCES")
+    grant("file", "access", 0)
+    assert read_as(1234, "file") == "EACCES", "the list before is in force"
+    os.mkdir("directory", 0o755)
+    grant("directory", "default", 4)
+    make("directory/inner")
+    assert (read_as(1234, "directory/inner"), read_as(1235, "directory/inner")) == ("taken", "EACCES")
+
+
+@case
 def devices():
     os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     assert stat.S_ISCHR(os.stat("null").st_mode)
