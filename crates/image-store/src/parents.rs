@@ -12,12 +12,15 @@ use bulkhead_erofs::{DirectoryId, FileType, Identity, Image, Metadata, Writer};
 use bulkhead_oci::{Digest, DigestHasher};
 
 use crate::StoreError;
-use crate::files::Layout;
+use crate::files::{Layout, TemporaryFile};
 use crate::layer::{IMPLICIT_PERMISSIONS, LayerError};
 use crate::resolve::LayerFile;
 
 const OVERLAY_PREFIX: &[u8] = b"trusted.overlay.";
 const OPAQUE_ATTRIBUTE: &[u8] = b"trusted.overlay.opaque";
+
+/// What directories should have, by path; sorted, so that parents come first.
+type Directories = BTreeMap<Vec<u8>, Metadata>;
 
 /// The name of the layer that corrects directories of these layers; no DiffID can be equal to it by accident.
 pub(crate) fn correction_digest(diff_ids: &[Digest]) -> Digest {
@@ -37,6 +40,31 @@ struct Layer {
 
 /// The layer to put on top of `layers`, if one is needed. It is made when first asked for.
 pub(crate) fn correction(layout: &Layout, layers: &[LayerFile]) -> Result<Option<LayerFile>, StoreError> {
+    let Some((diff_id, corrections)) = needed(layout, layers)? else { return Ok(None) };
+    let path = layout.layer(&diff_id);
+    let known = File::open(&path).ok().and_then(|file| Image::open(file).ok());
+    let length_bytes = match known {
+        Some(image) => image.length_bytes(),
+        None => {
+            let (file, length_bytes) = write(layout, &diff_id, &corrections)?;
+            file.publish(&path)?;
+            length_bytes
+        }
+    };
+    Ok(Some(LayerFile { diff_id, path, length_bytes }))
+}
+
+/// What [`correction`] would make, whatever is there.
+pub(crate) fn fresh_correction(
+    layout: &Layout,
+    layers: &[LayerFile],
+) -> Result<Option<(Digest, TemporaryFile)>, StoreError> {
+    let Some((diff_id, corrections)) = needed(layout, layers)? else { return Ok(None) };
+    Ok(Some((diff_id, write(layout, &diff_id, &corrections)?.0)))
+}
+
+/// The directories of a correction and its name, if one is needed.
+fn needed(layout: &Layout, layers: &[LayerFile]) -> Result<Option<(Digest, Directories)>, StoreError> {
     let mut opened = Vec::with_capacity(layers.len());
     let mut paths = BTreeSet::new();
     for (index, layer) in layers.iter().enumerate() {
@@ -62,14 +90,7 @@ pub(crate) fn correction(layout: &Layout, layers: &[LayerFile]) -> Result<Option
         return Ok(None);
     };
     let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
-    let diff_id = correction_digest(&diff_ids);
-    let path = layout.layer(&diff_id);
-    let known = File::open(&path).ok().and_then(|file| Image::open(file).ok());
-    let length_bytes = match known {
-        Some(image) => image.length_bytes(),
-        None => write(layout, &diff_id, &corrections)?,
-    };
-    Ok(Some(LayerFile { diff_id, path, length_bytes }))
+    Ok(Some((correction_digest(&diff_ids), corrections)))
 }
 
 fn read_implicit(layout: &Layout, diff_id: &Digest) -> Result<BTreeSet<Vec<u8>>, StoreError> {
@@ -86,10 +107,7 @@ fn read_implicit(layout: &Layout, diff_id: &Digest) -> Result<BTreeSet<Vec<u8>>,
 
 /// What the topmost view of a directory should have, by path; `None` if all of it is as it should be already.
 /// Fails with the index of a damaged layer.
-fn corrections(
-    stack: &[Layer],
-    paths: &BTreeSet<Vec<u8>>,
-) -> Result<Option<BTreeMap<Vec<u8>, Metadata>>, usize> {
+fn corrections(stack: &[Layer], paths: &BTreeSet<Vec<u8>>) -> Result<Option<Directories>, usize> {
     let mut found: HashMap<Vec<u8>, Option<Metadata>> = HashMap::new();
     let mut wanted = BTreeMap::new();
     for path in paths {
@@ -170,12 +188,12 @@ pub(crate) fn look(image: &Image, path: &[u8]) -> Result<Look, bulkhead_erofs::R
     Ok(Look::Nothing { hides_lower })
 }
 
-/// Writes the directories, parents first as the map is sorted. Returns the file's length in bytes.
+/// Writes the directories, parents first as the map is sorted. Returns the file's length in bytes as well.
 fn write(
     layout: &Layout,
     diff_id: &Digest,
-    directories: &BTreeMap<Vec<u8>, Metadata>,
-) -> Result<u64, StoreError> {
+    directories: &Directories,
+) -> Result<(TemporaryFile, u64), StoreError> {
     let file = layout.temporary()?;
     let failed = |source| StoreError::layer(*diff_id, file.path(), LayerError::Image(source));
     let mut writer = Writer::new(file.handle()?).map_err(failed)?;
@@ -192,6 +210,5 @@ fn write(
     let mut identity = Identity::default();
     identity.uuid.copy_from_slice(&diff_id.bytes()[..16]);
     let summary = writer.finish(identity).map_err(failed)?;
-    file.publish(&layout.layer(diff_id))?;
-    Ok(summary.length_bytes)
+    Ok((file, summary.length_bytes))
 }

@@ -183,16 +183,22 @@ fn resolve(inner: &Inner, digest: &Digest, platform: &Platform) -> Result<Resolv
     if !platform.matches(&configuration.platform()) {
         return Err(no_match(platform, [configuration.platform()]));
     }
-    let mut layers = Vec::with_capacity(manifest.layers.len());
-    for diff_id in &configuration.rootfs.diff_ids {
-        let (layer, is_opaque) = layer_file(&inner.layout, diff_id)?;
+    let mut layers = layer_files(&inner.layout, &configuration.rootfs.diff_ids)?;
+    layers.extend(correction(&inner.layout, &layers)?);
+    Ok(ResolvedImage { manifest_digest: leaf.descriptor.digest, configuration, layers: layers.into() })
+}
+
+/// The files of the layers that are seen, the lowest first.
+pub(crate) fn layer_files(layout: &Layout, diff_ids: &[Digest]) -> Result<Vec<LayerFile>, StoreError> {
+    let mut layers = Vec::with_capacity(diff_ids.len());
+    for diff_id in diff_ids {
+        let (layer, is_opaque) = layer_file(layout, diff_id)?;
         if is_opaque {
             layers.clear();
         }
         layers.push(layer);
     }
-    layers.extend(correction(&inner.layout, &layers)?);
-    Ok(ResolvedImage { manifest_digest: leaf.descriptor.digest, configuration, layers: layers.into() })
+    Ok(layers)
 }
 
 /// The layer's file, and whether it hides all below it.

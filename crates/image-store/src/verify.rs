@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use bulkhead_oci::{Digest, DigestHasher, Document};
 
 use crate::StoreError;
-use crate::files::TemporaryFile;
+use crate::files::{TemporaryFile, length_of};
 use crate::layer::convert_layer;
+use crate::parents::fresh_correction;
+use crate::resolve::layer_files;
 use crate::store::Store;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -59,6 +61,7 @@ impl Store {
                 self.check_blob(&layer.digest, found)?;
                 self.check_layer(&layer.digest, diff_id, found)?;
             }
+            self.check_correction(&variant.configuration.rootfs.diff_ids, found)?;
         }
         Ok(())
     }
@@ -97,17 +100,37 @@ impl Store {
             let (expected, actual) = (*diff_id, converted.diff_id);
             return Err(StoreError::DiffIdMismatch { layer: *digest, expected, actual });
         }
-        let stored_path = layout.layer(diff_id);
+        self.compare(fresh, *diff_id, found)
+    }
+
+    /// The layer on top that corrects directories is made by us; it may not have been asked for yet.
+    fn check_correction(&self, diff_ids: &[Digest], found: &mut Found<'_>) -> Result<(), StoreError> {
+        let layout = &self.inner.layout;
+        match fresh_correction(layout, &layer_files(layout, diff_ids)?)? {
+            Some((diff_id, fresh)) if length_of(&layout.layer(&diff_id))?.is_some() => {
+                self.compare(fresh, diff_id, found)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn compare(
+        &self,
+        fresh: TemporaryFile,
+        diff_id: Digest,
+        found: &mut Found<'_>,
+    ) -> Result<(), StoreError> {
+        let stored_path = self.inner.layout.layer(&diff_id);
         let is_sound = || {
-            let (stored, made) = (open(&stored_path, diff_id)?, open(fresh.path(), diff_id)?);
+            let (stored, made) = (open(&stored_path, &diff_id)?, open(fresh.path(), &diff_id)?);
             is_equal(stored, made).map_err(|source| StoreError::file("read", &stored_path, source))
         };
         let error = match is_sound() {
             Ok(true) => return Ok(()),
-            Ok(false) => StoreError::DamagedLayer { diff_id: *diff_id },
+            Ok(false) => StoreError::DamagedLayer { diff_id },
             Err(error) => error,
         };
-        found(Damage { error, remedy: Remedy::Replace { fresh, diff_id: *diff_id } })
+        found(Damage { error, remedy: Remedy::Replace { fresh, diff_id } })
     }
 }
 

@@ -218,6 +218,18 @@ fn directories_that_a_layer_does_not_describe_keep_what_they_had() {
         assert_eq!(found(path), None, "{path}");
     }
     assert_eq!(fixture.store.image(&loaded[1].descriptor.digest, &amd64()).unwrap().layers.len(), 1);
+    // Damage of it is found and mended as that of others.
+    let corrected = &image.layers[3];
+    let mut bytes = fs::read(&corrected.path).unwrap();
+    let sound = bytes.clone();
+    bytes[1200] ^= 1;
+    fs::write(&corrected.path, &bytes).unwrap();
+    let expected = corrected.diff_id;
+    assert!(
+        matches!(fixture.store.verify(&digest), Err(StoreError::DamagedLayer { diff_id }) if diff_id == expected)
+    );
+    assert_eq!(fixture.store.repair(&digest).unwrap(), [expected]);
+    assert_eq!(fs::read(&corrected.path).unwrap(), sound);
     // It goes with its image and not before.
     drop(loaded);
     fixture.store.remove_unreferenced(|| vec![digest]).unwrap();
