@@ -4,7 +4,8 @@
 //! host's namespace. They are served on a thread of their own in our namespace, from where containers
 //! are reached: bytes are copied between the two, and no rule of the host's firewall is needed. All
 //! ports of a container are bound before its machine starts, so that a conflict is known by then. The
-//! container sees the client's address where it can answer that one.
+//! container sees the client's IPv4 address where it can answer that one. Who comes by IPv6 is led to the
+//! container's IPv6 address, if it has one and listens there.
 
 mod binding;
 mod datagrams;
@@ -14,7 +15,7 @@ mod target;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -27,8 +28,8 @@ use tokio::task::JoinHandle;
 use crate::networks::failure;
 use binding::{BindError, Bound};
 use datagrams::Room;
-pub(crate) use target::Answers;
 use target::Target;
+pub(crate) use target::{Answers, Container};
 
 /// Connections of one container at once; more wait in the listeners' queues.
 const MAXIMUM_CONNECTIONS: usize = 1024;
@@ -82,12 +83,11 @@ impl Ports {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Binds ports that lead to a container's address: all of them or none.
+    /// Binds ports that lead to a container: all of them or none.
     pub(crate) async fn publish(
         &self,
         container_id: &str,
-        address: Ipv4Addr,
-        answers: Answers,
+        container: Container,
         wanted: &[PortRange],
     ) -> Result<Vec<PortRange>, Failure> {
         check(wanted)?;
@@ -114,7 +114,8 @@ impl Ports {
             }
         }
         let ranges: Vec<PortRange> = bound.iter().map(|one| one.range).collect();
-        let tasks = self.serve(bound, address, &Arc::new(answers));
+        let address = container.address;
+        let tasks = self.serve(bound, &Arc::new(container));
         tracing::info!(container = container_id, %address, ports = ranges.len(), "published");
         let publication = Publication { ranges: ranges.clone(), tasks };
         self.published().insert(container_id.to_owned(), publication);
@@ -122,12 +123,12 @@ impl Ports {
     }
 
     /// All ports of one container, which share what bounds them.
-    fn serve(&self, bound: Vec<Bound>, address: Ipv4Addr, answers: &Arc<Answers>) -> Vec<JoinHandle<()>> {
+    fn serve(&self, bound: Vec<Bound>, container: &Arc<Container>) -> Vec<JoinHandle<()>> {
         let connections = Arc::new(Semaphore::new(MAXIMUM_CONNECTIONS));
         let room = Arc::new(Room::default());
         let all = bound.into_iter().flat_map(|one| {
             let ports = one.range.container_port..=u16::MAX;
-            let targets = ports.map(move |port| Target::new(SocketAddrV4::new(address, port), answers));
+            let targets = ports.map(move |port| Target::new(port, container));
             let protocol = one.range.protocol;
             one.sockets.into_iter().zip(targets).map(move |(socket, target)| (protocol, socket, target))
         });
@@ -232,6 +233,8 @@ fn covers(range: &PortRange, address: IpAddr, port: u16, protocol: Protocol) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]

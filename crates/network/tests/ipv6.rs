@@ -4,12 +4,12 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use bulkhead_network_control::{
     ClientError, EgressPolicy, EgressRule, EgressTarget, FailureCode, LeaseRequest, NetworkConfiguration,
-    PortSpan, Reply, Request,
+    PortRange, PortSpan, Protocol, PublishRequest, Reply, Request,
 };
 use rustix::net::{AddressFamily, SendFlags, SocketType, sendto, sockopt};
 use support::guest::{Guest, RawGuest};
@@ -319,4 +319,68 @@ fn egress_policies_judge_ipv6() {
     let again = LeaseRequest { ipv6_address: Some(address), ..on("blue", "again") };
     let again = Guest::new(host.lease_as(&daemon, again).unwrap());
     assert_eq!(seen_by(&again.namespace, OUTSIDE, SOON), Some(HOST.into()));
+}
+
+/// Ports of the host's ::1 that lead to a container's [`PORT`], TCP and UDP.
+fn publish(host: &Host, daemon: &Daemon, id: &str) -> (u16, u16) {
+    let range = |protocol| PortRange {
+        host_address: Ipv6Addr::LOCALHOST.into(),
+        host_port: 0,
+        container_port: PORT,
+        protocol,
+        count: 1,
+    };
+    let ports = vec![range(Protocol::Tcp), range(Protocol::Udp)];
+    let request = PublishRequest { container_id: id.to_owned(), network: "blue".to_owned(), ports };
+    match host.request(daemon, Request::Publish(request)).unwrap().0 {
+        Reply::Published(ports) => (ports[0].host_port, ports[1].host_port),
+        reply => panic!("{reply:?}"),
+    }
+}
+
+#[test]
+fn who_comes_by_ipv6_to_a_published_port_is_led_to_where_the_server_listens() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    create(&host, &daemon, blue());
+    for id in ["six", "four"] {
+        let guest = Guest::new(host.lease_as(&daemon, on("blue", id)).unwrap());
+        let (listens, gateway): (IpAddr, IpAddr) = match id {
+            "six" => (Ipv6Addr::UNSPECIFIED.into(), guest.gateway6.unwrap().into()),
+            _ => (Ipv4Addr::UNSPECIFIED.into(), guest.gateway.into()),
+        };
+        let listener = guest.namespace.run(move || TcpListener::bind((listens, PORT)).unwrap());
+        let server = guest.namespace.run(move || UdpSocket::bind((listens, PORT)).unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, peer) = listener.accept().unwrap();
+            stream.write_all(peer.ip().to_string().as_bytes()).unwrap();
+        });
+        std::thread::spawn(move || {
+            while let Ok((_, peer)) = server.recv_from(&mut [0; 10]) {
+                server.send_to(peer.ip().to_string().as_bytes(), peer).unwrap();
+            }
+        });
+        let (streams, datagrams) = publish(&host, &daemon, id);
+        let seen = host.host.run(move || {
+            let mut stream = TcpStream::connect((Ipv6Addr::LOCALHOST, streams)).unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            let mut seen = String::new();
+            stream.read_to_string(&mut seen).unwrap();
+            seen
+        });
+        assert_eq!(seen, gateway.to_string(), "a stream to {id}");
+        let seen = host.host.run(move || {
+            let client = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+            client.connect((Ipv6Addr::LOCALHOST, datagrams)).unwrap();
+            client.set_read_timeout(Some(NEVER)).unwrap();
+            let mut answer = [0; 64];
+            // The first one may be refused: that is how it is known where nobody listens.
+            let length = (0..10).find_map(|_| {
+                client.send(b"who").unwrap();
+                client.recv(&mut answer).ok()
+            });
+            String::from_utf8(answer[..length.unwrap()].to_vec()).unwrap()
+        });
+        assert_eq!(seen, gateway.to_string(), "datagrams to {id}");
+    }
 }

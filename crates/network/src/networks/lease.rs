@@ -1,7 +1,6 @@
 //! Interfaces of containers.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use super::state::Holding;
 use super::{Networks, failure, gone, not_found, system_failure};
 use crate::egress::Policy;
 use crate::port::{Port, mac_of};
-use crate::ports::Answers;
+use crate::ports::{Answers, Container};
 
 impl Networks {
     /// Gives a container an interface; the descriptor is its packet socket.
@@ -197,12 +196,12 @@ impl Networks {
     /// Binds ports of the host that lead to a container.
     pub(crate) async fn publish(&self, request: PublishRequest) -> Result<Vec<PortRange>, Failure> {
         let PublishRequest { container_id, network, ports } = request;
-        let (address, answers) = self.published_at(&container_id, &network)?;
-        self.ports.publish(&container_id, address, answers, &ports).await
+        let container = self.published_at(&container_id, &network)?;
+        self.ports.publish(&container_id, container, &ports).await
     }
 
-    /// The address of a container on a network, and how it answers who comes by there.
-    fn published_at(&self, container_id: &str, network: &str) -> Result<(Ipv4Addr, Answers), Failure> {
+    /// The addresses of a container on a network, and how it answers who comes by there.
+    fn published_at(&self, container_id: &str, network: &str) -> Result<Container, Failure> {
         let state = self.state();
         let segment = state.segments.get(network).ok_or_else(|| not_found(network))?;
         let held = segment.leases.get(container_id).ok_or_else(|| {
@@ -212,11 +211,12 @@ impl Networks {
             )
         })?;
         // The first network that leads outside has the way to everybody, and ports are those of the first.
-        if segment.network.configuration.internal {
-            return Ok((held.address, Answers::Nowhere));
-        }
         let own = state.segments.values().filter(|segment| segment.leases.contains_key(container_id));
-        Ok((held.address, Answers::ToGateway(own.map(|segment| segment.subnet).collect())))
+        let answers = match segment.network.configuration.internal {
+            true => Answers::Nowhere,
+            false => Answers::ToGateway(own.map(|segment| segment.subnet).collect()),
+        };
+        Ok(Container { address: held.address, address6: held.address6, answers })
     }
 
     /// Ends the leases of one container and frees its ports of the host; its interfaces go in the

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -64,6 +65,21 @@ struct Served {
     number: usize,
     target: Target,
     room: Arc<Room>,
+    ipv6: Arc<Ipv6Way>,
+}
+
+/// Whether a container's server listens by IPv6: nobody says so before a datagram is refused.
+#[derive(Debug, Default)]
+struct Ipv6Way {
+    is_refused: AtomicBool,
+}
+
+impl Ipv6Way {
+    /// The next ones go the other way. It may have been too early: then they come back to this one.
+    fn turn_away_from(&self, socket: &UdpSocket) {
+        let is_ipv6 = socket.peer_addr().is_ok_and(|address| address.is_ipv6());
+        self.is_refused.store(is_ipv6, Ordering::Relaxed);
+    }
 }
 
 /// Forwards until the task is cancelled. `number` tells the ports of one room apart.
@@ -72,7 +88,7 @@ pub(super) async fn serve(socket: OwnedFd, number: usize, target: Target, room: 
         Ok(socket) => Arc::new(socket),
         Err(error) => return tracing::error!(%target, "cannot serve a published port: {error}"),
     };
-    let served = Served { host: Arc::clone(&host), number, target, room };
+    let served = Served { host: Arc::clone(&host), number, target, room, ipv6: Arc::default() };
     loop {
         let outcome = match timeout(IDLE_LIMIT, host.readable()).await {
             Ok(outcome) => outcome.and_then(|()| served.receive()),
@@ -110,7 +126,7 @@ impl Served {
 
     fn pass_on(&self, place: Place, datagram: &[u8]) -> io::Result<()> {
         let mut peers = self.room.peers();
-        if !peers.contains_key(&place) {
+        if peers.get(&place).is_none_or(|peer| peer.answers.is_finished()) {
             make_room(&mut peers);
             let peer = self.open(place)?;
             peers.insert(place, peer);
@@ -119,17 +135,24 @@ impl Served {
             peer.activity.note();
             // A full queue loses datagrams, as on any wire. Not by tokio, for which a new socket cannot
             // be written to before it has been heard of.
-            let _lost = send(&peer.socket, datagram, SendFlags::DONTWAIT);
+            let lost = send(&peer.socket, datagram, SendFlags::DONTWAIT);
+            if lost == Err(Errno::CONNREFUSED) && self.target.address6(place.1).is_some() {
+                self.ipv6.turn_away_from(&peer.socket);
+                peers.remove(&place);
+            }
         }
         Ok(())
     }
 
     fn open(&self, place: Place) -> io::Result<Peer> {
         let (_, client, _) = place;
-        let socket = Arc::new(UdpSocket::from_std(self.target.exchange(client)?)?);
+        let by_ipv6 = !self.ipv6.is_refused.load(Ordering::Relaxed);
+        let socket = Arc::new(UdpSocket::from_std(self.target.exchange(client, by_ipv6)?)?);
         let activity = Arc::new(Activity { began: self.room.began(), last_ms: AtomicU64::new(0) });
         activity.note();
-        let answers = answer(Arc::downgrade(&self.host), place, Arc::clone(&socket), Arc::clone(&activity));
+        let ways = self.target.address6(client).map(|_| Arc::clone(&self.ipv6));
+        let host = Arc::downgrade(&self.host);
+        let answers = answer(host, place, Arc::clone(&socket), Arc::clone(&activity), ways);
         Ok(Peer { socket, activity, answers: tokio::spawn(answers) })
     }
 }
@@ -182,8 +205,14 @@ impl Activity {
 }
 
 /// Brings the container's datagrams to the peer until both are silent. The host's socket is not kept: its
-/// port is free as soon as nobody serves it.
-async fn answer(host: Weak<UdpSocket>, place: Place, socket: Arc<UdpSocket>, activity: Arc<Activity>) {
+/// port is free as soon as nobody serves it. Ends when the container refuses and there is another way.
+async fn answer(
+    host: Weak<UdpSocket>,
+    place: Place,
+    socket: Arc<UdpSocket>,
+    activity: Arc<Activity>,
+    ways: Option<Arc<Ipv6Way>>,
+) {
     while let Some(left) = activity.time_left() {
         if timeout(left, socket.readable()).await.is_err() {
             continue;
@@ -198,7 +227,14 @@ async fn answer(host: Weak<UdpSocket>, place: Place, socket: Arc<UdpSocket>, act
             io::Result::Ok(())
         });
         drop(host);
-        if received.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
+        let error =
+            received.err().map(|error| error.kind()).filter(|kind| *kind != io::ErrorKind::WouldBlock);
+        if error == Some(io::ErrorKind::ConnectionRefused)
+            && let Some(ways) = &ways
+        {
+            return ways.turn_away_from(&socket);
+        }
+        if error.is_some() {
             // Nobody listens in the container, yet.
             tokio::time::sleep(ERROR_PAUSE).await;
         }

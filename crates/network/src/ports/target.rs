@@ -6,7 +6,9 @@
 //! ([`crate::firewall`]).
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream as StdStream, UdpSocket};
+use std::net::{
+    Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpStream as StdStream, UdpSocket,
+};
 use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
@@ -25,43 +27,73 @@ pub(crate) enum Answers {
     Nowhere,
 }
 
+/// Whom the published ports of a container lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Container {
+    pub(crate) address: Ipv4Addr,
+    /// For clients that come by IPv6.
+    pub(crate) address6: Option<Ipv6Addr>,
+    pub(crate) answers: Answers,
+}
+
 /// One port of a container.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    address: SocketAddrV4,
-    answers: Arc<Answers>,
+    container: Arc<Container>,
+    port: u16,
 }
 
 impl std::fmt::Display for Target {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.address.fmt(formatter)
+        self.address().fmt(formatter)
     }
 }
 
 impl Target {
-    pub(super) fn new(address: SocketAddrV4, answers: &Arc<Answers>) -> Self {
-        Self { address, answers: Arc::clone(answers) }
+    pub(super) fn new(port: u16, container: &Arc<Container>) -> Self {
+        Self { container: Arc::clone(container), port }
+    }
+
+    fn address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.container.address, self.port)
+    }
+
+    /// Where a client is led that comes by IPv6, if the container has that as well.
+    pub(super) fn address6(&self, client: SocketAddr) -> Option<SocketAddrV6> {
+        let address = self.container.address6.filter(|_| client.is_ipv6());
+        address.map(|address| SocketAddrV6::new(address, self.port, 0, 0))
     }
 
     /// A connection to it, on behalf of a client.
     pub(super) async fn connect(&self, client: SocketAddr) -> io::Result<TcpStream> {
-        if let Some(client) = shown(client, &self.answers) {
+        if let Some(address) = self.address6(client) {
+            match TcpStream::connect(address).await {
+                // The server knows IPv4 only.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                outcome => return outcome,
+            }
+        }
+        if let Some(client) = shown(client, &self.container.answers) {
             // By another port where two clients of one address and port came by two ports of the host.
             for port in [client.port(), 0] {
                 let Ok(socket) = bound(SocketAddrV4::new(*client.ip(), port), Type::STREAM) else { continue };
                 let socket = TcpSocket::from_std_stream(StdStream::from(socket));
-                match socket.connect(self.address.into()).await {
+                match socket.connect(self.address().into()).await {
                     Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
                     outcome => return outcome,
                 }
             }
         }
-        TcpStream::connect(self.address).await
+        TcpStream::connect(self.address()).await
     }
 
-    /// A socket that hears of it alone, on behalf of a client.
-    pub(super) fn exchange(&self, client: SocketAddr) -> io::Result<UdpSocket> {
-        let shown = shown(client, &self.answers);
+    /// A socket that hears of it alone, on behalf of a client; by IPv6 if that is possible and wanted.
+    pub(super) fn exchange(&self, client: SocketAddr, by_ipv6: bool) -> io::Result<UdpSocket> {
+        if let Some(address) = self.address6(client).filter(|_| by_ipv6) {
+            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
+            return heard_of_alone(socket, address.into());
+        }
+        let shown = shown(client, &self.container.answers);
         let bound = shown.and_then(|client| {
             [client.port(), 0]
                 .into_iter()
@@ -71,12 +103,16 @@ impl Target {
             Some(socket) => UdpSocket::from(socket),
             None => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
         };
-        socket.set_nonblocking(true)?;
-        // The kernel drops what comes from others from now on; what came before is dropped here.
-        socket.connect(self.address)?;
-        while socket.recv(&mut [0]).is_ok() {}
-        Ok(socket)
+        heard_of_alone(socket, self.address().into())
     }
+}
+
+fn heard_of_alone(socket: UdpSocket, address: SocketAddr) -> io::Result<UdpSocket> {
+    socket.set_nonblocking(true)?;
+    // The kernel drops what comes from others from now on; what came before is dropped here.
+    socket.connect(address)?;
+    while socket.recv(&mut [0]).is_ok() {}
+    Ok(socket)
 }
 
 /// The client's address, if the container can answer it.
