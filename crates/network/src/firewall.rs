@@ -103,6 +103,12 @@ pub(crate) fn program(name: &str) -> PathBuf {
 }
 
 impl Loading {
+    /// As [`Self::finish`], without holding up what else the calling thread serves.
+    pub(crate) async fn finished(self) -> Result<(), FirewallError> {
+        let waiting = tokio::task::spawn_blocking(move || self.finish()).await;
+        waiting.unwrap_or_else(|error| Err(FirewallError::Transfer(io::Error::other(error))))
+    }
+
     /// Waits until the rules are in place.
     pub(crate) fn finish(self) -> Result<(), FirewallError> {
         let output = self.child.wait_with_output().map_err(FirewallError::Transfer)?;

@@ -166,11 +166,9 @@ impl Uplink {
         })
     }
 
-    /// What the host has routes to, but for those to us.
+    /// What the host has routes to, but for those to containers.
     pub(crate) fn host_subnets(&mut self) -> Result<Vec<Subnet>, NetlinkError> {
-        let mut subnets = self.host_links.routed_subnets()?;
-        subnets.retain(|subnet| !self.led.contains(subnet));
-        Ok(subnets)
+        self.host_links.routed_subnets()
     }
 
     /// As [`Self::host_subnets`], for IPv6.

@@ -163,3 +163,83 @@ fn f74_only_an_address_that_was_opened_leads_to_the_hosts_loopback() {
         assert!(refused, "{bad}: {outcome:?}");
     }
 }
+
+fn network(name: &str, subnet: &str) -> NetworkConfiguration {
+    let (name, ipv4_subnet) = (name.to_owned(), Some(subnet.to_owned()));
+    NetworkConfiguration { name, ipv4_subnet, ..default_network() }
+}
+
+fn is_refused<T: std::fmt::Debug>(outcome: &Result<T, ClientError>, code: FailureCode) -> bool {
+    matches!(outcome, Err(ClientError::Refused(failure)) if failure.code == code)
+}
+
+#[test]
+fn two_installations_have_the_same_subnets_and_the_host_reaches_those_of_the_first_domain() {
+    let host = Host::new();
+    let (first, second) = (host.start("a"), host.start("b"));
+    host.request(&first, Request::CreateNetwork(default_network())).unwrap();
+    let web = Guest::new(host.lease(&first, "web"));
+    serve(&web.namespace, Ipv4Addr::UNSPECIFIED);
+    set(&host, &first, vec![domain("one", None)]).unwrap();
+
+    // A route of ours takes nobody's subnet, but the second cannot lead the host there as well, and says so.
+    host.request(&second, Request::CreateNetwork(default_network())).unwrap();
+    let twin = Guest::new(host.lease(&second, "twin"));
+    assert_eq!(twin.address, web.address);
+    let outcome = set(&host, &second, vec![domain("two", None)]);
+    assert!(is_refused(&outcome, FailureCode::Exists), "{outcome:?}");
+    host.request(&second, Request::Release { container_id: "twin".to_owned() }).unwrap();
+    drop(twin);
+    host.request(&second, Request::DeleteNetwork { name: "default".to_owned() }).unwrap();
+    assert!(greeted(&host.host, web.address, SOON), "the second took the first one's route");
+
+    // Nor are names given out that would lead to the other one's containers.
+    host.request(&second, Request::CreateNetwork(network("own", "192.168.70.0/24"))).unwrap();
+    let server = set(&host, &second, vec![domain("two", None)]).unwrap().address.unwrap();
+    host.request(&second, Request::CreateNetwork(default_network())).unwrap();
+    let _twin = host.lease(&second, "twin");
+    let own = LeaseRequest { network: "own".to_owned(), ..plain("near") };
+    let own = Guest::new(host.lease_as(&second, own).unwrap());
+    assert_eq!(ask(&host.host, server, "near.two"), (0, vec![own.address]));
+    assert_eq!(ask(&host.host, server, "twin.two"), (3, vec![]));
+}
+
+#[test]
+fn an_address_that_stands_for_the_hosts_loopback_is_in_no_network() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    set(&host, &daemon, vec![domain("host.internal", Some(REDIRECTED))]).unwrap();
+    let around = network("around", "198.51.100.0/24");
+    let outcome = host.request(&daemon, Request::CreateNetwork(around.clone()));
+    assert!(is_refused(&outcome, FailureCode::Exists), "{outcome:?}");
+    set(&host, &daemon, Vec::new()).unwrap();
+    host.request(&daemon, Request::CreateNetwork(around)).unwrap();
+}
+
+#[test]
+fn the_host_is_answered_while_its_rules_are_loaded() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    host.request(&daemon, Request::CreateNetwork(default_network())).unwrap();
+    let address = set(&host, &daemon, vec![domain("test", None)]).unwrap().address.unwrap();
+    // As on a host with many rules.
+    std::fs::create_dir(host.programs()).unwrap();
+    let slow = host.programs().join("nft");
+    let path = std::env::var("PATH").unwrap();
+    std::fs::write(&slow, format!("#!/bin/sh\nsleep 3\nPATH={path}:/usr/sbin exec nft \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let answered = host.host.run(move || {
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(500));
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            socket.send_to(&query::question("web.test", TYPE_A), address).unwrap();
+            socket.recv(&mut [0; 512]).is_ok()
+        })
+    });
+    let begin = std::time::Instant::now();
+    set(&host, &daemon, vec![domain("test", None), domain("host.internal", Some(REDIRECTED))]).unwrap();
+    assert!(begin.elapsed() > Duration::from_secs(2), "the rules were loaded at once");
+    assert!(answered.join().unwrap());
+    std::fs::remove_file(slow).unwrap();
+}

@@ -22,8 +22,11 @@ const TO_TABLE: u8 = 1;
 /// `FRA_PRIORITY` and `FRA_FWMARK` of linux/fib_rules.h.
 const PRIORITY: u16 = 6;
 const MARK: u16 = 10;
-/// Offset of `rtm_type` in it.
+/// Offsets of `rtm_protocol` and `rtm_type` in it.
+const ROUTE_PROTOCOL: usize = 5;
 const ROUTE_TYPE: usize = 7;
+/// Of routes that lead the host to containers; none of linux/rtnetlink.h or /etc/iproute2/rt_protos.
+const OWN_PROTOCOL: u8 = 184;
 
 impl Socket {
     /// Gives a device an address.
@@ -119,7 +122,7 @@ impl Socket {
         Ok(found)
     }
 
-    /// Sends what is for a subnet to a gateway on a device.
+    /// Sends what is for containers of a subnet to a gateway on a device.
     pub(crate) fn add_route(
         &mut self,
         subnet: Subnet,
@@ -153,9 +156,10 @@ impl Socket {
         Ok(found)
     }
 
-    /// Destinations of all routes in all tables, own addresses included, without default routes.
+    /// Destinations of all routes in all tables, own addresses included, without default routes and those
+    /// that lead to containers, of whatever installation: each has its subnets in a namespace of its own.
     pub(crate) fn routed_subnets(&mut self) -> Result<Vec<Subnet>, NetlinkError> {
-        self.destinations(|_| true)
+        self.destinations(|body| body.get(ROUTE_PROTOCOL) != Some(&OWN_PROTOCOL))
     }
 
     fn destinations(&mut self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Subnet>, NetlinkError> {
@@ -177,7 +181,7 @@ fn route(kind: u16, request_flags: u16, subnet: Subnet, gateway: Ipv4Addr, link:
     header[..2].copy_from_slice(&[FAMILY, subnet.prefix_length()]);
     header[4..8].copy_from_slice(&[
         libc::RT_TABLE_MAIN,
-        libc::RTPROT_STATIC,
+        OWN_PROTOCOL,
         libc::RT_SCOPE_UNIVERSE,
         libc::RTN_UNICAST,
     ]);

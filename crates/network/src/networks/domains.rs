@@ -13,6 +13,7 @@ use super::{Networks, failure, gone, system_failure};
 use crate::dns::{self, Allowing, Found, Names, Permission, Server, host_resolver};
 use crate::firewall;
 use crate::subnet::Subnet;
+use crate::uplink::Uplink;
 
 /// Where names are answered: the second is for hosts on which somebody has port 53 of all addresses.
 const SERVER_PORTS: [u16; 2] = [dns::PORT, 2053];
@@ -50,8 +51,13 @@ impl Domains {
             Meaning::Host(address) => Some(address),
             _ => None,
         };
-        let all = self.all.iter().filter_map(|domain| domain.localhost);
+        let all = self.loopback_addresses().into_iter();
         all.filter(|address| Some(*address) != own).map(IpAddr::V4).collect()
+    }
+
+    /// Addresses that lead to the host's loopback.
+    pub(super) fn loopback_addresses(&self) -> Vec<Ipv4Addr> {
+        self.all.iter().filter_map(|domain| domain.localhost).collect()
     }
 
     /// Whether the host is to be led to our networks.
@@ -82,20 +88,30 @@ impl Networks {
         let Some((device, host_address)) = pair else {
             return Err(failure(FailureCode::PermissionDenied, "only root's networks can have domains"));
         };
+        let _one_at_a_time = self.changing.lock().await;
         for domain in &all {
             self.check_domain(domain)?;
         }
-        let _one_at_a_time = self.changing.lock().await;
         let is_serving = self.domains().server.is_some();
         // What can fail comes first, and leaves all as it was.
+        if !all.is_empty() && !is_serving {
+            self.lead_host_to_all()?;
+        }
         let new_server = match all.is_empty() || is_serving {
             true => None,
-            false => Some(self.serve_host(host_address).await?),
+            false => match self.serve_host(host_address).await {
+                Ok(server) => Some(server),
+                Err(failure) => {
+                    self.lead_host_to_none();
+                    return Err(failure);
+                }
+            },
         };
         let redirected = self.redirect(all.iter().filter_map(|domain| domain.localhost).collect()).await;
         if let Err(failure) = redirected {
             if let Some((_, server)) = new_server {
                 server.stop().await;
+                self.lead_host_to_none();
             }
             return Err(failure);
         }
@@ -110,9 +126,8 @@ impl Networks {
         let address = server.as_ref().map(|(address, _)| *address);
         let names: Vec<String> = all.iter().map(|domain| domain.name.clone()).collect();
         *self.domains() = Domains { all, server };
-        let subnets: Vec<Subnet> = self.state().segments.values().map(|segment| segment.subnet).collect();
-        for subnet in subnets {
-            self.lead_host_to(subnet);
+        if names.is_empty() {
+            self.lead_host_to_none();
         }
         let telling = self.host.spawn(async move { host_resolver::tell(&device, address, &names).await });
         let is_known_to_host = telling.await.unwrap_or(false);
@@ -136,16 +151,44 @@ impl Networks {
         Ok(())
     }
 
-    /// The host's way to a network, there as long as there are domains.
-    pub(super) fn lead_host_to(&self, subnet: Subnet) {
-        let is_wanted = self.domains().are_any();
-        let mut uplink = self.uplink();
-        let Some(uplink) = uplink.pair() else { return };
-        let led = if is_wanted { uplink.lead_to(subnet) } else { uplink.lead_no_more(subnet) };
-        // Another installation may lead the host to a network with the same addresses.
-        if let Err(error) = led {
-            tracing::warn!("the host cannot reach containers: {}", system_failure(&error));
+    /// Leads the host to a new network, if there are domains; whether that is so.
+    pub(super) fn lead_host_to(&self, subnet: Subnet) -> Result<bool, Failure> {
+        match self.uplink().pair() {
+            Some(uplink) if self.domains().are_any() => lead(uplink, subnet).map(|()| true),
+            _ => Ok(false),
         }
+    }
+
+    /// Leads the host to all networks, or to none.
+    fn lead_host_to_all(&self) -> Result<(), Failure> {
+        for (name, subnet) in self.subnets() {
+            let led = self.uplink().pair().map_or(Ok(()), |uplink| lead(uplink, subnet));
+            if let Err(failure) = led {
+                self.lead_host_to_none();
+                return Err(failure);
+            }
+            if let Some(segment) = self.state().segments.get_mut(&name) {
+                segment.is_led_to = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn lead_host_to_none(&self) {
+        for (name, subnet) in self.subnets() {
+            if let Some(segment) = self.state().segments.get_mut(&name) {
+                segment.is_led_to = false;
+            }
+            let led_no_more = self.uplink().pair().map(|uplink| uplink.lead_no_more(subnet));
+            if let Some(Err(error)) = led_no_more {
+                tracing::warn!("a route to containers stays: {}", system_failure(&error));
+            }
+        }
+    }
+
+    fn subnets(&self) -> Vec<(String, Subnet)> {
+        let state = self.state();
+        state.segments.iter().map(|(name, segment)| (name.clone(), segment.subnet)).collect()
     }
 
     async fn redirect(&self, addresses: Vec<Ipv4Addr>) -> Result<(), Failure> {
@@ -156,8 +199,10 @@ impl Networks {
         let Some((before, (rules, switch))) = change else { return Ok(()) };
         let changing = self.host.spawn(async move {
             switch.turn().map_err(|error| system_failure(&error))?;
-            let loaded = firewall::load("the host's rules", &rules).and_then(|nft| nft.finish());
-            loaded.map_err(|error| system_failure(&error))
+            // Others are served on this thread meanwhile.
+            let loading =
+                firewall::load("the host's rules", &rules).map_err(|error| system_failure(&error))?;
+            loading.finished().await.map_err(|error| system_failure(&error))
         });
         let outcome = changing.await.map_err(|_| gone()).and_then(|outcome| outcome);
         if outcome.is_err()
@@ -183,6 +228,19 @@ impl Networks {
         let reason = refusal.map(|error| format!(": {error}")).unwrap_or_default();
         Err(failure(FailureCode::System, format!("cannot serve the host's names on {host}{reason}")))
     }
+}
+
+fn lead(uplink: &mut Uplink, subnet: Subnet) -> Result<(), Failure> {
+    uplink.lead_to(subnet).map_err(|error| match error.is_existing() {
+        true => failure(
+            FailureCode::Exists,
+            format!(
+                "the host has a route to {subnet} already: another installation has a domain and a network of \
+                 these addresses. Give one of the networks another subnet"
+            ),
+        ),
+        false => system_failure(&error),
+    })
 }
 
 /// Becomes part of answers and of the host's resolver's settings.
@@ -224,7 +282,8 @@ impl Names for HostNames {
             Meaning::Nothing => return Vec::new(),
         };
         let state = networks.state();
-        let mut found = state.segments.values().map(|segment| segment.find(container));
+        let reachable = state.segments.values().filter(|segment| segment.is_led_to);
+        let mut found = reachable.map(|segment| segment.find(container));
         let mut found = found.find(|found| !found.is_empty()).unwrap_or_default();
         // The host has no route to IPv6 networks.
         found.retain(IpAddr::is_ipv4);

@@ -154,10 +154,14 @@ impl Networks {
             ipv6_gateway: wanted.subnet6.map(Subnet6::gateway),
             configuration: wanted.configuration,
         };
-        self.lead_host_to(subnet);
+        let led = self.lead_host_to(subnet);
+        if let Err(failure) = &led {
+            tracing::warn!("the host cannot reach the containers of {subnet}: {failure}");
+        }
         let mut state = self.state();
         let state = &mut *state;
         let mut segment = Segment::new(network.clone(), (subnet, wanted.subnet6), bridge, server);
+        segment.is_led_to = led.unwrap_or(false);
         for address in state.orphans.addresses(segment.bridge.index) {
             segment.take(address);
         }
@@ -252,9 +256,12 @@ impl Networks {
 
     fn choose_subnet(&self, wanted: &Wanted) -> Result<Subnet, Failure> {
         let host = self.uplink().host_subnets().map_err(|error| system_failure(&error))?;
+        // Containers would reach the host's loopback there instead of each other.
+        let redirected = self.domains().loopback_addresses();
         let state = self.state();
         let is_free = |subnet: Subnet| {
             !host.iter().any(|other| other.overlaps(subnet))
+                && !redirected.iter().any(|address| subnet.offset(*address).is_some())
                 && !state.segments.values().any(|segment| segment.subnet.overlaps(subnet))
         };
         let name = &wanted.configuration.name;
@@ -263,7 +270,8 @@ impl Networks {
             Some(subnet) => Err(failure(
                 FailureCode::Exists,
                 format!(
-                    "subnet {subnet} of network '{name}' overlaps another network or a route of this host"
+                    "subnet {subnet} of network '{name}' overlaps another network, a route of this host or an \
+                     address that stands for its loopback"
                 ),
             )),
             None => configuration::default_subnets().find(|subnet| is_free(*subnet)).ok_or_else(|| {
@@ -331,7 +339,10 @@ impl Networks {
         tracing::warn!("somebody removed our rules of the host; putting them back");
         let (sender, receiver) = mpsc::channel();
         self.host.spawn(async move {
-            let loaded = firewall::load("the host's rules", &rules).and_then(|nft| nft.finish());
+            let loaded = match firewall::load("the host's rules", &rules) {
+                Ok(nft) => nft.finished().await,
+                Err(error) => Err(error),
+            };
             // Nobody waits any more when the process ends.
             drop(sender.send(loaded));
         });

@@ -71,6 +71,8 @@ pub(super) struct Segment {
     pub(super) subnet6: Option<Subnet6>,
     pub(super) bridge: Bridge,
     pub(super) server: Server,
+    /// The host has a route to it, and not to another installation's of the same addresses.
+    pub(super) is_led_to: bool,
     /// By container id.
     pub(super) leases: BTreeMap<String, Holding>,
     /// Ports that are ready for whoever comes next.
@@ -99,6 +101,7 @@ impl Segment {
             subnet6,
             bridge,
             server,
+            is_led_to: false,
             leases: BTreeMap::new(),
             pool: VecDeque::new(),
             filling: false,

@@ -80,7 +80,9 @@ impl Host {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let theirs = OwnedFd::from(theirs);
         let mut command = Command::new(env!("CARGO_BIN_EXE_container-network"));
-        command.stdin(Stdio::null()).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        let path = std::env::var_os("PATH").unwrap();
+        let path = std::env::join_paths(std::iter::once(self.programs()).chain(std::env::split_paths(&path)));
+        command.stdin(Stdio::null()).env_clear().env("PATH", path.unwrap());
         for (variable, folder) in [("APP", "app"), ("LOG", "log"), ("RUNTIME", "run"), ("INSTALL", "install")]
         {
             command.env(format!("CONTAINER_{variable}_ROOT"), root.join(folder));
@@ -102,6 +104,11 @@ impl Host {
         let client =
             self.runtime.block_on(async { Client::over(tokio::net::UnixStream::from_std(ours).unwrap()) });
         Daemon { child, client: Some(client), root }
+    }
+
+    /// Programs that daemons find before those of the system.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.folder.path().join("bin")
     }
 
     /// Asks a daemon.
