@@ -23,6 +23,9 @@ const MAXIMUM_RULES: usize = 256;
 const MAXIMUM_NAME_BYTES: usize = 253;
 /// Addresses behind one name at once.
 const MAXIMUM_ADDRESSES: usize = 4096;
+/// Connections and exchanges of other containers with one container that are remembered at once, of each
+/// family. Others decide how many there are.
+const MAXIMUM_ANSWERS: usize = 16_384;
 
 /// A checked policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +81,17 @@ pub(crate) fn set(address: Ipv4Addr, rule: usize, is_ipv6: bool) -> String {
     format!("{}n{rule}{}", chain(address), if is_ipv6 { "s" } else { "" })
 }
 
+/// Name of the set of what a container was asked by others of its networks, and may answer.
+fn answers(address: Ipv4Addr, is_ipv6: bool) -> String {
+    format!("{}a{}", chain(address), if is_ipv6 { "s" } else { "" })
+}
+
+/// Name of the chain that passes what comes to a container from others of its networks. What is meant for
+/// somebody else (bridges show frames to all ports before they know where the receiver is) asks it nothing.
+fn asking(address: Ipv4Addr) -> String {
+    format!("{}q", chain(address))
+}
+
 /// The inverse of [`set`]: `e<8 digits>n…`.
 fn is_set_of_names(name: &str) -> bool {
     let digits = name.strip_prefix('e').and_then(|rest| rest.split_at_checked(8));
@@ -106,28 +120,38 @@ impl Policy {
     pub(crate) fn installation(&self, plan: &Plan, gateway_mac: [u8; 6]) -> String {
         let (table, address, port) = (PORTS.table, plan.address, device_name(plan.address));
         let chain = chain(address);
-        let gateway_mac = gateway_mac.map(|byte| format!("{byte:02x}")).join(":");
+        let [gateway_mac, own_mac] =
+            [gateway_mac, plan.mac].map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
         let (sets, conditions) = self.conditions(address, false);
         let routed = verdicts(&conditions, "return");
         let bridged = verdicts(&conditions, "accept");
         // What an earlier container of this address may have left behind is not this one's.
         let mut text = self.emptied("ip", address, false);
         text.push_str(&self.emptied("bridge", address, false));
-        let (mut sets6, mut bridged6) = (String::new(), String::new());
+        text.push_str(&emptied_answers(address, plan.address6.is_some()));
+        let (asking, own_answers) = (asking(address), answers(address, false));
+        let answer_sets = answer_sets(address, plan.address6.is_some());
+        let (mut sets6, mut bridged6, mut asking6) = (String::new(), String::new(), String::new());
         if let Some(address6) = plan.address6 {
             let conditions;
             (sets6, conditions) = self.conditions(address, true);
             let routed = verdicts(&conditions, "return");
+            let answers = answers(address, true);
             text.push_str(&self.emptied("ip6", address, true));
             text.push_str(&self.emptied("bridge", address, true));
             bridged6 = format!(
                 r"    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
     ether daddr . ip6 daddr != @neighbours6 goto refuse
-{}    meta l4proto tcp iifname . ip6 daddr . meta l4proto . tcp dport . tcp sport @answers6 accept
-    meta l4proto udp iifname . ip6 daddr . meta l4proto . udp dport . udp sport @answers6 accept
+{}    meta l4proto tcp ip6 daddr . meta l4proto . tcp dport . tcp sport @{answers} accept
+    meta l4proto udp ip6 daddr . meta l4proto . udp dport . udp sport @{answers} accept
     icmpv6 type {{ echo-reply, destination-unreachable, packet-too-big }} iifname . ip6 daddr @asked6 accept
 ",
                 verdicts(&conditions, "accept")
+            );
+            asking6 = format!(
+                r"    ether type ip6 meta l4proto tcp update @{answers} {{ ip6 saddr . meta l4proto . tcp sport . tcp dport timeout 2h }}
+    ether type ip6 meta l4proto udp update @{answers} {{ ip6 saddr . meta l4proto . udp sport . udp dport timeout 3m }}
+"
             );
             // A String takes everything.
             let _ = writeln!(
@@ -144,18 +168,24 @@ impl Policy {
   }}
 }}
 table bridge {table} {{
-{sets}{sets6}  chain {chain} {{
+{sets}{sets6}{answer_sets}  chain {asking} {{
+    ether daddr != {own_mac} return
+    ip protocol tcp update @{own_answers} {{ ip saddr . ip protocol . tcp sport . tcp dport timeout 2h }}
+    ip protocol udp update @{own_answers} {{ ip saddr . ip protocol . udp sport . udp dport timeout 3m }}
+{asking6}    jump echo
+  }}
+  chain {chain} {{
     ether type arp accept
     ether daddr {gateway_mac} accept
 {bridged6}    ether daddr . ip daddr != @neighbours goto refuse
-{bridged}    ip protocol tcp iifname . ip daddr . ip protocol . tcp dport . tcp sport @answers accept
-    ip protocol udp iifname . ip daddr . ip protocol . udp dport . udp sport @answers accept
+{bridged}    ip protocol tcp ip daddr . ip protocol . tcp dport . tcp sport @{own_answers} accept
+    ip protocol udp ip daddr . ip protocol . udp dport . udp sport @{own_answers} accept
     icmp type {{ echo-reply, destination-unreachable }} iifname . ip daddr @asked accept
     goto refuse
   }}
 }}
 add element ip {table} egress {{ {address} : jump {chain} }}
-add element bridge {table} restricted {{ "{port}" }}
+add element bridge {table} restricted {{ "{port}" : jump {asking} }}
 add element bridge {table} egress {{ "{port}" : goto {chain} }}
 "#
         );
@@ -209,8 +239,13 @@ add element bridge {table} egress {{ "{port}" : goto {chain} }}
             let _ = writeln!(text, "delete element ip6 {table} egress {{ {address6} }}");
             families.push(("ip6", true));
         }
-        let _ = writeln!(text, "delete chain bridge {table} {chain}");
+        let _ = writeln!(
+            text,
+            "delete chain bridge {table} {chain}\ndelete chain bridge {table} {}",
+            asking(address)
+        );
         for (family, is_ipv6) in families {
+            let _ = writeln!(text, "delete set bridge {table} {}", answers(address, is_ipv6));
             let _ = writeln!(text, "delete chain {family} {table} {chain}");
             for number in 0..self.names.len() {
                 let set = set(address, number, is_ipv6);
@@ -219,6 +254,33 @@ add element bridge {table} egress {{ "{port}" : goto {chain} }}
         }
         text
     }
+}
+
+/// What [`answer_sets`] makes without content, and so the chain that fills it.
+fn emptied_answers(address: Ipv4Addr, with_ipv6: bool) -> String {
+    let (table, asking, sets) = (PORTS.table, asking(address), answer_sets(address, with_ipv6));
+    let mut text = format!(
+        "table bridge {table} {{\n{sets}  chain {asking} {{ }}\n}}\nflush chain bridge {table} {asking}\n"
+    );
+    for is_ipv6 in [Some(false), with_ipv6.then_some(true)].into_iter().flatten() {
+        // A String takes everything.
+        let _ = writeln!(text, "flush set bridge {table} {}", answers(address, is_ipv6));
+    }
+    text
+}
+
+/// Sets of what a container was asked, in the bridge table. One each: what is asked of one container must not
+/// keep others from answering.
+fn answer_sets(address: Ipv4Addr, with_ipv6: bool) -> String {
+    let set = |is_ipv6: bool| {
+        let kind = if is_ipv6 { "ipv6_addr" } else { "ipv4_addr" };
+        format!(
+            "  set {} {{ type {kind} . inet_proto . inet_service . inet_service; flags dynamic, timeout; \
+             size {MAXIMUM_ANSWERS}; }}\n",
+            answers(address, is_ipv6)
+        )
+    };
+    [Some(false), with_ipv6.then_some(true)].into_iter().flatten().map(set).collect()
 }
 
 fn verdicts(conditions: &[String], verdict: &str) -> String {

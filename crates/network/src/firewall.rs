@@ -253,10 +253,8 @@ table bridge {table} {{
     drop
   }}
   set {neighbours} {{ type ether_addr . ipv4_addr; }}
-  set restricted {{ type ifname; }}
-  set answers {{ type ifname . ipv4_addr . inet_proto . inet_service . inet_service; flags dynamic, timeout; size 65536; }}
+  map restricted {{ type ifname : verdict; }}
   set asked {{ type ifname . ipv4_addr; flags dynamic, timeout; size 65536; timeout 10s; }}
-  set answers6 {{ type ifname . ipv6_addr . inet_proto . inet_service . inet_service; flags dynamic, timeout; size 65536; }}
   set asked6 {{ type ifname . ipv6_addr; flags dynamic, timeout; size 65536; timeout 10s; }}
   set refusals {{ type ifname; flags dynamic, timeout; size 65536; timeout 1m; }}
   map egress {{ type ifname : verdict; }}
@@ -270,12 +268,10 @@ table bridge {table} {{
   }}
   chain asking {{
     type filter hook forward priority 0; policy accept;
-    oifname != @restricted accept
-    ip protocol tcp update @answers {{ oifname . ip saddr . ip protocol . tcp sport . tcp dport timeout 2h }}
-    ip protocol udp update @answers {{ oifname . ip saddr . ip protocol . udp sport . udp dport timeout 3m }}
+    oifname vmap @restricted
+  }}
+  chain echo {{
     icmp type echo-request update @asked {{ oifname . ip saddr }}
-    ether type ip6 meta l4proto tcp update @answers6 {{ oifname . ip6 saddr . meta l4proto . tcp sport . tcp dport timeout 2h }}
-    ether type ip6 meta l4proto udp update @answers6 {{ oifname . ip6 saddr . meta l4proto . udp sport . udp dport timeout 3m }}
     icmpv6 type echo-request update @asked6 {{ oifname . ip6 saddr }}
   }}
 }}

@@ -260,6 +260,30 @@ fn peers_may_ask_and_be_asked_if_allowed() {
 }
 
 #[test]
+fn what_one_container_is_asked_keeps_no_other_from_answering() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let flooded = RawGuest::new(host.lease_as(&daemon, limited("flooded", &[])).unwrap());
+    let other = Guest::new(host.lease_as(&daemon, limited("other", &[])).unwrap());
+    let evil = RawGuest::new(host.lease(&daemon, "evil"));
+    greet(other.namespace.run(|| TcpListener::bind("0.0.0.0:7000").unwrap()));
+    // More than any set of the kernel's tables holds, each from a port or to a port of its own. The bridge,
+    // which has not heard of the receiver yet, shows them to everybody.
+    for number in 0..70_000_u32 {
+        let port = |value: u32| u16::try_from(value).unwrap();
+        let datagram = udp(
+            (evil.address, port(1024 + number % 60_000)),
+            (flooded.address, port(1 + number / 60_000)),
+            b"",
+        );
+        let packet = ipv4(17, evil.address, flooded.address, &datagram);
+        evil.send(&ethernet(flooded.mac, evil.mac, 0x0800, &packet));
+    }
+    let peer = Guest::new(host.lease(&daemon, "peer"));
+    assert_eq!(visit(&peer, other.address, 7000).unwrap(), "hello");
+}
+
+#[test]
 fn a_policy_and_the_names_that_it_allowed_outlive_the_daemon() {
     let host = Host::new();
     greet(host.outside.run(|| TcpListener::bind((OUTSIDE, 7000)).unwrap()));
