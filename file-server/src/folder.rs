@@ -52,6 +52,11 @@ impl Folder {
         }))
     }
 
+    /// Not all that changes in what is shared is heard of.
+    pub(crate) fn keep_no_names(&self) {
+        self.0.watches.keep_nothing();
+    }
+
     /// Where the guest waits for what happens to the files that it watches.
     pub(crate) fn waiting(&self) -> &Waiting {
         &self.0.waiting
@@ -171,6 +176,7 @@ impl FileSystem for Folder {
     }
 
     fn lookup(&self, context: Context, parent: Inode, name: &CStr) -> io::Result<Entry> {
+        self.0.watches.asked(parent);
         match self.0.files.lookup(context, parent, name) {
             Err(_) if LISTING.get() => Ok(unknown()),
             outcome => outcome,
@@ -205,6 +211,57 @@ impl FileSystem for Folder {
             options.set(OpenOptions::KEEP_CACHE, known.unwrap_or(false));
         }
         Ok((handle, options))
+    }
+
+    fn getattr(
+        &self,
+        context: Context,
+        inode: Inode,
+        handle: Option<Handle>,
+    ) -> io::Result<(Attr, Duration)> {
+        self.0.watches.asked(inode);
+        self.0.files.getattr(context, inode, handle)
+    }
+
+    fn setattr(
+        &self,
+        context: Context,
+        inode: Inode,
+        attributes: SetattrIn,
+        handle: Option<Handle>,
+        valid: SetattrValid,
+    ) -> io::Result<(Attr, Duration)> {
+        self.0.watches.asked(inode);
+        self.0.files.setattr(context, inode, attributes, handle, valid)
+    }
+
+    /// The guest may keep the list, and names and attributes that are in it, if it hears of changes.
+    fn opendir(
+        &self,
+        context: Context,
+        inode: Inode,
+        flags: u32,
+    ) -> io::Result<(Option<Handle>, OpenOptions)> {
+        let Inner { files, watches, .. } = &*self.0;
+        watches.asked(inode);
+        let (handle, mut options) = files.opendir(context, inode, flags)?;
+        if let Some(handle) = handle {
+            let kept = with_file(files, nobody(), inode, handle, |file| Ok(watches.keep(file, inode)));
+            options.set(OpenOptions::KEEP_CACHE | OpenOptions::CACHE_DIR, kept.unwrap_or(false));
+        }
+        Ok((handle, options))
+    }
+
+    fn readdir(
+        &self,
+        context: Context,
+        inode: Inode,
+        handle: Handle,
+        size: u32,
+        offset: u64,
+    ) -> io::Result<Self::DirIter> {
+        self.0.watches.asked(inode);
+        self.0.files.readdir(context, inode, handle, size, offset)
     }
 
     /// The last descriptor of an open file is closed, which owned locks itself if `owner` is told.
@@ -269,9 +326,6 @@ impl FileSystem for Folder {
     forward! {
         fn forget(context: Context, inode: Inode, count: u64) -> ();
         fn batch_forget(context: Context, requests: Vec<(Inode, u64)>) -> ();
-        fn getattr(context: Context, inode: Inode, handle: Option<Handle>) -> io::Result<(Attr, Duration)>;
-        fn setattr(context: Context, inode: Inode, attributes: SetattrIn, handle: Option<Handle>, valid: SetattrValid)
-            -> io::Result<(Attr, Duration)>;
         fn readlink(context: Context, inode: Inode) -> io::Result<Vec<u8>>;
         fn symlink(context: Context, target: &CStr, parent: Inode, name: &CStr, extensions: Extensions) -> io::Result<Entry>;
         fn mknod(context: Context, parent: Inode, name: &CStr, mode: u32, device: u32, umask: u32, extensions: Extensions)
@@ -291,8 +345,6 @@ impl FileSystem for Folder {
         fn getxattr(context: Context, inode: Inode, name: &CStr, size: u32) -> io::Result<GetxattrReply>;
         fn listxattr(context: Context, inode: Inode, size: u32) -> io::Result<ListxattrReply>;
         fn removexattr(context: Context, inode: Inode, name: &CStr) -> io::Result<()>;
-        fn opendir(context: Context, inode: Inode, flags: u32) -> io::Result<(Option<Handle>, OpenOptions)>;
-        fn readdir(context: Context, inode: Inode, handle: Handle, size: u32, offset: u64) -> io::Result<Self::DirIter>;
         fn fsyncdir(context: Context, inode: Inode, data_only: bool, handle: Handle) -> io::Result<()>;
         fn releasedir(context: Context, inode: Inode, flags: u32, handle: Handle) -> io::Result<()>;
         fn access(context: Context, inode: Inode, mask: u32) -> io::Result<()>;

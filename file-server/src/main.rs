@@ -19,6 +19,7 @@ mod device;
 mod folder;
 mod jail;
 mod locks;
+mod mounts;
 mod rights;
 mod serve;
 mod watches;
@@ -50,11 +51,14 @@ fn run() -> Result<ExitCode> {
     let (listener, shared) = unsafe { (OwnedFd::from_raw_fd(LISTENER), OwnedFd::from_raw_fd(SHARED)) };
     let files = jail::open_file_limit().context("cannot raise the limit of open files")?;
     let one_user = !rustix::process::geteuid().is_root();
+    // What cannot be told is not relied on.
+    let has_mounts = mounts::has_inner(&shared).unwrap_or(true);
     let Some(descriptors) = jail::enter(shared, arguments.read_only)? else {
         // The waiter: the server has ended as this says.
         return Ok(ExitCode::SUCCESS);
     };
-    serve::serve(listener, descriptors, &arguments, files, one_user)?;
+    let place = serve::Place { one_user, has_mounts };
+    serve::serve(listener, descriptors, &arguments, files, place)?;
     Ok(ExitCode::SUCCESS)
 }
 

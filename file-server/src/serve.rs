@@ -25,15 +25,25 @@ fn everybody_is_root() -> Vec<IdMap> {
 /// Descriptors that are not the guest's: sockets, queues, those of the moment.
 const OWN_DESCRIPTORS: u64 = 128;
 
-/// Serves the one client until it is gone. With `one_user` every file belongs to the user of the host,
-/// whom the guest sees as root: there is nobody else to whom it could.
+/// Where the server is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Every file belongs to the user of the host, whom the guest sees as root: there is nobody else to whom
+    /// it could.
+    pub(crate) one_user: bool,
+    /// Something is mounted inside of what is shared.
+    pub(crate) has_mounts: bool,
+}
+
+/// Serves the one client until it is gone.
 pub(crate) fn serve(
     listener: OwnedFd,
     descriptors: File,
     arguments: &Arguments,
     limit: u64,
-    one_user: bool,
+    place: Place,
 ) -> Result<()> {
+    let Place { one_user, has_mounts } = place;
     // Zero: whoever looks asks the host, which may have changed the file in the meantime; the guest's
     // kernel stretches that to a millisecond, and to five for what a listing brought
     // (kernel/patches, 0016). File content is cached, and dropped when the host has written.
@@ -56,7 +66,11 @@ pub(crate) fn serve(
     })
     .context("cannot prepare the file system")?;
     rights::restrict(arguments.read_only).context("cannot give up rights")?;
-    let device = Device::new(&arguments.tag, Folder::new(files, own, one_user))?;
+    let folder = Folder::new(files, own, one_user);
+    if has_mounts {
+        folder.keep_no_names();
+    }
+    let device = Device::new(&arguments.tag, folder)?;
     let memory = Memory::new(GuestMemoryMmap::new());
     let mut daemon = VhostUserDaemon::new(arguments.tag.clone(), Arc::new(device), memory)
         .map_err(|error| anyhow!("cannot start the device: {error}"))?;

@@ -12,6 +12,7 @@
 mod changes;
 mod group;
 mod identity;
+mod kept;
 mod table;
 pub(crate) mod waiting;
 
@@ -22,7 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use changes::Change;
 use group::Group;
 use identity::Identity;
-use table::Table;
+use kept::Kept;
+use table::{Record, Table, Watch};
 use waiting::Waiting;
 
 /// Of the guest's kernel, whose numbers fanotify and inotify share.
@@ -39,6 +41,10 @@ pub(crate) mod mask {
     pub(crate) const OVERFLOW: u32 = 0x4000;
     pub(crate) const ON_CHILD: u32 = 0x0800_0000;
     pub(crate) const IS_DIRECTORY: u32 = 0x4000_0000;
+    /// Not of Linux: something in a kept directory has changed.
+    pub(crate) const FORGET: u32 = 0x8000_0000;
+    /// What makes that known.
+    pub(crate) const KEPT: u32 = CONTENT | OWN | CREATE | DELETE | MOVED_FROM | MOVED_TO | ON_CHILD;
     pub(crate) const CONTENT: u32 = MODIFY | ATTRIBUTES | CLOSE_WRITE;
     pub(crate) const OWN: u32 = DELETE_SELF | MOVE_SELF;
 }
@@ -53,6 +59,7 @@ type Exists = dyn Fn(u64, &[u8]) -> bool + Send + Sync;
 pub(crate) struct Watches {
     waiting: Arc<Waiting>,
     table: Arc<Mutex<Table>>,
+    kept: Arc<Kept>,
     exists: Arc<Exists>,
     /// Made for the first watch: an instance is one of a few that a user has.
     group: OnceLock<Arc<Group>>,
@@ -61,7 +68,14 @@ pub(crate) struct Watches {
 
 impl Watches {
     pub(crate) fn new(waiting: Arc<Waiting>, exists: Arc<Exists>) -> Self {
-        Self { waiting, table: Arc::default(), exists, group: OnceLock::new(), maximum: MAXIMUM_WATCHES }
+        Self {
+            waiting,
+            table: Arc::default(),
+            kept: Arc::default(),
+            exists,
+            group: OnceLock::new(),
+            maximum: MAXIMUM_WATCHES,
+        }
     }
 
     /// Watches a file, or no longer if `mask` is empty.
@@ -74,10 +88,10 @@ impl Watches {
         let group = self.group()?;
         let mut table = lock(&self.table);
         if mask == 0 {
-            table.remove(&identity);
-            return group.unmark(file);
+            return if table.remove(&identity) { Ok(()) } else { group.unmark(file) };
         }
-        if !table.contains(&identity) && table.len() >= self.maximum {
+        let watched = table.len().saturating_sub(self.kept.len());
+        if !table.is_watched(&identity) && watched >= self.maximum {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
         // Before the first event of it comes.
@@ -85,8 +99,50 @@ impl Watches {
         group.mark(file, is_directory, mask).inspect_err(|_| table.restore(&identity, before))
     }
 
+    /// Keeps an eye on a directory, so that the guest may rely on what it knows of it; whether it may.
+    pub(crate) fn keep(&self, directory: &File, inode: u64) -> bool {
+        if self.kept.contains(inode) {
+            return true;
+        }
+        if !kept::is_local(directory) || !self.kept.insert(inode) {
+            return false;
+        }
+        let marked = self.mark_kept(directory, inode);
+        if marked.is_err() {
+            self.kept.remove(inode);
+        }
+        if self.group.get().is_none() {
+            // The host has no more of them, or none at all: to ask it each time costs more than it brings.
+            self.kept.close();
+        }
+        marked.is_ok()
+    }
+
+    /// Keeps nothing: not all changes of what is shared are heard of.
+    pub(crate) fn keep_nothing(&self) {
+        self.kept.close();
+    }
+
+    fn mark_kept(&self, directory: &File, inode: u64) -> io::Result<()> {
+        let (group, identity) = (self.group()?, Identity::of(directory)?);
+        let mut table = lock(&self.table);
+        let before = table.keep(identity.clone(), inode);
+        // The guest has forgotten it and looked it up again.
+        if let Some(former) = before.and_then(Watch::kept).filter(|former| *former != inode) {
+            self.kept.remove(former);
+        }
+        group.mark(directory, true, mask::KEPT).inspect_err(|_| table.restore(&identity, before))
+    }
+
+    /// The guest asks for something in a directory, or for its attributes: it knows no more of what was there before. To be called
+    /// before the host is asked.
+    pub(crate) fn asked(&self, directory: u64) {
+        self.kept.asked(directory);
+    }
+
     /// Forgets all of them.
     pub(crate) fn clear(&self) {
+        self.kept.clear();
         if let Some(group) = self.group.get() {
             lock(&self.table).clear();
             // Without it events come that nobody waits for.
@@ -102,6 +158,7 @@ impl Watches {
         let reader = Reader {
             group: Arc::clone(&group),
             table: Arc::clone(&self.table),
+            kept: Arc::clone(&self.kept),
             waiting: Arc::clone(&self.waiting),
             exists: Arc::clone(&self.exists),
             cookie: 0,
@@ -115,6 +172,7 @@ impl Watches {
 struct Reader {
     group: Arc<Group>,
     table: Arc<Mutex<Table>>,
+    kept: Arc<Kept>,
     waiting: Arc<Waiting>,
     exists: Arc<Exists>,
     cookie: u32,
@@ -129,7 +187,10 @@ impl Reader {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 // Nothing is told any more, which the guest's programs are to know.
-                Err(_) => return self.waiting.lose(),
+                Err(_) => {
+                    self.kept.close();
+                    return self.waiting.lose();
+                }
             };
             let (mut records, mut lost) = (Vec::new(), false);
             for change in changes::parse(bytes, own) {
@@ -149,7 +210,20 @@ impl Reader {
         if matches!(change, Change::Renamed { .. }) {
             self.cookie = self.cookie.checked_add(1).unwrap_or(1);
         }
-        lock(&self.table).records(change, self.cookie)
+        let (kept, records, gone) = {
+            let mut table = lock(&self.table);
+            let (kept, records) = (table.kept(change), table.records(change, self.cookie));
+            (kept, records, table.let_go(change))
+        };
+        // First: who is told of something looks at it.
+        for directory in kept.into_iter().filter(|directory| self.kept.is_news(*directory)) {
+            let mask = mask::FORGET;
+            self.waiting.add(&Record { directory, node: 0, mask, cookie: 0, name: Vec::new() });
+        }
+        if let Some(gone) = gone {
+            self.kept.remove(gone);
+        }
+        records
     }
 }
 
@@ -210,6 +284,35 @@ mod tests {
         let expected =
             table::Record { directory: 7, node: 0, mask: mask::CREATE, cookie: 0, name: b"other".to_vec() };
         assert_eq!(answer, expected.bytes());
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_change_in_a_kept_directory_is_told_once_until_the_guest_asks() {
+        let (watches, waiting) = watches(1);
+        let folder = folder("kept");
+        let directory = File::open(&folder).unwrap();
+        assert!(watches.keep(&directory, 7) && watches.keep(&directory, 7));
+        let forget = table::Record { directory: 7, node: 0, mask: mask::FORGET, cookie: 0, name: Vec::new() };
+        for name in ["first", "second"] {
+            watches.asked(7);
+            fs::write(folder.join("own"), "x").unwrap();
+            let (answers, answered) = channel();
+            waiting.ask(Box::new(Asked(answers)));
+            for path in [name, "more", "and more"] {
+                touch(&folder.join(path));
+            }
+            let answer = answered.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert_eq!(answer, forget.bytes());
+        }
+        // Whoever watches it, too, ceases to, and it goes on being kept.
+        watches.set(&directory, 7, mask::CREATE).unwrap();
+        watches.set(&directory, 7, 0).unwrap();
+        watches.asked(7);
+        touch(&folder.join("third"));
+        let (answers, answered) = channel();
+        waiting.ask(Box::new(Asked(answers)));
+        assert_eq!(answered.recv_timeout(Duration::from_secs(20)).unwrap(), forget.bytes());
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -301,7 +301,9 @@ fn files_that_the_host_deleted_are_let_go() {
     let folder = shared(&installation);
     let volume = format!("{}:/shared", text(&folder));
     installation.run_ok(&["run", "-d", "--name", "box", "-v", &volume, "demo", "sleep", "600"]);
-    installation.run_ok(&["exec", "box", "cat", "/shared/file"]);
+    // Listed, so that its name is kept.
+    let script = "ls -l /shared && ls -l /shared && cat /shared/file";
+    installation.run_ok(&["exec", "box", "sh", "-c", script]);
     // Its space is not free as long as a server has it open.
     let open = |ending: &str| {
         let servers = installation.file_servers();

@@ -11,7 +11,16 @@ use super::mask;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Watch {
     inode: u64,
+    /// Of what its programs want to know; empty if it only keeps what is in there.
     mask: u32,
+    is_kept: bool,
+}
+
+impl Watch {
+    /// The number of a kept directory.
+    pub(super) fn kept(self) -> Option<u64> {
+        self.is_kept.then_some(self.inode)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -28,8 +37,8 @@ pub(crate) struct Record {
 }
 
 impl Table {
-    pub(super) fn contains(&self, identity: &Identity) -> bool {
-        self.0.contains_key(identity)
+    pub(super) fn is_watched(&self, identity: &Identity) -> bool {
+        self.0.get(identity).is_some_and(|watch| watch.mask != 0)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -38,7 +47,39 @@ impl Table {
 
     /// Returns what was there.
     pub(super) fn insert(&mut self, identity: Identity, inode: u64, mask: u32) -> Option<Watch> {
-        self.0.insert(identity, Watch { inode, mask })
+        let is_kept = self.0.get(&identity).is_some_and(|watch| watch.is_kept && watch.inode == inode);
+        self.0.insert(identity, Watch { inode, mask, is_kept })
+    }
+
+    /// Keeps a directory; returns what was there.
+    pub(super) fn keep(&mut self, identity: Identity, inode: u64) -> Option<Watch> {
+        let mask = self.0.get(&identity).filter(|watch| watch.inode == inode).map_or(0, |watch| watch.mask);
+        self.0.insert(identity, Watch { inode, mask, is_kept: true })
+    }
+
+    /// A directory that was deleted is kept no longer; returns its number.
+    pub(super) fn let_go(&mut self, change: &Change<'_>) -> Option<u64> {
+        let Change::Changed { file: Some(identity), mask, .. } = change else { return None };
+        let is_kept = self.0.get(identity).is_some_and(|watch| watch.is_kept);
+        if !is_kept || mask & mask::DELETE_SELF == 0 {
+            return None;
+        }
+        self.0.remove(identity).map(|watch| watch.inode)
+    }
+
+    /// Kept directories that a change is about.
+    pub(super) fn kept(&self, change: &Change<'_>) -> Vec<u64> {
+        let (first, second) = match change {
+            Change::Lost => (None, None),
+            Change::Renamed { from, to, .. } => {
+                (from.as_ref().map(|place| &place.directory), to.as_ref().map(|place| &place.directory))
+            }
+            Change::Changed { place, file, .. } => {
+                (place.as_ref().map(|place| &place.directory), file.as_ref())
+            }
+        };
+        let kept = |identity: &Identity| self.0.get(identity).filter(|watch| watch.is_kept);
+        [first, second].into_iter().flatten().filter_map(kept).map(|watch| watch.inode).collect()
     }
 
     pub(super) fn restore(&mut self, identity: &Identity, watch: Option<Watch>) {
@@ -48,8 +89,18 @@ impl Table {
         };
     }
 
-    pub(super) fn remove(&mut self, identity: &Identity) {
-        self.0.remove(identity);
+    /// Watches it no longer; whether it goes on being kept.
+    pub(super) fn remove(&mut self, identity: &Identity) -> bool {
+        match self.0.get_mut(identity) {
+            Some(watch) if watch.is_kept => {
+                watch.mask = 0;
+                true
+            }
+            _ => {
+                self.0.remove(identity);
+                false
+            }
+        }
     }
 
     pub(super) fn clear(&mut self) {
