@@ -340,7 +340,8 @@ fn a_file_at_rest_is_read_once_until_it_changes() {
     let before = read();
     assert_eq!(installation.run_ok(&["exec", "box", "sh", "-c", four_times]), "1\na");
     let bytes = read() - before;
-    assert!((BYTES..2 * BYTES).contains(&bytes), "{bytes} bytes were read of the host");
+    // Once, and once more if the guest's kernel forgets unused names in just this moment.
+    assert!((BYTES..3 * BYTES).contains(&bytes), "{bytes} bytes were read of the host");
     // Of the same length, and with the time of before.
     let modified = fs::metadata(&file).unwrap().modified().unwrap();
     fill(b'b');
