@@ -117,6 +117,17 @@ pub(crate) fn list<T>(work: impl FnOnce() -> T) -> T {
     outcome
 }
 
+/// virtiofsd has made a name and finds no descriptor for it: the guest's kernel lets go of some and asks once more
+/// (kernel/patches, 0018), for which the name must not be there.
+fn or_undone(made: io::Result<Entry>, undo: impl FnOnce() -> io::Result<()>) -> io::Result<Entry> {
+    made.inspect_err(|error| {
+        if error.raw_os_error() == Some(libc::ENFILE) {
+            // The guest is told that the name is there if it stays.
+            let _ = undo();
+        }
+    })
+}
+
 /// linux/fuse.h: no node, so nothing is known but the name.
 fn unknown() -> Entry {
     Entry {
@@ -235,6 +246,54 @@ impl FileSystem for Folder {
         self.0.files.setattr(context, inode, attributes, handle, valid)
     }
 
+    fn symlink(
+        &self,
+        context: Context,
+        target: &CStr,
+        parent: Inode,
+        name: &CStr,
+        extensions: Extensions,
+    ) -> io::Result<Entry> {
+        let Inner { files, .. } = &*self.0;
+        let made = files.symlink(context, target, parent, name, extensions);
+        or_undone(made, || files.unlink(nobody(), parent, name))
+    }
+
+    fn mknod(
+        &self,
+        context: Context,
+        parent: Inode,
+        name: &CStr,
+        mode: u32,
+        device: u32,
+        umask: u32,
+        extensions: Extensions,
+    ) -> io::Result<Entry> {
+        let Inner { files, .. } = &*self.0;
+        let made = files.mknod(context, parent, name, mode, device, umask, extensions);
+        or_undone(made, || files.unlink(nobody(), parent, name))
+    }
+
+    fn mkdir(
+        &self,
+        context: Context,
+        parent: Inode,
+        name: &CStr,
+        mode: u32,
+        umask: u32,
+        extensions: Extensions,
+    ) -> io::Result<Entry> {
+        let Inner { files, .. } = &*self.0;
+        let made = files.mkdir(context, parent, name, mode, umask, extensions);
+        or_undone(made, || files.rmdir(nobody(), parent, name))
+    }
+
+    fn link(&self, context: Context, inode: Inode, parent: Inode, name: &CStr) -> io::Result<Entry> {
+        let Inner { files, .. } = &*self.0;
+        let made = files.link(context, inode, parent, name);
+        or_undone(made, || files.unlink(nobody(), parent, name))
+    }
+
     /// The guest may keep the list, and names and attributes that are in it, if it hears of changes.
     fn opendir(
         &self,
@@ -327,15 +386,10 @@ impl FileSystem for Folder {
         fn forget(context: Context, inode: Inode, count: u64) -> ();
         fn batch_forget(context: Context, requests: Vec<(Inode, u64)>) -> ();
         fn readlink(context: Context, inode: Inode) -> io::Result<Vec<u8>>;
-        fn symlink(context: Context, target: &CStr, parent: Inode, name: &CStr, extensions: Extensions) -> io::Result<Entry>;
-        fn mknod(context: Context, parent: Inode, name: &CStr, mode: u32, device: u32, umask: u32, extensions: Extensions)
-            -> io::Result<Entry>;
-        fn mkdir(context: Context, parent: Inode, name: &CStr, mode: u32, umask: u32, extensions: Extensions) -> io::Result<Entry>;
         fn unlink(context: Context, parent: Inode, name: &CStr) -> io::Result<()>;
         fn rmdir(context: Context, parent: Inode, name: &CStr) -> io::Result<()>;
         fn rename(context: Context, old_parent: Inode, old_name: &CStr, new_parent: Inode, new_name: &CStr, flags: u32)
             -> io::Result<()>;
-        fn link(context: Context, inode: Inode, parent: Inode, name: &CStr) -> io::Result<Entry>;
         fn create(context: Context, parent: Inode, name: &CStr, mode: u32, kill_privileges: bool, flags: u32, umask: u32, extensions: Extensions)
             -> io::Result<(Entry, Option<Handle>, OpenOptions)>;
         fn fsync(context: Context, inode: Inode, data_only: bool, handle: Handle) -> io::Result<()>;
