@@ -71,6 +71,9 @@ fn pipes_are_attached_too() {
     installation.run_ok(&["run", "-d", "-i", "--name", "reader", "demo", "sh", "-c", script]);
     let first =
         installation.command(&["attach", "--no-stdin", "reader"]).stdout(Stdio::piped()).spawn().unwrap();
+    // Else it might take the place of the next one after its death.
+    let attached = ["events", "--since", "1h", "--until", "0s", "--filter", "event=attach"];
+    wait_until("it is attached", LIMIT, || !installation.run_ok(&attached).is_empty());
     installation.kill(first.id().cast_signed());
     assert_eq!(first.wait_with_output().unwrap().status.code(), None);
     let outcome = installation.container_with_input(&["attach", "reader"], b"one\ntwo\n").expect_code(6);
