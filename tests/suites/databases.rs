@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bulkhead_tests::{Installation, wait_until};
+use bulkhead_tests::{Installation, places, wait_until};
 
 /// Commits rows one by one and says each that is durable.
 const SQLITE: &str = "
@@ -34,18 +34,6 @@ if ! [ -e /data/pg/PG_VERSION ]; then as $bin/initdb -D /data/pg -A trust > /dev
 as $bin/pg_ctl -D /data/pg -w -l /data/pg/log -o '-k /tmp -c listen_addresses=' start > /dev/null
 psql() { as $bin/psql -h /tmp -qtA postgres -c \"$1\"; }
 ";
-
-fn installation() -> Installation {
-    let installation = Installation::with_debian();
-    std::fs::create_dir(installation.folder().join("host")).expect("a folder to share");
-    installation
-}
-
-/// A volume, and a folder of the host, at /data.
-fn places(installation: &Installation) -> [String; 2] {
-    let folder = installation.folder().join("host");
-    ["data:/data".to_owned(), format!("{}:/data", folder.to_str().expect("a path in UTF-8"))]
-}
 
 fn lines(installation: &Installation, name: &str) -> usize {
     installation.run_ok(&["logs", name]).lines().count()
@@ -87,7 +75,7 @@ fn sqlite_survives(installation: &Installation, place: &str, journal: &str) {
 
 #[test]
 fn sqlite_with_a_write_ahead_log_keeps_what_it_committed() {
-    let installation = installation();
+    let installation = Installation::with_debian();
     for place in places(&installation) {
         sqlite_survives(&installation, &place, "WAL");
     }
@@ -95,7 +83,7 @@ fn sqlite_with_a_write_ahead_log_keeps_what_it_committed() {
 
 #[test]
 fn sqlite_with_a_rollback_journal_keeps_what_it_committed() {
-    let installation = installation();
+    let installation = Installation::with_debian();
     for place in places(&installation) {
         sqlite_survives(&installation, &place, "DELETE");
     }
@@ -103,7 +91,7 @@ fn sqlite_with_a_rollback_journal_keeps_what_it_committed() {
 
 #[test]
 fn postgres_recovers_what_pgbench_did() {
-    let installation = installation();
+    let installation = Installation::with_debian();
     for place in places(&installation) {
         let script = format!(
             "{POSTGRES}\n psql 'CREATE TABLE sums (n int)'; as $bin/pgbench -h /tmp -i -q postgres 2>/dev/null; \

@@ -1,18 +1,6 @@
 //! What developers do all day, on a volume and on a folder of the host: check out, build, install.
 
-use bulkhead_tests::{Installation, Outcome};
-
-fn installation() -> Installation {
-    let installation = Installation::with_debian();
-    std::fs::create_dir(installation.folder().join("host")).expect("a folder to share");
-    installation
-}
-
-/// A volume, and a folder of the host, at /data.
-fn places(installation: &Installation) -> [String; 2] {
-    let folder = installation.folder().join("host");
-    ["data:/data".to_owned(), format!("{}:/data", folder.to_str().expect("a path in UTF-8"))]
-}
+use bulkhead_tests::{Installation, Outcome, places};
 
 fn run(installation: &Installation, place: &str, script: &str) -> Outcome {
     let script = format!("set -e\n{script}");
@@ -57,7 +45,7 @@ find . -name '*.o' | wc -l
 
 #[test]
 fn a_repository_is_cloned_built_and_merged_on_each_place() {
-    let installation = installation();
+    let installation = Installation::with_debian();
     for place in places(&installation) {
         let outcome = run(&installation, &place, CLONE_AND_BUILD);
         assert_eq!(
@@ -99,7 +87,7 @@ node -e 'let sum = 0; for (let n = 2; n <= 30; n++) sum += require("p" + n); con
 
 #[test]
 fn packages_are_installed_on_each_place() {
-    let installation = installation();
+    let installation = Installation::with_debian();
     for place in places(&installation) {
         let outcome = run(&installation, &place, INSTALL_PACKAGES);
         assert_eq!(

@@ -15,10 +15,12 @@ use bulkhead_api::event::StreamEvent;
 use bulkhead_client::EventStream;
 use clap::Subcommand;
 
+use crate::arguments::Selection;
 use crate::attached;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output::progress::Progress;
+use crate::services::Services;
 
 /// Commands about images.
 #[derive(Clone, Debug, Subcommand)]
@@ -59,6 +61,17 @@ pub(super) fn run(command: ImageCommand) -> Result<ExitStatus, Failure> {
         ImageCommand::Save(arguments) => save::run(&arguments),
         ImageCommand::Tag(arguments) => tag::run(&arguments),
         ImageCommand::Verify(arguments) => verify::run(&arguments),
+    }
+}
+
+/// Names of the selected images; the services run afterwards.
+async fn names(services: &Services, selection: Selection) -> Result<Vec<String>, Failure> {
+    match selection {
+        Selection::All => services.call(async |client| client.image_names().await).await,
+        Selection::These(names) => {
+            services.ensure().await?;
+            Ok(names)
+        }
     }
 }
 

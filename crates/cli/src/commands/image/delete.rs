@@ -32,13 +32,7 @@ pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     let force = arguments.force;
     block_on(async {
-        let names = match selection {
-            Selection::All => services.call(async |client| client.image_names().await).await?,
-            Selection::These(names) => {
-                services.ensure().await?;
-                names
-            }
-        };
+        let names = super::names(&services, selection).await?;
         bulk::for_each(names, Order::Argument, |name| {
             let client = services.client().clone();
             async move {

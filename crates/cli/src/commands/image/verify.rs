@@ -27,13 +27,7 @@ pub(super) fn run(arguments: &VerifyArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("image", arguments.all, &arguments.images)?;
     let services = Services::from_environment()?;
     block_on(async {
-        let names = match selection {
-            Selection::All => services.call(async |client| client.image_names().await).await?,
-            Selection::These(names) => {
-                services.ensure().await?;
-                names
-            }
-        };
+        let names = super::names(&services, selection).await?;
         bulk::for_each(names, Order::Argument, |reference| {
             let client = services.client().clone();
             async move {
