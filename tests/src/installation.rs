@@ -10,8 +10,8 @@ use std::{env, fs, thread};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::processes::begun;
-use crate::{Outcome, OwnHost, processes_of, run_with_deadline, wait_until};
+use crate::processes::{Process, begun, processes_of};
+use crate::{Outcome, OwnHost, run_with_deadline, wait_until};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -235,6 +235,13 @@ impl Installation {
         servers.map(|process| process.pid).collect()
     }
 
+    /// All processes of the installation, with those of its clients.
+    #[must_use]
+    pub fn processes(&self) -> Vec<Process> {
+        // With what separates the folder from that of the tenth.
+        processes_of(&format!("{}/", self.folder.display()))
+    }
+
     /// Sends SIGKILL to a process of this installation.
     pub fn kill(&self, pid: i32) {
         let pid = Pid::from_raw(pid).expect("process id");
@@ -270,14 +277,13 @@ impl Default for Installation {
 impl Drop for Installation {
     fn drop(&mut self) {
         let stopped = run_with_deadline(&mut self.command(&["system", "stop"]), b"");
-        let marker = self.folder.display().to_string();
-        let mut left = processes_of(&marker);
+        let mut left = self.processes();
         for _ in 0..500 {
             if left.is_empty() {
                 break;
             }
             thread::sleep(Duration::from_millis(10));
-            left = processes_of(&marker);
+            left = self.processes();
         }
         for process in &left {
             self.kill(process.pid);

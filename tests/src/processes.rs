@@ -17,7 +17,7 @@ pub struct Process {
 
 /// Processes whose environment or command line names `marker`.
 #[must_use]
-pub fn processes_of(marker: &str) -> Vec<Process> {
+pub(crate) fn processes_of(marker: &str) -> Vec<Process> {
     let own = std::process::id().cast_signed();
     fs::read_dir("/proc")
         .expect("/proc")

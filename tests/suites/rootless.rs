@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bulkhead_tests::{
-    Installation, Outside, OwnHost, exchange, processes_of, put_program, require_program, run_with_deadline,
-    serve_echo, wait_until,
+    Installation, Outside, OwnHost, exchange, put_program, require_program, run_with_deadline, serve_echo,
+    wait_until,
 };
 use serde_json::Value;
 
@@ -119,8 +119,7 @@ fn networks_names_and_ports_are_as_for_root() {
 
     // Nothing is left: no process, no socket.
     installation.run_ok(&["system", "stop"]);
-    let folder = installation.folder().display().to_string();
-    wait_until("the end of all processes", SOON, || processes_of(&folder).is_empty());
+    wait_until("the end of all processes", SOON, || installation.processes().is_empty());
     let left = fs::read_dir(installation.folder().join("run")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(left.iter().all(|name| name.ends_with(".lock") || name == "c"), "{left:?}");
