@@ -4,6 +4,7 @@
 pub(crate) mod guest;
 pub(crate) mod namespace;
 pub(crate) mod packet;
+pub(crate) mod published;
 pub(crate) mod query;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,81 @@
+//! Names that the DNS server of a network answers.
+
+use std::net::IpAddr;
+use std::sync::Weak;
+
+use super::Networks;
+use super::domains::Meaning;
+use crate::dns::{Allowing, Found, Names, Permission};
+
+/// Names of the host.
+const HOST_NAMES: [&str; 2] = ["host.container.internal", "host.docker.internal"];
+
+/// The names of one network, as its DNS server sees them.
+pub(super) struct NetworkNames {
+    pub(super) networks: Weak<Networks>,
+    pub(super) network: String,
+}
+
+impl NetworkNames {
+    fn rules(&self, name: &str, client: IpAddr) -> Option<Vec<usize>> {
+        Some(self.networks.upgrade()?.policy_of(client)?.rules_of(name))
+    }
+}
+
+impl Names for NetworkNames {
+    fn permission(&self, name: &str, client: IpAddr) -> Permission {
+        match self.rules(name, client) {
+            None => Permission::Unlimited,
+            Some(rules) if rules.is_empty() => Permission::Denied,
+            Some(_) => Permission::Allowed,
+        }
+    }
+
+    fn allow<'a>(&'a self, name: &'a str, client: IpAddr, found: Found) -> Allowing<'a> {
+        Box::pin(async move {
+            let (Some(rules), Some(networks)) = (self.rules(name, client), self.networks.upgrade()) else {
+                return false;
+            };
+            networks.pin(client, name, &rules, &found.addresses, found.ttl_s).await
+        })
+    }
+
+    fn deny(&self, name: &str, client: IpAddr) {
+        if let Some(networks) = self.networks.upgrade() {
+            networks.refused_name(client, name);
+        }
+    }
+
+    fn find(&self, name: &str, client: IpAddr) -> Vec<IpAddr> {
+        let Some(networks) = self.networks.upgrade() else { return Vec::new() };
+        let meaning = networks.domains().resolve(name);
+        if let Meaning::Host(address) = meaning {
+            return vec![address.into()];
+        }
+        let state = networks.state();
+        let Some(segment) = state.segments.get(&self.network) else { return Vec::new() };
+        if HOST_NAMES.contains(&name) {
+            let gateway6 = segment.network.ipv6_gateway.map(IpAddr::V6);
+            return std::iter::once(segment.network.ipv4_gateway.into()).chain(gateway6).collect();
+        }
+        let mut found = segment.find(name);
+        let name = match meaning {
+            Meaning::Container(container) if found.is_empty() => {
+                found = segment.find(container);
+                container
+            }
+            _ => name,
+        };
+        if !found.is_empty() {
+            return found;
+        }
+        // A container asks one server for the names of all its networks. Nobody can ask with the
+        // address of another: the bridge drops that.
+        let Some(asking) = segment.holder(client) else { return Vec::new() };
+        let others = state
+            .segments
+            .iter()
+            .filter(|(name, other)| **name != self.network && other.leases.contains_key(asking));
+        others.map(|(_, other)| other.find(name)).find(|found| !found.is_empty()).unwrap_or_default()
+    }
+}
