@@ -2,11 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
-use crate::{Installation, put_program};
-
-const LIMIT: Duration = Duration::from_secs(20);
+use crate::{Installation, PATIENCE, put_program};
 
 /// Has a running container answer on a port, TCP and UDP.
 #[track_caller]
@@ -19,7 +16,7 @@ pub fn serve_echo(installation: &Installation, container: &str, port: u16) {
 #[must_use]
 pub fn exchange(address: SocketAddr) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.write_all(b"hello").ok()?;
     stream.shutdown(Shutdown::Write).ok()?;
     let mut answer = Vec::new();

@@ -204,7 +204,7 @@ impl Installation {
     #[track_caller]
     #[must_use]
     pub fn wait_for_exit(&self, id: &str) -> i64 {
-        wait_until(&format!("exit of {id}"), Duration::from_secs(60), || self.state(id) == "stopped");
+        wait_until(&format!("exit of {id}"), || self.state(id) == "stopped");
         self.snapshot(id)["status"]["exitCode"].as_i64().expect("exit code")
     }
 

@@ -37,7 +37,7 @@ pub use outcome::{Outcome, run_with_deadline};
 pub use outside::Outside;
 pub use own_host::{OwnHost, require_program};
 pub use places::places;
-pub use processes::{Process, wait_until};
+pub use processes::{PATIENCE, Process, wait_until};
 pub use program::put_program;
 pub use registry::{Access, Certificate, Registry, skopeo};
 pub use scripted_registry::{Reply, Request, ScriptedImage, ScriptedRegistry};

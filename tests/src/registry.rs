@@ -5,7 +5,6 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use crate::{Outcome, digest, run_with_deadline, wait_until};
 
@@ -82,7 +81,7 @@ impl Registry {
                 }
                 _ => panic!("cannot start docker-registry: {error}"),
             });
-        wait_until("registry", Duration::from_secs(20), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        wait_until("registry", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { child, port, folder }
     }
 

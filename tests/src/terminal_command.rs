@@ -6,15 +6,13 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
-use crate::wait_until;
-
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::{PATIENCE, wait_until};
 
 /// A command whose stdin is a terminal; stdout is a pipe, so that it can be told from what the
 /// terminal shows.
@@ -65,7 +63,7 @@ impl TerminalCommand {
     /// # Panics
     /// The terminal is gone, or never in raw mode.
     pub fn type_keys(&mut self, keys: &[u8]) {
-        wait_until("raw mode", DEADLINE, || {
+        wait_until("raw mode", || {
             let attributes = tcgetattr(&self.master).expect("terminal");
             !attributes.local_modes.contains(LocalModes::ICANON)
         });
@@ -84,7 +82,7 @@ impl TerminalCommand {
                 self.seen.drain(..position + text.len());
                 return;
             }
-            let left = DEADLINE.saturating_sub(begin.elapsed());
+            let left = PATIENCE.saturating_sub(begin.elapsed());
             match self.shown.recv_timeout(left) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(error) => panic!("'{text}' was not shown ({error}), but: {}", self.seen),

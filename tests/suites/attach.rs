@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bulkhead_tests::{Installation, TerminalCommand, wait_until};
 
-const LIMIT: Duration = Duration::from_secs(20);
 const CTRL_P: &[u8] = &[16];
 const CTRL_Q: &[u8] = &[17];
 
@@ -73,7 +72,7 @@ fn pipes_are_attached_too() {
         installation.command(&["attach", "--no-stdin", "reader"]).stdout(Stdio::piped()).spawn().unwrap();
     // Else it might take the place of the next one after its death.
     let attached = ["events", "--since", "1h", "--until", "0s", "--filter", "event=attach"];
-    wait_until("it is attached", LIMIT, || !installation.run_ok(&attached).is_empty());
+    wait_until("it is attached", || !installation.run_ok(&attached).is_empty());
     installation.kill(first.id().cast_signed());
     assert_eq!(first.wait_with_output().unwrap().status.code(), None);
     let outcome = installation.container_with_input(&["attach", "reader"], b"one\ntwo\n").expect_code(6);
@@ -116,9 +115,7 @@ fn f1_a_killed_client_leaves_a_detached_container() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_until("it runs", LIMIT, || {
-        installation.ids() == ["kept"] && installation.state("kept") == "running"
-    });
+    wait_until("it runs", || installation.ids() == ["kept"] && installation.state("kept") == "running");
     installation.kill(client.id().cast_signed());
     drop(client.wait_with_output().unwrap());
     assert_eq!(installation.run_ok(&["wait", "kept"]), "4");
@@ -162,7 +159,7 @@ fn f54_attaching_a_thousand_times_leaves_nothing_behind() {
     std::thread::sleep(Duration::from_millis(300));
     let before = count();
     (0..100).for_each(|_| cycle());
-    wait_until("all is given back", LIMIT, || {
+    wait_until("all is given back", || {
         let now = count();
         // Idle threads of the apiserver's pool come and go.
         (0..2).all(|one| now[one][0] <= before[one][0] && now[one][1] <= before[one][1] + 16)

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::time::Duration;
 
 use bulkhead_tests::{Installation, wait_until};
 
@@ -61,9 +60,7 @@ fn links_are_copied_as_links_unless_they_are_to_be_followed() {
     let installation = Installation::with_demo();
     let make = "echo data > /real; ln -s /real /link; sleep 600";
     installation.run_ok(&["run", "-d", "--name", "links", "demo", "sh", "-c", make]);
-    wait_until("the link", Duration::from_secs(20), || {
-        installation.container(&["exec", "links", "test", "-L", "/link"]).code == 0
-    });
+    wait_until("the link", || installation.container(&["exec", "links", "test", "-L", "/link"]).code == 0);
     let (link, file) = (installation.folder().join("link"), installation.folder().join("file"));
     installation.run_ok(&["copy", "links:/link", link.to_str().unwrap()]);
     assert_eq!(fs::read_link(&link).unwrap(), Path::new("/real"));

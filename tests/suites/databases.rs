@@ -1,8 +1,6 @@
 //! Databases on what outlives a container: they lock, map, append, sync, and want to find after a
 //! power cut what they were told is there.
 
-use std::time::Duration;
-
 use bulkhead_tests::{Installation, places, wait_until};
 
 /// Commits rows one by one and says each that is durable.
@@ -43,7 +41,7 @@ fn lines(installation: &Installation, name: &str) -> usize {
 fn kill(installation: &Installation, name: &str) {
     let pid = installation.snapshot(name)["status"]["machine"]["pid"].as_i64().expect("a running machine");
     installation.kill(i32::try_from(pid).expect("a process id"));
-    wait_until("stopped", Duration::from_secs(10), || installation.state(name) == "stopped");
+    wait_until("stopped", || installation.state(name) == "stopped");
 }
 
 fn sqlite_survives(installation: &Installation, place: &str, journal: &str) {
@@ -51,7 +49,7 @@ fn sqlite_survives(installation: &Installation, place: &str, journal: &str) {
         ["run", "-d", "--name", "writer", "-v", place, "debian:test", "python3", "-c", SQLITE, journal];
     installation.run_ok(&words);
     for rows in [30, 60] {
-        wait_until("rows", Duration::from_secs(60), || lines(installation, "writer") > rows);
+        wait_until("rows", || lines(installation, "writer") > rows);
         kill(installation, "writer");
         let told: u64 = installation
             .run_ok(&["logs", "writer"])
@@ -99,7 +97,7 @@ fn postgres_recovers_what_pgbench_did() {
         );
         let words = ["run", "-d", "--name", "base", "-v", &place, "debian:test", "sh", "-c", &script];
         installation.run_ok(&words);
-        wait_until("the tables are filled", Duration::from_secs(120), || lines(&installation, "base") > 0);
+        wait_until("the tables are filled", || lines(&installation, "base") > 0);
         let count = "SELECT count(*) FROM pgbench_history";
         let counted = || {
             let script = format!(
@@ -109,7 +107,7 @@ fn postgres_recovers_what_pgbench_did() {
             let outcome = installation.container(&["exec", "base", "sh", "-c", &script]);
             outcome.text().trim().parse::<u64>().unwrap_or(0)
         };
-        wait_until("a hundred transactions", Duration::from_secs(60), || counted() > 100);
+        wait_until("a hundred transactions", || counted() > 100);
         let told = counted();
         assert!(told > 100, "{place}: {told}");
         kill(&installation, "base");

@@ -4,7 +4,6 @@
 #![allow(clippy::print_stderr, reason = "a test harness talks to a terminal")]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bulkhead_tests::{Installation, Registry, wait_until};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -81,7 +80,7 @@ fn postgresql_is_queried_through_exec(debian: &Debian) -> Result<(), Failed> {
     let query = |sql: &str| {
         installation.container(&["exec", "-u", "postgres", "pg", "psql", "-h", "/tmp", "-Atc", sql])
     };
-    wait_until("postgresql", Duration::from_secs(120), || query("select 1").code == 0);
+    wait_until("postgresql", || query("select 1").code == 0);
     let outcome = query("create table t as select generate_series(1, 1000) n; select sum(n) from t");
     let result = expect(&outcome.text(), "SELECT 1000\n500500");
     installation.run_ok(&["delete", "--force", "pg"]);
@@ -141,7 +140,7 @@ time.sleep(600)";
     let words =
         ["run", "-d", "--name", "impostor", "-u", "nobody", &debian.reference, "python3", "-c", impostor];
     installation.run_ok(&words);
-    wait_until("the impostor to be connected", Duration::from_secs(60), || {
+    wait_until("the impostor to be connected", || {
         installation.run_ok(&["logs", "impostor"]).contains("ready")
     });
     for round in 0..3 {

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::time::Duration;
 
 use bulkhead_tests::{Installation, Outside, wait_until};
 use serde_json::{Value, json};
@@ -49,15 +48,13 @@ fn what_is_not_allowed_is_refused_and_told() {
     let tells = |destination: &str| {
         denied().iter().any(|event| event["id"] == "box" && event["attributes"]["destination"] == destination)
     };
-    wait_until("the events", Duration::from_secs(10), || {
-        tells(&format!("{address}:7001")) && tells("secret.example.org")
-    });
+    wait_until("the events", || tells(&format!("{address}:7001")) && tells("secret.example.org"));
 
     // The policy outlives container-network, and holds for the next start.
     for pid in installation.pids("container-network") {
         installation.kill(pid);
     }
-    wait_until("the network", Duration::from_secs(20), || visit("box", 7000).text() == "hello\n");
+    wait_until("the network", || visit("box", 7000).text() == "hello\n");
     check();
     installation.run_ok(&["restart", "-t", "0", "box"]);
     check();
@@ -90,9 +87,7 @@ fn a_closed_container_serves_and_reaches_nobody() {
         let script = format!("nc -w 3 {to} 7000 < /dev/null");
         installation.container(&["exec", from, "sh", "-c", &script])
     };
-    wait_until("the peer's question", Duration::from_secs(10), || {
-        visit("peer", "closed").text() == "hello\n"
-    });
+    wait_until("the peer's question", || visit("peer", "closed").text() == "hello\n");
     let refused = visit("closed", "peer");
     assert_eq!((refused.text().as_ref(), refused.code == 0), ("", false), "{refused:?}");
     let port = installation.run_ok(&["port", "closed", "7000/tcp"]);
@@ -103,7 +98,7 @@ fn a_closed_container_serves_and_reaches_nobody() {
 fn wait_for_text(address: &str) -> String {
     use std::io::Read;
     let mut text = String::new();
-    wait_until("the published port", Duration::from_secs(10), || {
+    wait_until("the published port", || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         stream.read_to_string(&mut text).is_ok() && !text.is_empty()
     });

@@ -12,7 +12,7 @@ fn an_export_is_what_find_sees_and_thaws_the_container() {
     installation.run_ok(&["run", "-d", "--name", "busy", "demo", "sh", "-c", writer]);
     let archive = installation.folder().join("out.tar");
     let path = archive.to_str().unwrap();
-    bulkhead_tests::wait_until("the writer", std::time::Duration::from_secs(20), || {
+    bulkhead_tests::wait_until("the writer", || {
         installation.container(&["exec", "busy", "test", "-s", "/data/b"]).code == 0
     });
     installation.run_ok(&["export", "-o", path, "busy"]);
@@ -23,7 +23,7 @@ fn an_export_is_what_find_sees_and_thaws_the_container() {
     let (a, b) = (counter("data/a"), counter("data/b"));
     assert!(a == b || a == b + 1 || a == 0 || b == 0, "torn: {a} and {b}");
     let before = installation.run_ok(&["exec", "busy", "cat", "/data/a"]);
-    bulkhead_tests::wait_until("the writer goes on", std::time::Duration::from_secs(10), || {
+    bulkhead_tests::wait_until("the writer goes on", || {
         installation.run_ok(&["exec", "busy", "cat", "/data/a"]) != before
     });
     installation.run_ok(&["stop", "--time", "0", "busy"]);

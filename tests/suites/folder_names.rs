@@ -7,13 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
-use bulkhead_tests::{Installation, wait_until};
+use bulkhead_tests::{Installation, PATIENCE, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-
-/// From a change to its being seen; far more than that takes, on a busy host too.
-const SOON: Duration = Duration::from_secs(5);
 
 /// A shell in a container that answers each line with one.
 struct Shell {
@@ -43,7 +39,7 @@ impl Shell {
     /// Asks until the answer is this one.
     #[track_caller]
     fn expect(&mut self, question: &str, answer: &str) {
-        wait_until(&format!("{question}: {answer}"), SOON, || self.ask(question) == answer);
+        wait_until(&format!("{question}: {answer}"), || self.ask(question) == answer);
     }
 }
 
@@ -89,7 +85,7 @@ fn what_was_listed_is_looked_at_again_without_asking_the_host() {
     let (done, is_done) = mpsc::channel::<()>();
     // Whoever asks all the same waits until this gives up.
     let guard = thread::spawn(move || {
-        let in_time = is_done.recv_timeout(SOON).is_ok();
+        let in_time = is_done.recv_timeout(PATIENCE).is_ok();
         signal_all(Signal::CONT);
         in_time
     });
@@ -191,9 +187,7 @@ fn a_file_that_is_open_grows_as_the_host_writes() {
     let mut log = fs::OpenOptions::new().append(true).open(folder.join("tree/f1")).unwrap();
     for line in ["\nfirst\n", "second\n", "third\n"] {
         log.write_all(line.as_bytes()).unwrap();
-        wait_until("the line arrives", SOON, || {
-            installation.run_ok(&["logs", "follower"]).contains(line.trim())
-        });
+        wait_until("the line arrives", || installation.run_ok(&["logs", "follower"]).contains(line.trim()));
         // The log is rotated meanwhile; whoever reads it goes on.
         if line == "second\n" {
             fs::rename(folder.join("tree/f1"), folder.join("tree/f1.old")).unwrap();

@@ -61,9 +61,7 @@ fn a_folder_is_shared_both_ways() {
     assert_eq!(outcome.text(), "from the host\n", "{outcome:?}");
     assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "from the host\n");
     assert!(!folder.join("x").exists());
-    wait_until("no server outlives its machine", Duration::from_secs(5), || {
-        installation.pids("container-virtiofs").is_empty()
-    });
+    wait_until("no server outlives its machine", || installation.pids("container-virtiofs").is_empty());
 }
 
 #[test]
@@ -224,7 +222,7 @@ fn death_of_a_file_server_ends_its_container_alone() {
     let servers = installation.pids("container-virtiofs");
     let server = servers.into_iter().find(|pid| helper(i64::from(*pid)) == owner).expect("its server");
     installation.kill(server);
-    wait_until("stopped", Duration::from_secs(10), || installation.state("victim") == "stopped");
+    wait_until("stopped", || installation.state("victim") == "stopped");
     let snapshot = installation.snapshot("victim");
     let reason = snapshot["status"]["reason"].as_str().unwrap_or_default().to_owned();
     assert!(reason.contains(&format!("the server of '{}' ended", text(&folder))), "{reason}");
@@ -232,9 +230,7 @@ fn death_of_a_file_server_ends_its_container_alone() {
     installation.run_ok(&["start", "victim"]);
     assert_eq!(installation.run_ok(&["exec", "victim", "cat", "/shared/file"]), "from the host");
     installation.run_ok(&["delete", "--force", "victim", "other"]);
-    wait_until("no server is left", Duration::from_secs(10), || {
-        installation.pids("container-virtiofs").is_empty()
-    });
+    wait_until("no server is left", || installation.pids("container-virtiofs").is_empty());
 }
 
 #[test]
@@ -245,12 +241,10 @@ fn what_was_synced_survives_the_death_of_the_machine() {
     let script =
         "i=0; while :; do i=$((i+1)); echo $i > /d/next; sync /d/next; mv /d/next /d/last; echo $i; done";
     installation.run_ok(&["run", "-d", "--name", "writer", "-v", &volume, "demo", "sh", "-c", script]);
-    wait_until("some rounds", Duration::from_secs(60), || {
-        installation.run_ok(&["logs", "writer"]).lines().count() > 20
-    });
+    wait_until("some rounds", || installation.run_ok(&["logs", "writer"]).lines().count() > 20);
     let pid = installation.snapshot("writer")["status"]["machine"]["pid"].as_i64().unwrap();
     installation.kill(i32::try_from(pid).unwrap());
-    wait_until("stopped", Duration::from_secs(5), || installation.state("writer") == "stopped");
+    wait_until("stopped", || installation.state("writer") == "stopped");
     let told: u64 = installation.run_ok(&["logs", "writer"]).lines().last().unwrap().parse().unwrap();
     let kept: u64 = fs::read_to_string(folder.join("last")).unwrap().trim().parse().unwrap();
     assert!(kept == told || kept == told + 1, "{kept} after {told} was told");
@@ -314,7 +308,7 @@ fn files_that_the_host_deleted_are_let_go() {
     };
     assert!(open("/file"), "this test looks at the wrong place");
     fs::remove_file(folder.join("file")).unwrap();
-    wait_until("nobody has it", Duration::from_secs(20), || !open("/file (deleted)"));
+    wait_until("nobody has it", || !open("/file (deleted)"));
     assert_eq!(installation.container(&["exec", "box", "cat", "/shared/file"]).code, 1);
 }
 
@@ -389,7 +383,7 @@ fn renames_that_race_lead_to_one_of_both_or_to_nothing() {
     let mut guest =
         installation.command(&words).stdout(std::process::Stdio::piped()).spawn().expect("container");
     symlink("a", folder.join("link")).unwrap();
-    wait_until("the guest reads", Duration::from_secs(60), || folder.join("started").exists());
+    wait_until("the guest reads", || folder.join("started").exists());
     for round in 0..500 {
         symlink(if round % 2 == 0 { "b" } else { "a" }, folder.join("fresh")).unwrap();
         fs::rename(folder.join("fresh"), folder.join("link")).unwrap();

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use bulkhead_tests::{Installation, wait_until};
 
-const LIMIT: Duration = Duration::from_secs(30);
-
 #[test]
 fn health_follows_the_check() {
     let installation = Installation::with_demo();
@@ -40,17 +38,17 @@ fn health_follows_the_check() {
     );
     run("plain", &["--no-healthcheck"]);
     assert!(health("plain").is_null());
-    wait_until("unhealthy", LIMIT, || health("web")["status"] == "unhealthy");
+    wait_until("unhealthy", || health("web")["status"] == "unhealthy");
     assert!(health("web")["failingStreak"].as_u64().unwrap() >= 2);
     assert_eq!(health("web")["log"][0]["output"], "looked\n");
     assert_eq!(health("web")["log"][0]["exitCode"], 1);
-    wait_until("a hanging check is killed", LIMIT, || health("hangs")["status"] == "unhealthy");
+    wait_until("a hanging check is killed", || health("hangs")["status"] == "unhealthy");
     assert_eq!(health("hangs")["log"][0]["exitCode"], -1);
-    wait_until("no check is left over", LIMIT, || {
+    wait_until("no check is left over", || {
         installation.run_ok(&["exec", "hangs", "ps"]).matches("echo begun").count() <= 1
     });
     installation.run_ok(&["exec", "web", "touch", "/ready"]);
-    wait_until("healthy", LIMIT, || health("web")["status"] == "healthy");
+    wait_until("healthy", || health("web")["status"] == "healthy");
     assert_eq!(health("web")["failingStreak"], 0);
     assert!(health("web")["log"].as_array().unwrap().len() <= 5);
     assert_eq!(installation.run_ok(&["list", "-q", "--filter", "health=healthy"]), "web");
@@ -65,7 +63,7 @@ fn health_follows_the_check() {
     }
     assert_eq!(health("web")["status"], "healthy", "it survives the service");
     installation.run_ok(&["exec", "web", "rm", "/ready"]);
-    wait_until("checks go on", LIMIT, || health("web")["status"] == "unhealthy");
+    wait_until("checks go on", || health("web")["status"] == "unhealthy");
     let told = installation.run_ok(&[
         "events",
         "--since",

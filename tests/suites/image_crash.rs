@@ -21,9 +21,7 @@ fn kill_daemon(installation: &Installation) {
     let pids = installation.pids("container-apiserver");
     assert_eq!(pids.len(), 1);
     installation.kill(pids[0]);
-    wait_until("end of the daemon", Duration::from_secs(20), || {
-        installation.pids("container-apiserver").is_empty()
-    });
+    wait_until("end of the daemon", || installation.pids("container-apiserver").is_empty());
 }
 
 fn spawn(installation: &Installation, arguments: &[&str], stdin: Stdio) -> Child {
@@ -45,7 +43,7 @@ fn a_daemon_that_is_killed_during_a_pull_leaves_nothing() {
     });
     let reference = registry.reference("image:1");
     let mut pull = spawn(&installation, &["image", "pull", &reference], Stdio::null());
-    wait_until("download", Duration::from_secs(60), || temporaries(&installation) > 0);
+    wait_until("download", || temporaries(&installation) > 0);
     kill_daemon(&installation);
     assert!(!pull.wait().unwrap().success());
     assert!(temporaries(&installation) > 0, "the daemon had no time to clean up");
@@ -68,7 +66,7 @@ fn a_daemon_that_is_killed_during_a_load_leaves_nothing() {
     let mut load = spawn(&installation, &["image", "load"], Stdio::piped());
     let mut stdin = load.stdin.take().unwrap();
     stdin.write_all(&archive[..archive.len() / 2]).unwrap();
-    wait_until("load", Duration::from_secs(60), || temporaries(&installation) > 0);
+    wait_until("load", || temporaries(&installation) > 0);
     kill_daemon(&installation);
     drop(stdin);
     assert!(!load.wait().unwrap().success());

@@ -1,11 +1,7 @@
 //! What an image says of its containers.
 
-use std::time::Duration;
-
 use bulkhead_tests::{Installation, Reply, ScriptedImage, ScriptedRegistry, read_image, wait_until};
 use serde_json::json;
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 #[test]
 fn what_an_image_says_counts_until_a_flag_says_other() {
@@ -35,10 +31,10 @@ fn what_an_image_says_counts_until_a_flag_says_other() {
     ];
     for (name, flags, said, code) in flags {
         installation.run_ok(&[&["run", "-d", "--name", name], flags, &[&reference]].concat());
-        wait_until("its words", LIMIT, || installation.run_ok(&["logs", name]) == said);
+        wait_until("its words", || installation.run_ok(&["logs", name]) == said);
         let health = || installation.snapshot(name)["status"]["health"].clone();
         if name == "image" {
-            wait_until("the image's health check", LIMIT, || health()["status"] == "healthy");
+            wait_until("the image's health check", || health()["status"] == "healthy");
             assert_eq!(health()["log"][0]["output"], "looked\n");
         } else {
             assert!(health().is_null());

@@ -6,7 +6,6 @@ use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use bulkhead_tests::{Installation, Registry, digest, run_with_deadline, skopeo, wait_until, write_index};
 use serde_json::Value;
@@ -156,10 +155,10 @@ fn a_client_that_dies_holds_nothing_up() {
         };
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         drop(command);
-        wait_until("transfer", Duration::from_secs(30), || holds(&pipe));
+        wait_until("transfer", || holds(&pipe));
         child.kill().unwrap();
         child.wait().unwrap();
-        wait_until("end of the transfer", Duration::from_secs(30), || !holds(&pipe));
+        wait_until("end of the transfer", || !holds(&pipe));
         drop((reader, writer));
     }
 }

@@ -1,7 +1,5 @@
 //! rename, list filters, prune, port.
 
-use std::time::Duration;
-
 use bulkhead_tests::{Installation, wait_until};
 
 #[test]
@@ -17,7 +15,7 @@ fn a_new_name_takes_everything_along() {
         "-c",
         "echo said; touch /kept; sleep 600",
     ]);
-    wait_until("output", Duration::from_secs(20), || installation.run_ok(&["logs", "old"]) == "said");
+    wait_until("output", || installation.run_ok(&["logs", "old"]) == "said");
     let refused = installation.container(&["rename", "old", "new"]).expect_code(1);
     assert!(refused.stderr.contains("container stop old"), "{refused:?}");
     installation.run_ok(&["stop", "-t", "0", "old"]);

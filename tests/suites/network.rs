@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
 
 use bulkhead_tests::{Installation, Outside, wait_until};
 
@@ -135,12 +134,10 @@ fn killing_container_network_cuts_nothing_for_long() {
         installation.kill(pid);
     }
     // Nobody asked for it, and it is back: with its ports, names and everything else.
-    wait_until("the published port", Duration::from_secs(20), || {
-        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-    });
+    wait_until("the published port", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
     let exec = |script: &str| installation.container(&["exec", "one", "sh", "-c", script]);
     // The one that was killed may have taken the connection with its last breath.
-    wait_until("names", Duration::from_secs(20), || exec("nslookup two").code == 0);
+    wait_until("names", || exec("nslookup two").code == 0);
     assert_eq!(exec("ping -c 1 -W 5 two").code, 0);
     let after = installation.snapshot("two");
     assert_eq!(after["status"], before["status"]);

@@ -37,9 +37,7 @@ fn processes_and_resources_are_shown() {
     let installation = Installation::with_demo();
     installation.run_ok(&["run", "-d", "--name", "web", "-u", "guest", "demo", "sleep", "600"]);
     // A new program's words are there an instant after its name (begin_new_exec of the kernel).
-    wait_until("the command line", Duration::from_secs(10), || {
-        installation.run_ok(&["top", "web"]).ends_with("sleep 600")
-    });
+    wait_until("the command line", || installation.run_ok(&["top", "web"]).ends_with("sleep 600"));
     let top = installation.run_ok(&["top", "web"]);
     let lines: Vec<&str> = top.lines().collect();
     assert_eq!(lines.len(), 2, "{top}");

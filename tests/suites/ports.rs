@@ -3,17 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use bulkhead_tests::{Installation, exchange, serve_echo};
+use bulkhead_tests::{Installation, PATIENCE, exchange, serve_echo};
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(10);
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[track_caller]
 fn assert_answers(address: SocketAddr) {
     let began = Instant::now();
     while exchange(address).is_none() {
-        assert!(began.elapsed() < SOON, "{address} does not answer");
+        assert!(began.elapsed() < PATIENCE, "{address} does not answer");
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(exchange(address).unwrap(), b"hello");
@@ -68,7 +67,7 @@ fn streams_and_datagrams_reach_the_container() {
     assert_answers((Ipv6Addr::LOCALHOST, host_port(1)).into());
     let socket = UdpSocket::bind((LOCAL, 0)).unwrap();
     socket.connect((LOCAL, host_port(2))).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.send(b"datagram").unwrap();
     let mut buffer = [0; 100];
     let length = socket.recv(&mut buffer).unwrap();

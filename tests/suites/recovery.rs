@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use bulkhead_tests::{Installation, wait_until};
 
-const NOTICED: Duration = Duration::from_secs(1);
+/// Less than the interval of heartbeats, of which one would notice anything at last.
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 #[test]
 fn f5_containers_outlive_the_apiserver() {
@@ -35,9 +36,7 @@ fn f5_exits_while_the_apiserver_is_dead_are_exact() {
     }
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(installation.wait_for_exit("late"), 42);
-    wait_until("--rm is honoured by the next apiserver", Duration::from_secs(5), || {
-        installation.ids() == ["late"]
-    });
+    wait_until("--rm is honoured by the next apiserver", || installation.ids() == ["late"]);
     assert_eq!(installation.container_leftovers().len(), 1);
 }
 
@@ -48,8 +47,8 @@ fn f7_death_of_the_vmm_is_noticed() {
     let pid = installation.snapshot("victim")["status"]["machine"]["pid"].as_i64().unwrap();
     let begin = Instant::now();
     installation.kill(i32::try_from(pid).unwrap());
-    wait_until("stopped", Duration::from_secs(5), || installation.state("victim") == "stopped");
-    assert!(begin.elapsed() < NOTICED + Duration::from_millis(500), "{:?}", begin.elapsed());
+    wait_until("stopped", || installation.state("victim") == "stopped");
+    assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
     let snapshot = installation.snapshot("victim");
     assert_eq!(snapshot["status"]["exitCode"], 137);
     assert!(snapshot["status"]["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
@@ -66,8 +65,8 @@ fn f6_death_of_the_helper_takes_the_vmm_along() {
     let status = std::fs::read_to_string(format!("/proc/{vmm}/status")).unwrap();
     let helper = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
     installation.kill(helper);
-    wait_until("stopped", Duration::from_secs(5), || installation.state("victim") == "stopped");
-    wait_until("VMM gone", NOTICED, || {
+    wait_until("stopped", || installation.state("victim") == "stopped");
+    wait_until("VMM gone", || {
         !std::path::Path::new(&format!("/proc/{vmm}/root")).exists()
             || std::fs::read(format!("/proc/{vmm}/cmdline")).is_ok_and(|words| words.is_empty())
     });
@@ -132,7 +131,7 @@ fn f69_a_guest_that_hangs_is_told_and_may_come_back() {
     let pid = i32::try_from(status()["machine"]["pid"].as_i64().unwrap()).unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
-    wait_until("silence is noticed", Duration::from_secs(60), || status()["unresponsiveSince"].is_string());
+    wait_until("silence is noticed", || status()["unresponsiveSince"].is_string());
     // A new daemon learns of it from the helper.
     for apiserver in installation.pids("container-apiserver") {
         installation.kill(apiserver);
@@ -140,7 +139,7 @@ fn f69_a_guest_that_hangs_is_told_and_may_come_back() {
     assert!(status()["unresponsiveSince"].is_string());
     assert_eq!(status()["state"], "running");
     rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
-    wait_until("it is back", Duration::from_secs(20), || status()["unresponsiveSince"].is_null());
+    wait_until("it is back", || status()["unresponsiveSince"].is_null());
     assert_eq!(installation.run_ok(&["exec", "hangs", "echo", "alive"]), "alive");
     // F10: what is stopped can still be removed.
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
@@ -160,9 +159,7 @@ fn f5_an_interrupted_removal_is_completed() {
     std::fs::rename(containers.join("half"), containers.join(".trash-interrupted")).unwrap();
 
     assert_eq!(installation.ids(), ["fresh"]);
-    wait_until("the files are gone", Duration::from_secs(5), || {
-        !containers.join(".trash-interrupted").exists()
-    });
+    wait_until("the files are gone", || !containers.join(".trash-interrupted").exists());
     // The name is free, and nothing of the former container comes back.
     installation.run_ok(&["run", "--name", "half", "demo", "true"]);
     installation.run_ok(&["start", "fresh"]);

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use bulkhead_tests::{Installation, Outcome, run_with_deadline, wait_until};
 
@@ -106,16 +105,14 @@ fn f62_a_fork_bomb_stays_in_its_machine() {
     let before = all_processes();
     installation.run_ok(&["run", "-d", "--name", "limited", "--pids-limit", "50", "demo", "sh", "-c", BOMB]);
     installation.run_ok(&["run", "-d", "--name", "bomb", "--memory", "1g", "demo", "sh", "-c", BOMB]);
-    wait_until("explosion", Duration::from_secs(60), || {
-        installation.run_ok(&["logs", "-n", "50", "bomb"]).contains("can't fork")
-    });
+    wait_until("explosion", || installation.run_ok(&["logs", "-n", "50", "bomb"]).contains("can't fork"));
     // Guest processes are host processes: the jail's RLIMIT_NPROC bounds them, and the host still works.
     assert!(all_processes() < before + 8192 + 500, "{before} before, {} now", all_processes());
     assert!(installation.run_ok(&["list", "--quiet"]).contains("bomb"));
     assert_eq!(installation.run_ok(&["exec", "bystander", "echo", "alive"]), "alive");
     assert!(installation.run_ok(&["logs", "-n", "50", "limited"]).contains("can't fork"));
     installation.run_ok(&["delete", "--force", "bomb", "limited"]);
-    wait_until("the processes are gone", Duration::from_secs(20), || all_processes() < before + 100);
+    wait_until("the processes are gone", || all_processes() < before + 100);
 }
 
 const BOMB: &str = "exec 2>&1; b() { b | b & }; b; sleep 600";

@@ -8,15 +8,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use bulkhead_tests::{
-    Installation, Outside, OwnHost, exchange, put_program, require_program, run_with_deadline, serve_echo,
-    wait_until,
+    Installation, Outside, OwnHost, PATIENCE, exchange, put_program, require_program, run_with_deadline,
+    serve_echo, wait_until,
 };
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(20);
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn installation() -> Installation {
@@ -74,13 +72,13 @@ fn networks_names_and_ports_are_as_for_root() {
 
     for (index, address) in [LOCAL, "::1".parse().unwrap()].into_iter().enumerate() {
         let address = SocketAddr::new(address, host_port(&installation, "web", index));
-        wait_until("the published port", SOON, || answers(&installation, address));
+        wait_until("the published port", || answers(&installation, address));
     }
     let port = host_port(&installation, "web", 2);
     let datagram = installation.host().run(move || {
         let socket = UdpSocket::bind((LOCAL, 0)).unwrap();
         socket.connect((LOCAL, port)).unwrap();
-        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.send(b"datagram").unwrap();
         let mut buffer = [0; 100];
         let length = socket.recv(&mut buffer).unwrap();
@@ -113,13 +111,13 @@ fn networks_names_and_ports_are_as_for_root() {
         stream.local_addr().unwrap()
     });
     let named = format!("[::ffff:{}]:{}: ", client.ip(), client.port());
-    wait_until("the server's log names the client", SOON, || {
+    wait_until("the server's log names the client", || {
         installation.container(&["logs", "log"]).stderr.contains(&named)
     });
 
     // Nothing is left: no process, no socket.
     installation.run_ok(&["system", "stop"]);
-    wait_until("the end of all processes", SOON, || installation.processes().is_empty());
+    wait_until("the end of all processes", || installation.processes().is_empty());
     let left = fs::read_dir(installation.folder().join("run")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(left.iter().all(|name| name.ends_with(".lock") || name == "c"), "{left:?}");
@@ -137,7 +135,7 @@ fn networks_have_ipv6_that_ask_for_it() {
     for pid in installation.pids("container-network") {
         installation.kill(pid);
     }
-    wait_until("IPv6", SOON, || {
+    wait_until("IPv6", || {
         let again = ["run", "--rm", "--network", "six", "demo", "sh", "-c", ask];
         installation.container(&again).text().contains("1 packets received")
     });
@@ -149,7 +147,7 @@ fn the_outside_is_reached_and_the_host_is_not() {
     let outside = outside(&installation);
     installation.run_ok(&["run", "-d", "--name", "box", "demo", "sleep", "600"]);
     // The way out may come a little later than the first container.
-    wait_until("the way out", SOON, || visit(&installation, "box", outside.address(), 7000) == "hello\n");
+    wait_until("the way out", || visit(&installation, "box", outside.address(), 7000) == "hello\n");
 
     // Neither at an address that it had nor at one that it gets.
     let later = Ipv4Addr::new(198, 51, 100, 1);
@@ -162,7 +160,7 @@ fn the_outside_is_reached_and_the_host_is_not() {
     });
     let log = installation.folder().join("log/network.log");
     // Seen within moments; a container that asks meanwhile is one that asked before.
-    wait_until("the rule about the new address", SOON, || {
+    wait_until("the rule about the new address", || {
         installation.host().run(move || TcpStream::connect((later, 7001)).is_ok())
             && listener.accept().is_ok()
             && visit(&installation, "box", later, 7001).is_empty()
@@ -177,7 +175,7 @@ fn the_outside_is_reached_and_the_host_is_not() {
     for pid in installation.pids("slirp4netns") {
         installation.kill(pid);
     }
-    wait_until("the way out", SOON, || visit(&installation, "box", outside.address(), 7000) == "hello\n");
+    wait_until("the way out", || visit(&installation, "box", outside.address(), 7000) == "hello\n");
     let log = fs::read_to_string(log).unwrap();
     assert!(log.contains("slirp4netns ended: signal: 9"), "{log}");
 }
@@ -194,10 +192,10 @@ fn the_death_of_container_network_is_survived() {
     for pid in installation.pids("container-network") {
         installation.kill(pid);
     }
-    wait_until("the published port", SOON, || answers(&installation, port));
-    wait_until("names", SOON, || exec(&installation, "one", "nslookup two").code == 0);
+    wait_until("the published port", || answers(&installation, port));
+    wait_until("names", || exec(&installation, "one", "nslookup two").code == 0);
     assert_eq!(exec(&installation, "one", "ping -c 1 -W 5 two").code, 0);
-    wait_until("the way out", SOON, || visit(&installation, "one", outside.address(), 7000) == "hello\n");
+    wait_until("the way out", || visit(&installation, "one", outside.address(), 7000) == "hello\n");
     assert_eq!(installation.snapshot("two")["status"], before["status"]);
 
     // Killed with nobody to start it again, and at the end nothing is left all the same.
@@ -226,7 +224,7 @@ fn without_slirp4netns_there_is_one_line_and_all_but_the_outside() {
     installation.run_ok(&["run", "-d", "--name", "two", "demo", "sleep", "600"]);
     serve_echo(&installation, "one", 7000);
     let port = SocketAddr::new(LOCAL, host_port(&installation, "one", 0));
-    wait_until("the published port", SOON, || answers(&installation, port));
+    wait_until("the published port", || answers(&installation, port));
     assert_eq!(exec(&installation, "two", "ping -c 1 -W 5 one").code, 0);
     assert_eq!(visit(&installation, "two", outside.address(), 7000), "");
 }
@@ -238,10 +236,10 @@ fn egress_policies_hold() {
     let rule = format!("allow={}:7000", outside.address());
     installation.run_ok(&["run", "-d", "--name", "some", "--egress", &rule, "demo", "sleep", "600"]);
     installation.run_ok(&["run", "-d", "--name", "none", "--egress", "none", "demo", "sleep", "600"]);
-    wait_until("the way out", SOON, || visit(&installation, "some", outside.address(), 7000) == "hello\n");
+    wait_until("the way out", || visit(&installation, "some", outside.address(), 7000) == "hello\n");
     assert_eq!(visit(&installation, "none", outside.address(), 7000), "");
     let destination = format!("{}:7000", outside.address());
-    wait_until("the event", SOON, || {
+    wait_until("the event", || {
         let events = ["events", "--since", "1h", "--until", "0s", "--format", "json"];
         let lines = installation.run_ok(&[&events[..], &["--filter", "event=egress-denied"]].concat());
         let mut events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -352,7 +350,7 @@ fn said_by(path: &Path, user: u32) -> Vec<u8> {
         // Of this thread alone, which ends here.
         rustix::thread::set_thread_res_uid(user, user, user).unwrap();
         let Ok(mut stream) = UnixStream::connect(path) else { return Vec::new() };
-        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         // Whoever hangs up has said what he has to say.
         let _ = stream.write_all(b"\x04\0\0\0nonsense\r\n\r\n");
         let mut said = vec![0; 64];
@@ -427,7 +425,7 @@ fn f91_a_host_without_user_namespaces_is_told_about() {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let own = fs::read_link("/proc/self/ns/user").unwrap();
     let folder = Path::new("/proc").join(child.id().to_string());
-    wait_until("the user namespace", SOON, || fs::read_link(folder.join("ns/user")).unwrap() != own);
+    wait_until("the user namespace", || fs::read_link(folder.join("ns/user")).unwrap() != own);
     for map in ["uid_map", "gid_map"] {
         fs::write(folder.join(map), "0 0 4294967295\n").unwrap();
     }

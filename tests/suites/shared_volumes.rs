@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bulkhead_tests::{Installation, wait_until};
 use serde_json::Value;
@@ -63,7 +62,7 @@ fn several_containers_have_it_at_once_and_it_stays_as_long_as_one_does() {
     let pruned = installation.container(&["volume", "prune"]);
     assert_eq!(pruned.text(), "data\n", "{pruned:?}");
     assert!(pruned.stderr.contains("Reclaimed 33."), "{pruned:?}");
-    wait_until("the directory is gone", Duration::from_secs(5), || {
+    wait_until("the directory is gone", || {
         fs::read_dir(installation.folder().join("app/volumes")).is_ok_and(|mut left| left.next().is_none())
     });
 }
@@ -89,7 +88,7 @@ fn locks_keep_containers_apart_and_end_with_their_machine() {
     // A holder that dies.
     let script = "flock /d/lock sh -c 'echo taken > /d/taken; sync; sleep 600'";
     installation.run_ok(&["exec", "-d", "one", "sh", "-c", script]);
-    wait_until("one has the lock", Duration::from_secs(20), || content(&installation).join("taken").exists());
+    wait_until("one has the lock", || content(&installation).join("taken").exists());
     let busy = installation.container(&["exec", "two", "flock", "-n", "/d/lock", "true"]);
     assert_eq!(busy.code, 1, "{busy:?}");
     // The host is kept out as well.
@@ -97,7 +96,7 @@ fn locks_keep_containers_apart_and_end_with_their_machine() {
     assert!(lock.try_lock().is_err());
     let pid = installation.snapshot("one")["status"]["machine"]["pid"].as_i64().unwrap();
     installation.kill(i32::try_from(pid).unwrap());
-    wait_until("stopped", Duration::from_secs(5), || installation.state("one") == "stopped");
+    wait_until("stopped", || installation.state("one") == "stopped");
     installation.run_ok(&["exec", "two", "flock", "/d/lock", "cat", "/d/taken"]);
     lock.lock().unwrap();
     assert_eq!(installation.container(&["exec", "two", "flock", "-n", "/d/lock", "true"]).code, 1);
@@ -141,7 +140,7 @@ fn f94_options_that_make_no_sense_are_refused_and_links_lead_nowhere() {
     assert!(!outcome.text().contains("secret"), "{outcome:?}");
     assert!(!content(&installation).join("disk").exists());
     installation.run_ok(&["volume", "delete", "data"]);
-    wait_until("the directory is gone", Duration::from_secs(10), || {
+    wait_until("the directory is gone", || {
         fs::read_dir(installation.folder().join("app/volumes")).is_ok_and(|mut left| left.next().is_none())
     });
     assert_eq!(fs::read_to_string(&secret).unwrap(), "secret\n");

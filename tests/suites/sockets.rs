@@ -8,7 +8,6 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 
 use bulkhead_tests::{Installation, put_program, wait_until};
 
@@ -61,7 +60,7 @@ fn server() -> Server {
     put_program(&installation, "server", "peer");
     installation.run_ok(&["exec", "server", "mkdir", "-p", "/run"]);
     installation.run_ok(&["exec", "-d", "server", "peer", "serve", "/run/server.sock"]);
-    wait_until("server", Duration::from_secs(10), || ask(&host, b"up?") == b"up?");
+    wait_until("server", || ask(&host, b"up?") == b"up?");
     Server { installation, host }
 }
 
@@ -81,7 +80,7 @@ fn a_published_socket_carries_both_directions_and_half_closes() {
     // F79: more clients than there may be are sent away, and those that are there keep their place.
     let mut first = UnixStream::connect(&host).unwrap();
     let crowd: Vec<_> = (0..300).map(|_| UnixStream::connect(&host).unwrap()).collect();
-    wait_until("refusals", Duration::from_secs(10), || {
+    wait_until("refusals", || {
         crowd.iter().any(|mut client| {
             client.set_nonblocking(true).unwrap();
             matches!(client.read(&mut [0]), Ok(0))
@@ -93,7 +92,7 @@ fn a_published_socket_carries_both_directions_and_half_closes() {
     first.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "still here");
     drop(crowd);
-    wait_until("places are free again", Duration::from_secs(10), || ask(&host, b"again") == b"again");
+    wait_until("places are free again", || ask(&host, b"again") == b"again");
     installation.run_ok(&["stop", "--time", "1", "server"]);
     assert!(!host.exists(), "removed at the end");
     assert!(!installation.container_directory("server").join("sockets.json").exists());
@@ -111,7 +110,7 @@ fn f6_sockets_of_a_lost_helper_are_removed() {
     let status = fs::read_to_string(format!("/proc/{vmm}/status")).unwrap();
     let helper = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
     installation.kill(helper);
-    wait_until("stopped", Duration::from_secs(5), || installation.state("server") == "stopped");
+    wait_until("stopped", || installation.state("server") == "stopped");
     assert!(!host.exists());
     installation.run_ok(&["start", "server"]);
     assert!(is_socket(&host));

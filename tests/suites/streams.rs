@@ -140,9 +140,7 @@ fn f53_a_stuck_reader_costs_no_memory_and_nobody_else() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_until("flood", Duration::from_secs(20), || {
-        installation.ids() == ["flood"] && installation.state("flood") == "running"
-    });
+    wait_until("flood", || installation.ids() == ["flood"] && installation.state("flood") == "running");
     let vmm = installation.snapshot("flood")["status"]["machine"]["pid"].as_i64().unwrap();
     let status = std::fs::read_to_string(format!("/proc/{vmm}/status")).unwrap();
     let helper = field(&status, "PPid:");
@@ -150,7 +148,7 @@ fn f53_a_stuck_reader_costs_no_memory_and_nobody_else() {
     let log = installation.container_directory("flood").join("stdio.log");
     let length = || std::fs::metadata(&log).map_or(0, |metadata| metadata.len());
     let mut before = u64::MAX;
-    wait_until("back-pressure", Duration::from_secs(20), || {
+    wait_until("back-pressure", || {
         std::thread::sleep(Duration::from_millis(200));
         std::mem::replace(&mut before, length()) == length()
     });
@@ -281,7 +279,7 @@ fn f56_a_storm_of_resizes_ends_with_the_last_size() {
     for (rows, columns) in [(0, 0), (u16::MAX, u16::MAX), (41, 111)] {
         terminal.resize(rows, columns);
     }
-    wait_until("the last size", Duration::from_secs(20), || {
+    wait_until("the last size", || {
         installation.run_ok(&["exec", "window", "sh", "-c", "stty size < /dev/pts/0"]) == "41 111"
     });
     terminal.type_in("x\n");

@@ -3,7 +3,6 @@
 #![allow(clippy::panic, reason = "tests fail by panicking")]
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use bulkhead_tests::{Installation, Outcome, TerminalCommand, run_with_deadline, wait_until};
 
@@ -29,7 +28,7 @@ fn trap1_bulk_verbs_act_on_every_id_and_fail_if_one_does() {
     // The first process of a container has to ask for a signal to get it, signal(7).
     let polite = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.1; done";
     installation.run_ok(&["run", "-d", "--name", "quick", "demo", "sh", "-c", polite]);
-    wait_until("the trap", Duration::from_secs(20), || installation.run_ok(&["logs", "quick"]) == "ready");
+    wait_until("the trap", || installation.run_ok(&["logs", "quick"]) == "ready");
     let stopped = installation.container(&["stop", "-t", "5", "slow", "quick", "slow"]).expect_code(0);
     assert_eq!(lines(&stopped), ["quick", "slow"]);
 
@@ -143,7 +142,7 @@ fn trap7_and_8_a_failed_start_is_an_error_and_leaves_nothing() {
     }
     installation.run_ok(&["run", "-d", "--rm", "--name", "forced", "demo", "sleep", "600"]);
     installation.run_ok(&["kill", "forced"]);
-    wait_until("removal after a kill", Duration::from_secs(20), || installation.ids().is_empty());
+    wait_until("removal after a kill", || installation.ids().is_empty());
 
     // Ended while nobody served: the next start of the services tidies up.
     installation.run_ok(&["run", "-d", "--rm", "--name", "orphan", "demo", "sleep", "600"]);
@@ -153,7 +152,7 @@ fn trap7_and_8_a_failed_start_is_an_error_and_leaves_nothing() {
     for pid in installation.pids("container-runtime-linux") {
         installation.kill(pid);
     }
-    wait_until("removal by the next start", Duration::from_secs(20), || installation.ids().is_empty());
+    wait_until("removal by the next start", || installation.ids().is_empty());
     assert_eq!(installation.container_leftovers(), Vec::<std::path::PathBuf>::new());
 }
 
@@ -182,9 +181,7 @@ fn trap14_one_that_will_not_stop_holds_up_no_other() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until("the beginning of the stop", Duration::from_secs(20), || {
-        installation.state("deaf") == "stopping"
-    });
+    wait_until("the beginning of the stop", || installation.state("deaf") == "stopping");
     // A life of another from begin to end takes place meanwhile.
     installation.run_ok(&["run", "-d", "--name", "other", "demo", "sleep", "600"]);
     assert_eq!(installation.run_ok(&["exec", "other", "echo", "hi"]), "hi");

@@ -83,9 +83,7 @@ fn logs_of_the_services_are_read_with_and_without_them() {
     let _ = follower.wait().unwrap();
 
     installation.run_ok(&["system", "stop"]);
-    wait_until("the services' end", Duration::from_secs(30), || {
-        installation.pids("container-apiserver").is_empty()
-    });
+    wait_until("the services' end", || installation.pids("container-apiserver").is_empty());
     assert_eq!(installation.run_ok(&["system", "logs", "--last", "1h"]).matches("serving").count(), 2);
     assert!(installation.pids("container-apiserver").is_empty(), "reading logs starts nothing");
     let _ = installation.container(&["system", "logs", "--last", "5w"]).expect_code(64);

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bulkhead_tests::{Installation, wait_until};
 use serde_json::Value;
@@ -21,9 +20,7 @@ fn kill_apiserver(installation: &Installation) {
     for pid in installation.pids("container-apiserver") {
         installation.kill(pid);
     }
-    wait_until("the apiserver is gone", Duration::from_secs(5), || {
-        installation.pids("container-apiserver").is_empty()
-    });
+    wait_until("the apiserver is gone", || installation.pids("container-apiserver").is_empty());
 }
 
 fn inspect(installation: &Installation, name: &str) -> Value {
@@ -70,7 +67,7 @@ fn a_volume_is_created_shown_and_deleted() {
     assert_eq!(installation.run_ok(&["volume", "rm", "data"]), "data");
     let gone = installation.container(&["volume", "inspect", "data"]).expect_code(1);
     assert!(gone.stderr.contains("notFound"), "{gone:?}");
-    wait_until("the disk is gone", Duration::from_secs(5), || {
+    wait_until("the disk is gone", || {
         fs::read_dir(installation.folder().join("app/volumes")).is_ok_and(|mut left| left.next().is_none())
     });
 }
@@ -228,10 +225,10 @@ fn what_was_synced_survives_the_death_of_the_machine() {
     let script = "i=0; while :; do i=$((i+1)); echo $i > /d/next; sync /d/next; mv /d/next /d/last; sync; echo $i; done";
     installation.run_ok(&["run", "-d", "--name", "writer", "-v", "data:/d", "demo", "sh", "-c", script]);
     let lines = || installation.run_ok(&["logs", "writer"]).lines().count();
-    wait_until("some rounds", Duration::from_secs(60), || lines() > 20);
+    wait_until("some rounds", || lines() > 20);
     let pid = installation.snapshot("writer")["status"]["machine"]["pid"].as_i64().unwrap();
     installation.kill(i32::try_from(pid).unwrap());
-    wait_until("stopped", Duration::from_secs(5), || installation.state("writer") == "stopped");
+    wait_until("stopped", || installation.state("writer") == "stopped");
     let told: u64 = installation.run_ok(&["logs", "writer"]).lines().last().unwrap().parse().unwrap();
     let kept = installation.run_ok(&["run", "--rm", "-v", "data:/d", "demo", "cat", "/d/last"]);
     let kept: u64 = kept.parse().expect("a whole number");

@@ -249,7 +249,7 @@ async fn a_cancelled_pull_leaves_nothing() {
     }
     let waited = std::time::Instant::now();
     while !files(root.path()).is_empty() {
-        assert!(waited.elapsed().as_secs() < 2, "{:?}", files(root.path()));
+        assert!(waited.elapsed().as_secs() < 30, "{:?}", files(root.path()));
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert_eq!(store.begin_collection().sweep(&[]).unwrap().blobs, []);

@@ -14,9 +14,7 @@ use bulkhead_network_control::{
 use rustix::net::{AddressFamily, SocketType};
 use support::guest::Guest;
 use support::published::{ANY, port, publish};
-use support::{HOST, Host, OUTSIDE, default_network, plain};
-
-const SOON: Duration = Duration::from_secs(3);
+use support::{HOST, Host, OUTSIDE, SOON, default_network, plain};
 
 /// Says to each connection and each datagram on port 7000 from where it came.
 fn tell_who_asks(guest: &Guest) {

@@ -13,9 +13,8 @@ use bulkhead_network_control::{
 use support::guest::Guest;
 use support::namespace::{Namespace, run_program};
 use support::query::{self, TYPE_A};
-use support::{Daemon, HOST, Host, default_network, plain};
+use support::{Daemon, HOST, Host, SOON, default_network, plain};
 
-const SOON: Duration = Duration::from_secs(5);
 /// What is dropped is never answered.
 const NEVER: Duration = Duration::from_millis(300);
 /// Stands for the host's loopback.

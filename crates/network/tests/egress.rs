@@ -16,9 +16,8 @@ use bulkhead_network_control::{
 use support::guest::{Guest, RawGuest};
 use support::packet::{BROADCAST, echo_request, ethernet, ipv4, udp};
 use support::query::{TYPE_A, question};
-use support::{Daemon, Host, OUTSIDE, default_network, plain, restoration};
+use support::{Daemon, Host, OUTSIDE, SOON, default_network, plain, restoration};
 
-const SOON: Duration = Duration::from_secs(2);
 const NEVER: Duration = Duration::from_millis(200);
 const REFUSED: u8 = 5;
 

@@ -16,9 +16,8 @@ use support::guest::{Guest, RawGuest};
 use support::namespace::{Namespace, run_program};
 use support::packet::{ethernet, ipv6, neighbour};
 use support::query::{self, TYPE_AAAA};
-use support::{Daemon, Host, plain, restoration};
+use support::{Daemon, Host, SOON, plain, restoration};
 
-const SOON: Duration = Duration::from_secs(5);
 const NEVER: Duration = Duration::from_millis(200);
 const PORT: u16 = 8080;
 const OUTSIDE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);

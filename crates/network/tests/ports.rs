@@ -14,9 +14,7 @@ use support::guest::Guest;
 use support::namespace::run_program;
 use support::packet::{checksum, ipv4};
 use support::published::{ANY, port, publish};
-use support::{Daemon, HOST, Host, eventually};
-
-const SOON: Duration = Duration::from_secs(3);
+use support::{Daemon, HOST, Host, SOON, eventually};
 
 fn release(host: &Host, daemon: &Daemon, id: &str) {
     host.request(daemon, Request::Release { container_id: id.to_owned() }).unwrap();

@@ -6,15 +6,12 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
-use std::time::Duration;
 
 use bulkhead_network_control::{
     ClientError, FailureCode, PortRange, Protocol, PublishRequest, Request, RestoreRequest,
 };
 use support::guest::Guest;
-use support::{Daemon, Host, OUTSIDE, plain, restoration};
-
-const SOON: Duration = Duration::from_secs(3);
+use support::{Daemon, Host, OUTSIDE, SOON, plain, restoration};
 
 fn create_default_network(host: &Host, daemon: &Daemon) {
     host.request(daemon, Request::CreateNetwork(support::default_network())).unwrap();

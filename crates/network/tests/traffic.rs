@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use support::guest::{Guest, RawGuest};
 use support::packet::{BROADCAST, arp, echo_request, ethernet, ipv4, transport_checksum, udp};
-use support::{HOST, Host, OUTSIDE, plain};
+use support::{HOST, Host, OUTSIDE, SOON, plain};
 
-const SOON: Duration = Duration::from_secs(2);
 const NEVER: Duration = Duration::from_millis(150);
 
 fn listener(address: Ipv4Addr) -> impl FnOnce() -> UdpSocket + Send + 'static {

@@ -110,7 +110,7 @@ fn f53_a_stuck_reader_holds_up_the_guest_until_it_is_let_go_of() {
     let begin = Instant::now();
     detach(&mut container);
     assert_eq!(container.expect_exit(0).exit_code, 0);
-    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(begin.elapsed() < Duration::from_secs(60));
     container.expect_stopped();
     assert!(container.log().contains("all\n"));
     drop(pipes.stdout.take());
@@ -126,7 +126,7 @@ fn f53_kill_does_not_wait_for_a_stuck_reader() {
     assert_eq!(container.request(Request::Kill, &[]), Ok(Reply::Done));
     assert_eq!(container.expect_exit(0).exit_code, 137);
     container.expect_stopped();
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
 }
 
 #[test]
