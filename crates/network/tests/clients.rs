@@ -6,7 +6,6 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
-use std::time::Duration;
 
 use bulkhead_network_control::{
     EgressPolicy, LeaseRequest, NetworkConfiguration, Protocol, PublishRequest, Request,
