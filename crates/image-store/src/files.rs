@@ -17,6 +17,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bulkhead_oci::Digest;
 use rustix::fs::{FlockOperation, flock};
@@ -24,6 +25,10 @@ use rustix::fs::{FlockOperation, flock};
 use crate::StoreError;
 
 const DIRECTORIES: [&str; 4] = ["blobs/sha256", "layers/sha256", "diff-ids/sha256", "tmp"];
+
+/// A child of a process that is gone has the lock, flock(2), until it executes its program.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -50,10 +55,16 @@ impl Layout {
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)
             .map_err(|source| StoreError::file("open", &path, source))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-            rustix::io::Errno::WOULDBLOCK => StoreError::Locked { path: root.to_owned() },
-            _ => StoreError::file("lock", &path, error.into()),
-        })?;
+        let since = Instant::now();
+        while let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            match error {
+                rustix::io::Errno::WOULDBLOCK if since.elapsed() < LOCK_PATIENCE => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                rustix::io::Errno::WOULDBLOCK => return Err(StoreError::Locked { path: root.to_owned() }),
+                _ => return Err(StoreError::file("lock", &path, error.into())),
+            }
+        }
         let layout = Self { root: root.to_owned(), next_temporary: AtomicU64::new(0), _lock: lock };
         layout.sweep()?;
         Ok(layout)

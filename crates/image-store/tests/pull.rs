@@ -59,6 +59,20 @@ fn files(root: &Path) -> BTreeMap<String, u64> {
     found
 }
 
+#[test]
+fn a_lock_that_a_child_of_a_killed_process_still_has_is_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    drop(open(root.path()));
+    let lock = fs::File::open(root.path().join("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let child = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(lock);
+    });
+    drop(open(root.path()));
+    child.join().unwrap();
+}
+
 #[tokio::test]
 async fn an_image_of_all_compressions_arrives_whole() {
     let registry = Registry::start();
