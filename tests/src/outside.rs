@@ -1,6 +1,6 @@
 //! The world outside: a network namespace behind a link of its own.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
@@ -11,6 +11,8 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 /// 198.18.0.0/15, for tests between networks (RFC 2544), in blocks of two hosts.
 const FIRST_ADDRESS: u32 = 0xc612_0000;
 const BLOCKS: u32 = 1 << 15;
+/// 2001:2::/48, the same for IPv6 (RFC 5180).
+const FIRST_ADDRESS6: u128 = 0x2001_0002 << 96;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -19,6 +21,8 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub struct Outside {
     host_address: Ipv4Addr,
     address: Ipv4Addr,
+    /// Of host and outside, if it was made with these.
+    addresses6: Option<(Ipv6Addr, Ipv6Addr)>,
     /// Holds the namespace until the sender is dropped.
     hold: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -32,12 +36,27 @@ impl Outside {
     /// The test does not run as root, or ip(8) fails.
     #[must_use]
     pub fn new(serve: impl FnOnce(Ipv4Addr, mpsc::Sender<()>) + Send + 'static) -> Self {
+        Self::make(false, serve)
+    }
+
+    /// As [`Self::new`], with IPv6 as well.
+    ///
+    /// # Panics
+    /// As there, and where the host has no IPv6.
+    #[must_use]
+    pub fn with_ipv6(serve: impl FnOnce(Ipv4Addr, mpsc::Sender<()>) + Send + 'static) -> Self {
+        Self::make(true, serve)
+    }
+
+    fn make(with_ipv6: bool, serve: impl FnOnce(Ipv4Addr, mpsc::Sender<()>) + Send + 'static) -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test makes network namespaces: run it as root");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         // Tests of other processes run at the same time.
         let block = (std::process::id().wrapping_mul(8).wrapping_add(number) % BLOCKS) * 4;
         let host_address = Ipv4Addr::from(FIRST_ADDRESS + block + 1);
         let address = Ipv4Addr::from(FIRST_ADDRESS + block + 2);
+        let address6 = |which: u128| Ipv6Addr::from_bits(FIRST_ADDRESS6 | u128::from(block) << 64 | which);
+        let addresses6 = with_ipv6.then(|| (address6(1), address6(2)));
         let (hold, held) = mpsc::channel::<()>();
         let (made, is_made) = mpsc::channel();
         let (go, may_go) = mpsc::channel::<()>();
@@ -49,6 +68,9 @@ impl Outside {
             may_go.recv().expect("test");
             ip(&["address", "add", &format!("{address}/30"), "dev", "outside"]);
             ip(&["link", "set", "outside", "up"]);
+            if let Some((_, address)) = addresses6 {
+                ip(&["address", "add", &format!("{address}/64"), "dev", "outside", "nodad"]);
+            }
             serve(address, ready);
             // An error is the end that this waits for.
             let _ = held.recv();
@@ -58,9 +80,12 @@ impl Outside {
         ip(&["link", "add", &link, "type", "veth", "peer", "name", "outside", "netns", &namespace]);
         ip(&["address", "add", &format!("{host_address}/30"), "dev", &link]);
         ip(&["link", "set", &link, "up"]);
+        if let Some((address, _)) = addresses6 {
+            ip(&["address", "add", &format!("{address}/64"), "dev", &link, "nodad"]);
+        }
         go.send(()).expect("namespace");
         is_ready.recv().expect("server outside");
-        Self { host_address, address, hold: Some(hold), thread: Some(thread) }
+        Self { host_address, address, addresses6, hold: Some(hold), thread: Some(thread) }
     }
 
     /// Where the host appears outside.
@@ -73,6 +98,15 @@ impl Outside {
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
         self.address
+    }
+
+    /// As [`Self::host_address`] and [`Self::address`], by IPv6.
+    ///
+    /// # Panics
+    /// It was made without.
+    #[must_use]
+    pub fn addresses6(&self) -> (Ipv6Addr, Ipv6Addr) {
+        self.addresses6.expect("an outside with IPv6")
     }
 }
 

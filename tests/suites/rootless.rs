@@ -98,29 +98,40 @@ fn networks_names_and_ports_are_as_for_root() {
         (Some("rootless"), &serde_json::json!([]))
     );
 
-    // A server sees who asks, as a host with an address of its own sees it.
-    let server =
-        ["run", "-d", "--name", "log", "-p", "8080:8080", "demo", "httpd", "-f", "-vv", "-p", "8080"];
-    installation.run_ok(&server);
-    let outside = outside(&installation);
-    let own = outside.host_address();
-    let client = installation.host().run(move || {
-        let mut stream = TcpStream::connect((own, 8080)).unwrap();
-        stream.write_all(b"GET /nothing HTTP/1.0\r\n\r\n").unwrap();
-        stream.read_to_end(&mut Vec::new()).unwrap();
-        stream.local_addr().unwrap()
-    });
-    let named = format!("[::ffff:{}]:{}: ", client.ip(), client.port());
-    wait_until("the server's log names the client", || {
-        installation.container(&["logs", "log"]).stderr.contains(&named)
-    });
-
     // Nothing is left: no process, no socket.
     installation.run_ok(&["system", "stop"]);
     wait_until("the end of all processes", || installation.processes().is_empty());
     let left = fs::read_dir(installation.folder().join("run")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert!(left.iter().all(|name| name.ends_with(".lock") || name == "c"), "{left:?}");
+}
+
+#[test]
+fn servers_see_who_asks_at_published_ports() {
+    let installation = installation();
+    installation.run_ok(&["network", "create", "six", "--subnet-v6", "fd12:3456:789a::/64"]);
+    let ports = ["-p", "8080:8080", "-p", "[::]:8080:8080"];
+    let server = ["demo", "httpd", "-f", "-vv", "-p", "8080"];
+    let run = [&["run", "-d", "--name", "log", "--network", "six"][..], &ports, &server];
+    installation.run_ok(&run.concat());
+    // As a host with addresses of its own sees them.
+    let outside = installation.host().run(|| Outside::with_ipv6(|_, ready| ready.send(()).unwrap()));
+    let (own6, _) = outside.addresses6();
+    for own in [IpAddr::from(outside.host_address()), own6.into()] {
+        let client = installation.host().run(move || {
+            let mut stream = TcpStream::connect((own, 8080)).unwrap();
+            stream.write_all(b"GET /nothing HTTP/1.0\r\n\r\n").unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap();
+            stream.local_addr().unwrap()
+        });
+        let named = match client.ip() {
+            IpAddr::V4(address) => format!("[::ffff:{address}]:{}: ", client.port()),
+            IpAddr::V6(address) => format!("[{address}]:{}: ", client.port()),
+        };
+        wait_until("the server's log names the client", || {
+            installation.container(&["logs", "log"]).stderr.contains(&named)
+        });
+    }
 }
 
 #[test]

@@ -220,6 +220,14 @@ table ip6 bulkhead {{
     type nat hook postrouting priority srcnat; policy accept;
     oifname "{UPLINK}" masquerade
   }}
+  chain proxied {{
+    type filter hook output priority mangle; policy accept;
+    meta mark {CLIENTS_MARK} ct mark set {ANSWERS_MARK}
+  }}
+  chain answering {{
+    type filter hook prerouting priority mangle; policy accept;
+    iifname "{OUTWARD_BRIDGE}*" ct direction reply ct mark {ANSWERS_MARK} meta mark set ct mark
+  }}
 }}
 table bridge {table} {{
   set {set} {{ type ifname . ether_addr . ipv4_addr; }}

@@ -3,9 +3,9 @@
 //! The listening sockets are opened on the host's thread, so they and what they accept belong to the
 //! host's namespace. They are served on a thread of their own in our namespace, from where containers
 //! are reached: bytes are copied between the two, and no rule of the host's firewall is needed. All
-//! ports of a container are bound before its machine starts, so that a conflict is known by then. The
-//! container sees the client's IPv4 address where it can answer that one. Who comes by IPv6 is led to the
-//! container's IPv6 address, if it has one and listens there.
+//! ports of a container are bound before its machine starts, so that a conflict is known by then. Who
+//! comes by IPv6 is led to the container's IPv6 address, if it has one and listens there. The container sees the
+//! client's address where it can answer that one.
 
 mod binding;
 mod datagrams;

@@ -25,7 +25,7 @@ use crate::egress::pins::Pins;
 use crate::firewall::{self, ANSWERS_MARK, FirewallError, UPLINK};
 use crate::netlink::filter::Family;
 use crate::netlink::link::{End, Pair};
-use crate::netlink::{NetlinkError, Socket};
+use crate::netlink::{NetlinkError, Socket, route};
 use crate::pin;
 use crate::subnet::Subnet;
 use crate::subnet6::Subnet6;
@@ -287,7 +287,7 @@ fn connect(
 ) -> Result<u32, NetlinkError> {
     let device = addresses.device();
     links.set_up("lo")?;
-    links.keep_marked(ANSWERS_MARK)?;
+    keep_answers(links)?;
     links.add_pair(&Pair {
         near: End { name: UPLINK, mac: None, silent: false },
         far: End { name: &device, mac: None, silent: false },
@@ -305,6 +305,15 @@ fn connect(
     host_links.spread_link(outer.index)?;
     links.add_default_route(addresses.outer.into())?;
     Ok(outer.index)
+}
+
+/// Leads what answers the clients of published ports to the proxy, in our namespace.
+pub(crate) fn keep_answers(links: &mut Socket) -> Result<(), NetlinkError> {
+    links.keep_marked(ANSWERS_MARK, route::Family::Ipv4)?;
+    if ipv6::is_known() {
+        links.keep_marked(ANSWERS_MARK, route::Family::Ipv6)?;
+    }
+    Ok(())
 }
 
 /// IPv6 addresses of both ends, and the way out by them.

@@ -8,59 +8,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, U
 use std::time::{Duration, Instant};
 
 use bulkhead_network_control::{
-    ClientError, EgressPolicy, EgressRule, EgressTarget, FailureCode, LeaseRequest, NetworkConfiguration,
-    PortRange, PortSpan, Protocol, PublishRequest, Reply, Request,
+    ClientError, EgressPolicy, EgressRule, EgressTarget, FailureCode, LeaseRequest, PortSpan, Protocol,
+    Reply, Request,
 };
 use rustix::net::{AddressFamily, SendFlags, SocketType, sendto, sockopt};
 use support::guest::{Guest, RawGuest};
-use support::namespace::{Namespace, run_program};
+use support::namespace::Namespace;
 use support::packet::{ethernet, ipv6, neighbour};
+use support::published::{ANY6, port, publish_on};
 use support::query::{self, TYPE_AAAA};
-use support::{Daemon, Host, SOON, plain, restoration};
+use support::six::{HOST6 as HOST, OUTSIDE6 as OUTSIDE, blue, create, host_with_ipv6, network, on};
+use support::{Host, SOON, plain, restoration};
 
 const NEVER: Duration = Duration::from_millis(200);
 const PORT: u16 = 8080;
-const OUTSIDE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 1);
-const HOST: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
 /// The host's end of the first uplink.
 const UPLINK: Ipv6Addr = Ipv6Addr::new(0xfd62, 0x6c6b, 0x6864, 0, 0, 0, 0, 1);
 const ETHERNET_TYPE: u16 = 0x86dd;
-
-fn network(name: &str, third: u8, subnet6: &str) -> NetworkConfiguration {
-    NetworkConfiguration {
-        name: name.to_owned(),
-        ipv4_subnet: Some(format!("192.168.{third}.0/24")),
-        ipv6_subnet: Some(subnet6.to_owned()),
-        internal: false,
-        options: std::collections::BTreeMap::new(),
-    }
-}
-
-fn blue() -> NetworkConfiguration {
-    network("blue", 100, "fd00:100::/64")
-}
-
-fn create(host: &Host, daemon: &Daemon, configuration: NetworkConfiguration) {
-    host.request(daemon, Request::CreateNetwork(configuration)).unwrap();
-}
-
-fn on(network: &str, id: &str) -> LeaseRequest {
-    LeaseRequest { network: network.to_owned(), ..plain(id) }
-}
-
-/// A host whose way outside has IPv6.
-fn host_with_ipv6(forwards: bool) -> Host {
-    let host = Host::new();
-    host.host.run(move || {
-        run_program("ip", &["address", "add", &format!("{HOST}/64"), "dev", "wan", "nodad"]);
-        let value = if forwards { "1" } else { "0" };
-        std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", value).unwrap();
-    });
-    host.outside.run(|| {
-        run_program("ip", &["address", "add", &format!("{OUTSIDE}/64"), "dev", "wan", "nodad"]);
-    });
-    host
-}
 
 /// Answers every connection with the address that it comes from.
 fn serve(namespace: &Namespace) {
@@ -320,66 +284,59 @@ fn egress_policies_judge_ipv6() {
     assert_eq!(seen_by(&again.namespace, OUTSIDE, SOON), Some(HOST.into()));
 }
 
-/// Ports of the host's ::1 that lead to a container's [`PORT`], TCP and UDP.
-fn publish(host: &Host, daemon: &Daemon, id: &str) -> (u16, u16) {
-    let range = |protocol| PortRange {
-        host_address: Ipv6Addr::LOCALHOST.into(),
-        host_port: 0,
-        container_port: PORT,
-        protocol,
-        count: 1,
-    };
-    let ports = vec![range(Protocol::Tcp), range(Protocol::Udp)];
-    let request = PublishRequest { container_id: id.to_owned(), network: "blue".to_owned(), ports };
-    match host.request(daemon, Request::Publish(request)).unwrap().0 {
-        Reply::Published(ports) => (ports[0].host_port, ports[1].host_port),
-        reply => panic!("{reply:?}"),
+/// What a server that a client comes to by IPv6 takes it for, by a stream and by datagrams.
+fn taken_for(client: Ipv6Addr, host: Ipv6Addr, [streams, datagrams]: [u16; 2]) -> [String; 2] {
+    let mut stream = TcpStream::connect((host, streams)).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let mut by_stream = String::new();
+    stream.read_to_string(&mut by_stream).unwrap();
+    let socket = UdpSocket::bind((client, 0)).unwrap();
+    socket.connect((host, datagrams)).unwrap();
+    socket.set_read_timeout(Some(NEVER)).unwrap();
+    let mut answer = [0; 64];
+    // The first one may be refused: that is how it is known where nobody listens.
+    let (limit, mut length) = (Instant::now() + SOON, None);
+    while length.is_none() {
+        assert!(Instant::now() < limit, "no answer to datagrams");
+        socket.send(b"who").unwrap();
+        length = socket.recv(&mut answer).ok();
     }
+    [by_stream, String::from_utf8(answer[..length.unwrap()].to_vec()).unwrap()]
 }
 
 #[test]
 fn who_comes_by_ipv6_to_a_published_port_is_led_to_where_the_server_listens() {
-    let host = Host::new();
+    let host = host_with_ipv6(false);
     let daemon = host.start("a");
     create(&host, &daemon, blue());
     for id in ["six", "four"] {
         let guest = Guest::new(host.lease_as(&daemon, on("blue", id)).unwrap());
-        let (listens, gateway): (IpAddr, IpAddr) = match id {
-            "six" => (Ipv6Addr::UNSPECIFIED.into(), guest.gateway6.unwrap().into()),
-            _ => (Ipv4Addr::UNSPECIFIED.into(), guest.gateway.into()),
+        let listens: IpAddr = match id {
+            "six" => Ipv6Addr::UNSPECIFIED.into(),
+            _ => Ipv4Addr::UNSPECIFIED.into(),
         };
-        let listener = guest.namespace.run(move || TcpListener::bind((listens, PORT)).unwrap());
-        let server = guest.namespace.run(move || UdpSocket::bind((listens, PORT)).unwrap());
+        let listener = guest.namespace.run(move || TcpListener::bind((listens, 7000)).unwrap());
+        let server = guest.namespace.run(move || UdpSocket::bind((listens, 7000)).unwrap());
         std::thread::spawn(move || {
-            let (mut stream, peer) = listener.accept().unwrap();
-            stream.write_all(peer.ip().to_string().as_bytes()).unwrap();
+            while let Ok((mut stream, peer)) = listener.accept() {
+                stream.write_all(peer.ip().to_string().as_bytes()).unwrap();
+            }
         });
         std::thread::spawn(move || {
             while let Ok((_, peer)) = server.recv_from(&mut [0; 10]) {
                 server.send_to(peer.ip().to_string().as_bytes(), peer).unwrap();
             }
         });
-        let (streams, datagrams) = publish(&host, &daemon, id);
-        let seen = host.host.run(move || {
-            let mut stream = TcpStream::connect((Ipv6Addr::LOCALHOST, streams)).unwrap();
-            stream.set_read_timeout(Some(SOON)).unwrap();
-            let mut seen = String::new();
-            stream.read_to_string(&mut seen).unwrap();
-            seen
-        });
-        assert_eq!(seen, gateway.to_string(), "a stream to {id}");
-        let seen = host.host.run(move || {
-            let client = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
-            client.connect((Ipv6Addr::LOCALHOST, datagrams)).unwrap();
-            client.set_read_timeout(Some(NEVER)).unwrap();
-            let mut answer = [0; 64];
-            // The first one may be refused: that is how it is known where nobody listens.
-            let length = (0..10).find_map(|_| {
-                client.send(b"who").unwrap();
-                client.recv(&mut answer).ok()
-            });
-            String::from_utf8(answer[..length.unwrap()].to_vec()).unwrap()
-        });
-        assert_eq!(seen, gateway.to_string(), "datagrams to {id}");
+        let ports = [Protocol::Tcp, Protocol::Udp].map(|protocol| port(ANY6, 0, protocol));
+        let ports = publish_on("blue", &host, &daemon, id, &ports).unwrap();
+        let ports = [0, 1].map(|index| ports[index].host_port);
+        let far = host.outside.run(move || taken_for(OUTSIDE, HOST, ports));
+        let near = host.host.run(move || taken_for(Ipv6Addr::LOCALHOST, Ipv6Addr::LOCALHOST, ports));
+        let (gateway, client) = match id {
+            "six" => (guest.gateway6.unwrap().to_string(), OUTSIDE.to_string()),
+            _ => (guest.gateway.to_string(), guest.gateway.to_string()),
+        };
+        assert_eq!(near, [gateway.as_str(); 2], "from the host to {id}");
+        assert_eq!(far, [client.as_str(); 2], "from outside to {id}");
     }
 }

@@ -9,6 +9,14 @@ use crate::subnet6::Subnet6;
 
 const FAMILY: u8 = 2;
 const FAMILY6: u8 = 10;
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Ipv4,
+    Ipv6,
+}
+
 /// `IFA_F_NODAD` of linux/if_addr.h: nobody else can have the address, so it need not be asked for.
 const NO_DUPLICATES: u8 = 2;
 /// Length of `struct rtmsg`.
@@ -89,18 +97,22 @@ impl Socket {
         self.request(&format!("add a default route by {gateway}"), vec![request])
     }
 
-    /// Delivers IPv4 packets with a mark here, whatever their destination; fine if that is so already.
+    /// Delivers packets of a family with a mark here, whatever their destination; fine if that is so already.
     /// Documentation/networking/tproxy.rst of the kernel.
-    pub(crate) fn keep_marked(&mut self, mark: u32) -> Result<(), NetlinkError> {
+    pub(crate) fn keep_marked(&mut self, mark: u32, family: Family) -> Result<(), NetlinkError> {
         let loopback = self.link("lo")?.index;
+        let family = match family {
+            Family::Ipv4 => FAMILY,
+            Family::Ipv6 => FAMILY6,
+        };
         // struct fib_rule_hdr: family, two prefix lengths, tos, table, two reserved, action, flags.
-        let rule = [FAMILY, 0, 0, 0, OWN_TABLE, 0, 0, TO_TABLE, 0, 0, 0, 0];
+        let rule = [family, 0, 0, 0, OWN_TABLE, 0, 0, TO_TABLE, 0, 0, 0, 0];
         let rule = Message::new(libc::RTM_NEWRULE, creation(), &rule)
             .number(PRIORITY, RULE_PRIORITY)
             .number(MARK, mark);
         // struct rtmsg, as in `route`.
         let (protocol, scope) = (libc::RTPROT_STATIC, libc::RT_SCOPE_HOST);
-        let route = [FAMILY, 0, 0, 0, OWN_TABLE, protocol, scope, libc::RTN_LOCAL, 0, 0, 0, 0];
+        let route = [family, 0, 0, 0, OWN_TABLE, protocol, scope, libc::RTN_LOCAL, 0, 0, 0, 0];
         let route = Message::new(libc::RTM_NEWROUTE, creation(), &route).number(libc::RTA_OIF, loopback);
         for (what, message) in [("rule", rule), ("route", route)] {
             match self.request(&format!("add the {what} of answers to published ports"), vec![message]) {

@@ -212,9 +212,10 @@ impl Networks {
         })?;
         // The first network that leads outside has the way to everybody, and ports are those of the first.
         let own = state.segments.values().filter(|segment| segment.leases.contains_key(container_id));
+        let (own, own6): (Vec<_>, Vec<_>) = own.map(|segment| (segment.subnet, segment.subnet6)).unzip();
         let answers = match segment.network.configuration.internal {
             true => Answers::Nowhere,
-            false => Answers::ToGateway(own.map(|segment| segment.subnet).collect()),
+            false => Answers::ToGateway { own, own6: own6.into_iter().flatten().collect() },
         };
         Ok(Container { address: held.address, address6: held.address6, answers })
     }

@@ -6,9 +6,7 @@
 //! ([`crate::firewall`]).
 
 use std::io;
-use std::net::{
-    Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpStream as StdStream, UdpSocket,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream as StdStream, UdpSocket};
 use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
@@ -16,13 +14,14 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::firewall::CLIENTS_MARK;
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 /// How a container answers addresses that are not of its networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answers {
     /// To its gateway, on the network of the published address; not to what is in its own networks, which
     /// are these.
-    ToGateway(Vec<Subnet>),
+    ToGateway { own: Vec<Subnet>, own6: Vec<Subnet6> },
     /// Not at all.
     Nowhere,
 }
@@ -54,56 +53,68 @@ impl Target {
         Self { container: Arc::clone(container), port }
     }
 
-    fn address(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.container.address, self.port)
+    fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.container.address.into(), self.port)
     }
 
     /// Where a client is led that comes by IPv6, if the container has that as well.
-    pub(super) fn address6(&self, client: SocketAddr) -> Option<SocketAddrV6> {
+    pub(super) fn address6(&self, client: SocketAddr) -> Option<SocketAddr> {
         let address = self.container.address6.filter(|_| client.is_ipv6());
-        address.map(|address| SocketAddrV6::new(address, self.port, 0, 0))
+        address.map(|address| SocketAddr::new(address.into(), self.port))
     }
 
     /// A connection to it, on behalf of a client.
     pub(super) async fn connect(&self, client: SocketAddr) -> io::Result<TcpStream> {
         if let Some(address) = self.address6(client) {
-            match TcpStream::connect(address).await {
+            match self.connect_to(address, client).await {
                 // The server knows IPv4 only.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 outcome => return outcome,
             }
         }
-        if let Some(client) = shown(client, &self.container.answers) {
+        self.connect_to(self.address(), client).await
+    }
+
+    async fn connect_to(&self, address: SocketAddr, client: SocketAddr) -> io::Result<TcpStream> {
+        if let Some(client) = self.shown_at(address, client) {
             // By another port where two clients of one address and port came by two ports of the host.
             for port in [client.port(), 0] {
-                let Ok(socket) = bound(SocketAddrV4::new(*client.ip(), port), Type::STREAM) else { continue };
+                let Ok(socket) = bound(SocketAddr::new(client.ip(), port), Type::STREAM) else { continue };
                 let socket = TcpSocket::from_std_stream(StdStream::from(socket));
-                match socket.connect(self.address().into()).await {
+                match socket.connect(address).await {
                     Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {}
                     outcome => return outcome,
                 }
             }
         }
-        TcpStream::connect(self.address()).await
+        TcpStream::connect(address).await
     }
 
     /// A socket that hears of it alone, on behalf of a client; by IPv6 if that is possible and wanted.
     pub(super) fn exchange(&self, client: SocketAddr, by_ipv6: bool) -> io::Result<UdpSocket> {
-        if let Some(address) = self.address6(client).filter(|_| by_ipv6) {
-            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?;
-            return heard_of_alone(socket, address.into());
-        }
-        let shown = shown(client, &self.container.answers);
-        let bound = shown.and_then(|client| {
+        let address = self.address6(client).filter(|_| by_ipv6).unwrap_or(self.address());
+        let bound = self.shown_at(address, client).and_then(|client| {
             [client.port(), 0]
                 .into_iter()
-                .find_map(|port| bound(SocketAddrV4::new(*client.ip(), port), Type::DGRAM).ok())
+                .find_map(|port| bound(SocketAddr::new(client.ip(), port), Type::DGRAM).ok())
         });
         let socket = match bound {
             Some(socket) => UdpSocket::from(socket),
-            None => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
+            None => UdpSocket::bind((unspecified(address), 0))?,
         };
-        heard_of_alone(socket, self.address().into())
+        heard_of_alone(socket, address)
+    }
+
+    /// What is shown of a client at an address of the container.
+    fn shown_at(&self, address: SocketAddr, client: SocketAddr) -> Option<SocketAddr> {
+        shown(client, &self.container.answers).filter(|client| client.is_ipv4() == address.is_ipv4())
+    }
+}
+
+fn unspecified(address: SocketAddr) -> IpAddr {
+    match address.is_ipv4() {
+        true => Ipv4Addr::UNSPECIFIED.into(),
+        false => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 
@@ -116,31 +127,48 @@ fn heard_of_alone(socket: UdpSocket, address: SocketAddr) -> io::Result<UdpSocke
 }
 
 /// The client's address, if the container can answer it.
-fn shown(client: SocketAddr, answers: &Answers) -> Option<SocketAddrV4> {
-    let Answers::ToGateway(own) = answers else { return None };
-    let SocketAddr::V4(client) = SocketAddr::new(client.ip().to_canonical(), client.port()) else {
-        return None;
+fn shown(client: SocketAddr, answers: &Answers) -> Option<SocketAddr> {
+    let Answers::ToGateway { own, own6 } = answers else { return None };
+    let address = client.ip().to_canonical();
+    let is_near = match address {
+        IpAddr::V4(address) => own.iter().any(|subnet| subnet.offset(address).is_some()),
+        IpAddr::V6(address) => own6.iter().any(|subnet| subnet.contains(address)),
     };
-    let address = client.ip();
-    let is_of_one_host = !(address.is_loopback()
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_broadcast()
-        || address.octets()[0] == 0);
-    let is_foreign = own.iter().all(|subnet| subnet.offset(*address).is_none());
-    (is_of_one_host && is_foreign).then_some(client)
+    (is_of_one_host(address) && !is_near).then_some(SocketAddr::new(address, client.port()))
+}
+
+/// Whether an address is one host's wherever it is heard of.
+fn is_of_one_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            !(address.is_loopback()
+                || address.is_link_local()
+                || address.is_multicast()
+                || address.is_broadcast()
+                || address.octets()[0] == 0)
+        }
+        IpAddr::V6(address) => {
+            !(address.is_loopback()
+                || address.is_unicast_link_local()
+                || address.is_multicast()
+                || address.is_unspecified())
+        }
+    }
 }
 
 /// A socket with an address that is not ours.
-fn bound(address: SocketAddrV4, kind: Type) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, kind.nonblocking(), None)?;
-    socket.set_ip_transparent_v4(true)?;
+fn bound(address: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), None)?;
+    match address {
+        SocketAddr::V4(_) => socket.set_ip_transparent_v4(true)?,
+        SocketAddr::V6(_) => socket.set_ip_transparent_v6(true)?,
+    }
     socket.set_mark(CLIENTS_MARK)?;
     if kind == Type::STREAM {
         // Clients come again from the same port before the last connection is forgotten.
         socket.set_reuse_address(true)?;
     }
-    socket.bind(&SocketAddr::V4(address).into())?;
+    socket.bind(&address.into())?;
     Ok(socket)
 }
 
@@ -150,17 +178,25 @@ mod tests {
 
     #[test]
     fn clients_are_shown_where_answers_find_back() {
-        let own = Answers::ToGateway(vec![Subnet::new([192, 168, 64, 0].into(), 24).unwrap()]);
+        let own = Answers::ToGateway {
+            own: vec!["192.168.64.0/24".parse().unwrap()],
+            own6: vec!["fd00:100::/64".parse().unwrap()],
+        };
         let address = |text: &str| shown(text.parse().unwrap(), &own).map(|client| client.to_string());
-        for text in ["203.0.113.7:4000", "192.168.65.1:80", "10.0.0.1:1"] {
+        for text in
+            ["203.0.113.7:4000", "192.168.65.1:80", "10.0.0.1:1", "[2001:db8::7]:4000", "[fd00:101::9]:1"]
+        {
             assert_eq!(address(text).as_deref(), Some(text));
         }
         assert_eq!(address("[::ffff:203.0.113.7]:4000").as_deref(), Some("203.0.113.7:4000"));
-        for text in
-            ["127.0.0.1:1", "192.168.64.9:1", "169.254.1.1:1", "0.0.0.0:1", "[fd00::1]:1", "224.0.0.1:1"]
-        {
+        for text in ["127.0.0.1:1", "192.168.64.9:1", "169.254.1.1:1", "0.0.0.0:1", "224.0.0.1:1"] {
             assert_eq!(address(text), None, "{text}");
         }
-        assert_eq!(shown("203.0.113.7:4000".parse().unwrap(), &Answers::Nowhere), None);
+        for text in ["[::1]:1", "[fd00:100::9]:1", "[fe80::1%3]:1", "[::]:1", "[ff02::1]:1"] {
+            assert_eq!(address(text), None, "{text}");
+        }
+        for text in ["203.0.113.7:4000", "[2001:db8::7]:4000"] {
+            assert_eq!(shown(text.parse().unwrap(), &Answers::Nowhere), None);
+        }
     }
 }

@@ -11,10 +11,10 @@ use super::host_addresses::HostAddresses;
 use super::slirp::Slirp;
 use super::{Namespace, RootlessError, holder};
 use crate::egress::pins::Pins;
-use crate::firewall::{self, ANSWERS_MARK};
+use crate::firewall;
 use crate::netlink::{NetlinkError, Socket};
 use crate::subnet::Subnet;
-use crate::uplink::set_up_own_namespace;
+use crate::uplink::{keep_answers, set_up_own_namespace};
 
 /// Where the uplink's own addresses may be, beside those of root's uplinks. Only our namespace knows
 /// them: each user may have the same.
@@ -59,7 +59,7 @@ impl UserUplink {
         set_up_own_namespace().map_err(RootlessError::Switches)?;
         let mut links = Socket::route().map_err(RootlessError::Device)?;
         links.set_up("lo").map_err(RootlessError::Device)?;
-        links.keep_marked(ANSWERS_MARK).map_err(RootlessError::Device)?;
+        keep_answers(&mut links).map_err(RootlessError::Device)?;
         addresses.refuse()?;
         let slirp = Slirp::start(host, subnet);
         Ok(Self { host_links, subnet, slirp, pin: directories.network_namespace(), pins })

@@ -26,6 +26,9 @@ const OWN: &[(&str, &str)] = &[
     // networks that an earlier process made, which may have IPv6.
     ("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1"),
     ("/proc/sys/net/ipv6/conf/all/forwarding", "1"),
+    // The route of `keep_answers` is by loopback, which has no IPv6 where the kernel was started with
+    // ipv6.disable_ipv6=1.
+    ("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0"),
     // With br_netfilter loaded, frames between containers of one network would pass the forward
     // chain, which drops what does not go outside.
     ("/proc/sys/net/bridge/bridge-nf-call-iptables", "0"),

@@ -4,12 +4,18 @@
 use std::fs;
 use std::io;
 use std::net::Ipv6Addr;
+use std::path::Path;
 
 /// Of the host's namespace when the process begins.
 const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 /// Uplinks are `fd62:6c6b:6864:<number>::/64` (RFC 4193), the host's end 1 and ours 2.
 const PREFIX: [u16; 3] = [0xfd62, 0x6c6b, 0x6864];
 pub(super) const PREFIX_LENGTH: u8 = 64;
+
+/// Whether the kernel has IPv6: it may have been started with `ipv6.disable=1`.
+pub(super) fn is_known() -> bool {
+    Path::new(FORWARDING).exists()
+}
 
 /// Whether the namespace of the calling thread forwards.
 pub(super) fn is_forwarded() -> bool {

@@ -6,6 +6,7 @@ pub(crate) mod namespace;
 pub(crate) mod packet;
 pub(crate) mod published;
 pub(crate) mod query;
+pub(crate) mod six;
 
 use std::collections::BTreeMap;
 use std::fs;
