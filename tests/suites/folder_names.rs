@@ -92,12 +92,13 @@ fn what_was_listed_is_looked_at_again_without_asking_the_host() {
     // Builtins alone: a program would be looked for, and the server can answer nothing.
     let answer = shell.ask(
         "sleep 1; n=0; for f in 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29; do \
-         [ -s /shared/tree/f$f ] && n=$((n+1)); done; echo $n",
+         [ -s /shared/tree/f$f ] && n=$((n+1)); done; set -- /shared/tree/*; \
+         [ -d /shared/tree/deep ] && echo $n $#",
     );
     // Nobody hears it if that has given up.
     let _ = done.send(());
     assert!(guard.join().unwrap(), "the server was asked");
-    assert_eq!(answer, "30");
+    assert_eq!(answer, "30 51");
 }
 
 #[test]
@@ -138,6 +139,52 @@ fn what_the_host_does_is_seen_though_names_are_kept() {
     fs::write(&file, "again").unwrap();
     shell.expect(&status("f1"), "5 644 1");
     shell.expect("ls /shared/tree | wc -l | xargs echo", "51");
+
+    // Names that are not there are waited for: at once, not soon.
+    let absent = "[ -e /shared/tree/absent ] && echo there || echo absent";
+    for _ in 0..2 {
+        assert_eq!(shell.ask(absent), "absent");
+        fs::write(tree.join("absent"), "").unwrap();
+        assert_eq!(shell.ask(absent), "there");
+        fs::remove_file(tree.join("absent")).unwrap();
+        shell.expect(absent, "absent");
+    }
+    assert_eq!(shell.ask("echo x > /shared/tree/absent && cat /shared/tree/absent"), "x");
+    assert_eq!(shell.ask(absent), "there");
+    assert_eq!(shell.ask("rm /shared/tree/absent; [ -e /shared/tree/absent ] || echo absent"), "absent");
+    assert_eq!(shell.ask("mv /shared/tree/f3 /shared/tree/absent; cat /shared/tree/absent; echo"), "x");
+    assert_eq!(shell.ask("[ -e /shared/tree/f3 ] || echo absent"), "absent");
+    fs::rename(tree.join("absent"), tree.join("f3")).unwrap();
+    shell.expect("[ -e /shared/tree/f3 ] && echo there", "there");
+    shell.expect(absent, "absent");
+
+    // Attributes of a directory that is open for nobody at the host.
+    let inside = "stat -c %Y /shared/tree; ";
+    let before = shell.ask(inside);
+    assert_eq!(shell.ask(inside), before);
+    let old = fs::FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH);
+    fs::File::open(&tree).unwrap().set_times(old).unwrap();
+    shell.expect(inside, "0");
+    shell.expect("set -- /shared/tree/*; echo $#", "51");
+    fs::create_dir(tree.join("another")).unwrap();
+    shell.expect("set -- /shared/tree/*; echo $#", "52");
+    assert_ne!(shell.ask(inside), "0");
+    fs::remove_dir(tree.join("another")).unwrap();
+    shell.expect("set -- /shared/tree/*; echo $#", "51");
+
+    // A change inside follows one that was told already, and the directory was looked up by its name in between.
+    let deep = "stat -c %y /shared/tree/deep";
+    for number in 0..3 {
+        fs::write(tree.join("f4"), vec![b'x'; 10 + number]).unwrap();
+        fs::write(tree.join(format!("deep/{number}")), "").unwrap();
+        shell.expect("stat -c %s /shared/tree/f4", &(10 + number).to_string());
+        let before = shell.ask(deep);
+        fs::write(tree.join(format!("deep/again-{number}")), "").unwrap();
+        wait_until("the directory is another", || shell.ask(deep) != before);
+    }
+    fs::remove_dir_all(tree.join("deep")).unwrap();
+    fs::create_dir(tree.join("deep")).unwrap();
+    shell.expect("ls /shared/tree/deep | wc -l | xargs echo", "0");
 
     // Directories, below and above.
     fs::write(tree.join("deep/new"), "1").unwrap();

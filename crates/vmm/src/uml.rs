@@ -2,7 +2,7 @@
 //!
 //! The kernel is ours (kernel/): vhost-user and packet sockets are inherited, no pid file is written.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -65,7 +65,7 @@ impl Vmm for Uml {
         jail::spawn(JailConfiguration {
             executable,
             arguments: arguments.into_iter().map(c_string).collect::<Result<_, _>>()?,
-            environment: vec![c"TMPDIR=/scratch".to_owned()],
+            environment: ENVIRONMENT.map(CStr::to_owned).into(),
             descriptors,
             console: machine.console,
             file: ReadOnlyFile {
@@ -78,6 +78,10 @@ impl Vmm for Uml {
         .map_err(StartError::Jail)
     }
 }
+
+/// The kernel is a program of the C library, which would have the host keep up to date, at each switch between it and
+/// the processes of the guest, on which processor it runs (rseq(2)). It never asks.
+const ENVIRONMENT: [&CStr; 2] = [c"TMPDIR=/scratch", c"GLIBC_TUNABLES=glibc.pthread.rseq=0"];
 
 /// Buckets of the hash table of directory entries for a guest of this size, and twice those of its
 /// inodes'. The kernel's own choice, one for 8 KiB, is meant for file servers: 3 MiB for a guest of 1 GiB,
