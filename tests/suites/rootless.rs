@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -50,7 +50,8 @@ fn outside(installation: &Installation) -> Outside {
     })
 }
 
-fn visit(installation: &Installation, id: &str, address: Ipv4Addr, port: u16) -> String {
+fn visit(installation: &Installation, id: &str, address: impl Into<IpAddr>, port: u16) -> String {
+    let address = address.into();
     // Who is connected and hears nothing must not wait for ever.
     exec(installation, id, &format!("timeout 5 nc -w 2 {address} {port} < /dev/null")).text()
 }
@@ -189,6 +190,81 @@ fn the_outside_is_reached_and_the_host_is_not() {
     wait_until("the way out", || visit(&installation, "box", outside.address(), 7000) == "hello\n");
     let log = fs::read_to_string(log).unwrap();
     assert!(log.contains("slirp4netns ended: signal: 9"), "{log}");
+}
+
+/// Whether a container hears hello from port 7000 of the outside by IPv6.
+fn hears_outside(installation: &Installation, id: &str, outside: &Outside) -> bool {
+    let (_, address) = outside.addresses6();
+    visit(installation, id, address, 7000) == "hello\n"
+}
+
+#[test]
+fn the_outside_is_reached_by_ipv6_and_the_host_is_not() {
+    let installation = installation();
+    let outside = installation.host().run(|| {
+        Outside::with_ipv6(|_, ready| {
+            let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 7000)).unwrap();
+            let names = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 53)).unwrap();
+            ready.send(()).unwrap();
+            std::thread::spawn(move || {
+                listener.incoming().for_each(|stream| drop(stream.unwrap().write_all(b"hello\n")));
+            });
+            std::thread::spawn(move || {
+                let mut message = [0; 512];
+                while let Ok((length, peer)) = names.recv_from(&mut message) {
+                    // Nobody has that name: RFC 1035, section 4.1.1.
+                    message[2..4].copy_from_slice(&[0x81, 0x83]);
+                    let _ = names.send_to(&message[..length], peer);
+                }
+            });
+        })
+    });
+    let (own, address) = outside.addresses6();
+    // Where slirp4netns has its own addresses, a network of ours may be all the same.
+    installation.run_ok(&["network", "create", "six", "--subnet-v6", "fd00::/64"]);
+    let run = ["run", "-d", "--network", "six", "--name"];
+    installation.run_ok(&[&run[..], &["box", "demo", "sleep", "600"]].concat());
+    let rule = format!("allow=[{address}]:7000");
+    installation.run_ok(&[&run[..], &["some", "--egress", &rule, "demo", "sleep", "600"]].concat());
+    installation.run_ok(&[&run[..], &["none", "--egress", "none", "demo", "sleep", "600"]].concat());
+    for id in ["box", "some"] {
+        wait_until("the way out", || hears_outside(&installation, id, &outside));
+    }
+    assert!(!hears_outside(&installation, "none", &outside));
+    let ask = format!("nslookup example.org {address} 2>&1");
+    wait_until("a datagram", || exec(&installation, "box", &ask).text().contains("NXDOMAIN"));
+    assert_eq!(exec(&installation, "box", "ping -6 -c 1 -W 5 some").code, 0);
+
+    // Neither at an address that it had nor at one that it gets.
+    let later = Ipv6Addr::new(0x2001, 2, 0, 0xffff, 0, 0, 0, 1);
+    let listener = installation.host().run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 7001)).unwrap());
+    listener.set_nonblocking(true).unwrap();
+    installation.host().run(move || {
+        let address = format!("{later}/128");
+        let added = Command::new("ip").args(["address", "add", &address, "dev", "lo"]).status().unwrap();
+        assert!(added.success());
+    });
+    wait_until("the rule about the new address", || {
+        installation.host().run(move || TcpStream::connect((later, 7001)).is_ok())
+            && listener.accept().is_ok()
+            && visit(&installation, "box", later, 7001).is_empty()
+            && listener.accept().is_err()
+    });
+    for address in [own, later] {
+        assert_eq!(visit(&installation, "box", address, 7001), "");
+        assert!(listener.accept().is_err(), "a container reached {address} of the host");
+    }
+
+    // It comes back with whoever died.
+    for program in ["slirp4netns", "container-network"] {
+        for pid in installation.pids(program) {
+            installation.kill(pid);
+        }
+        wait_until("the way out", || hears_outside(&installation, "box", &outside));
+        assert!(!hears_outside(&installation, "none", &outside));
+        assert_eq!(visit(&installation, "box", own, 7001), "");
+        assert!(listener.accept().is_err(), "a container reached the host after the death of {program}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::netlink::filter::{Family, Set};
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 /// First letters of bridges with a way outside.
 pub(crate) const OUTWARD_BRIDGE: &str = "bn";
@@ -128,7 +129,8 @@ impl Loading {
 /// * input: containers reach their gateway's DNS server and can ping it. `fib` refuses addresses of
 ///   another bridge, which Linux would otherwise answer on any device.
 /// * forward: outward only; never between networks, never to link-local addresses, where clouds
-///   keep credentials. Inward from the host itself, whose end of the uplink has the address `host`.
+///   keep credentials, nor to IPv6 addresses that stand for IPv4 ones within a program (RFC 4291,
+///   section 2.5.5), which would be judged as neither. Inward from the host itself, whose end of the uplink has the address `host`.
 /// * bridge: a container sends from its own MAC and IP addresses only, in ARP and neighbour discovery too.
 ///   Everything else (VLAN tags, DHCP, routers' advertisements) is dropped, and so are link-local
 ///   addresses but as the source of a neighbour's question.
@@ -212,7 +214,7 @@ table ip6 bulkhead {{
     type filter hook forward priority filter; policy drop;
     ct state established,related accept
     ct state invalid drop
-    ip6 daddr {{ fe80::/10, ff00::/8, fd00:ec2::254 }} drop
+    ip6 daddr {{ ::/64, fe80::/10, ff00::/8, fd00:ec2::254 }} drop
     ip6 saddr vmap @egress
     iifname "{OUTWARD_BRIDGE}*" oifname "{UPLINK}" accept
   }}
@@ -386,21 +388,26 @@ table ip6 {table} {{
 
 /// Rules of our own namespace that keep containers from what an ordinary user's way out would take for the
 /// host itself.
-pub(crate) fn host_rules(refused: &[Subnet]) -> String {
+pub(crate) fn host_rules(refused: &[Subnet], refused6: &[Subnet6]) -> String {
     let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
-    format!(
-        r#"table ip bulkhead-host
-delete table ip bulkhead-host
-table ip bulkhead-host {{
-  set refused {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {} }}; }}
+    let refused6: Vec<String> = refused6.iter().map(ToString::to_string).collect();
+    let families = [("ip", "ipv4_addr", refused), ("ip6", "ipv6_addr", refused6)];
+    let tables = families.map(|(family, kind, refused)| {
+        format!(
+            r#"table {family} bulkhead-host
+delete table {family} bulkhead-host
+table {family} bulkhead-host {{
+  set refused {{ type {kind}; flags interval; auto-merge; elements = {{ {} }}; }}
   chain forward {{
     type filter hook forward priority -10; policy accept;
-    oifname "{UPLINK}" ip daddr @refused drop
+    oifname "{UPLINK}" {family} daddr @refused drop
   }}
 }}
 "#,
-        refused.join(", ")
-    )
+            refused.join(", ")
+        )
+    });
+    tables.concat()
 }
 
 /// The key of a port in [`NEIGHBOURS`] or [`NEIGHBOURS6`]: its parts, each padded to 4 bytes.

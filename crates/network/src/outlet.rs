@@ -28,11 +28,11 @@ impl Outlet {
         }
     }
 
-    /// As [`Self::host_subnets`], for IPv6, which no program leads outside.
+    /// As [`Self::host_subnets`], for IPv6.
     pub(crate) fn host_subnets6(&mut self) -> Result<Vec<Subnet6>, NetlinkError> {
         match self {
             Self::Pair(uplink) => uplink.host_subnets6(),
-            Self::Program(_) => Ok(Vec::new()),
+            Self::Program(uplink) => uplink.host_subnets6(),
         }
     }
 

@@ -28,6 +28,7 @@ use thiserror::Error;
 use crate::firewall::FirewallError;
 use crate::netlink::NetlinkError;
 use crate::uplink::UplinkError;
+use crate::worker::WorkerError;
 
 pub(crate) use uplink::UserUplink;
 
@@ -62,6 +63,9 @@ pub(crate) enum RootlessError {
     /// nftables.
     #[error("cannot set up the rules of the network namespace")]
     Firewall(#[source] FirewallError),
+    /// No thread for the uplink's device.
+    #[error("cannot look after the uplink")]
+    Worker(#[source] WorkerError),
     /// No thread.
     #[error("cannot start a thread for the host's addresses")]
     Spawn(#[source] io::Error),

@@ -23,6 +23,11 @@ impl Subnet6 {
         (prefix_length <= 128).then_some(Self { base: subnet.base & subnet.mask(), ..subnet })
     }
 
+    /// The subnet of all addresses that begin so.
+    pub(crate) const fn beginning_with([a, b, c, d]: [u16; 4]) -> Self {
+        Self { base: Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).to_bits(), prefix_length: 64 }
+    }
+
     fn mask(self) -> u128 {
         u128::MAX.checked_shl(128 - u32::from(self.prefix_length)).unwrap_or(0)
     }

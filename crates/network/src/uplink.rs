@@ -303,7 +303,7 @@ fn connect(
     host_links.add_address(outer.index, addresses.outer.into(), addresses.subnet.prefix_length())?;
     links.spread_link(inner.index)?;
     host_links.spread_link(outer.index)?;
-    links.add_default_route(addresses.outer.into())?;
+    links.add_default_route(addresses.outer.into(), inner.index)?;
     Ok(outer.index)
 }
 
@@ -324,7 +324,7 @@ fn connect6(links: &mut Socket, host_links: &mut Socket, addresses: &Addresses) 
     host_links.add_address(host_end, outer.into(), ipv6::PREFIX_LENGTH)?;
     let our_end = links.link(UPLINK)?.index;
     links.add_address(our_end, inner.into(), ipv6::PREFIX_LENGTH)?;
-    Ok(links.add_default_route(outer.into())?)
+    Ok(links.add_default_route(outer.into(), our_end)?)
 }
 
 fn remove(device: &str, links: &mut Socket, filters: &mut Socket) -> Result<(), UplinkError> {

@@ -11,10 +11,10 @@ use bulkhead_network_control::{
     ClientError, EgressPolicy, EgressRule, EgressTarget, FailureCode, LeaseRequest, PortSpan, Protocol,
     Reply, Request,
 };
-use rustix::net::{AddressFamily, SendFlags, SocketType, sendto, sockopt};
+use rustix::net::{AddressFamily, Protocol as SocketProtocol, SendFlags, SocketType, sendto, sockopt};
 use support::guest::{Guest, RawGuest};
 use support::namespace::Namespace;
-use support::packet::{ethernet, ipv6, neighbour};
+use support::packet::{checksum, ethernet, ipv6, neighbour};
 use support::published::{ANY6, port, publish_on};
 use support::query::{self, TYPE_AAAA};
 use support::six::{HOST6 as HOST, OUTSIDE6 as OUTSIDE, blue, create, host_with_ipv6, network, on};
@@ -163,6 +163,49 @@ fn ipv6_leads_outside_on_a_host_that_forwards_it_and_nowhere_else() {
         drop(daemon);
         assert!(!host.rules().contains("bulkhead") && !host.devices().contains("bhu"));
     }
+}
+
+/// A datagram in the frame of a guest for its gateway.
+fn datagram(guest: &RawGuest, gateway: [u8; 6], destination: Ipv6Addr) -> Vec<u8> {
+    let source = guest.address6.unwrap();
+    let mut message = [0, 9, 0, 9, 0, 8, 0, 0];
+    let pseudo = [&source.octets()[..], &destination.octets(), &[0, 0, 0, 8, 0, 0, 0, 17]].concat();
+    let sum = checksum(&[&pseudo[..], &message].concat());
+    message[6..].copy_from_slice(&sum.to_be_bytes());
+    ethernet(gateway, guest.mac, ETHERNET_TYPE, &ipv6(17, source, destination, &message))
+}
+
+#[test]
+fn addresses_that_stand_for_ipv4_lead_nowhere() {
+    let host = host_with_ipv6(true);
+    let daemon = host.start("a");
+    create(&host, &daemon, blue());
+    let guest = RawGuest::new(host.lease_as(&daemon, on("blue", "one")).unwrap());
+    let gateway = guest.find_gateway().unwrap();
+    let wire = host.host.run(|| {
+        let protocol = SocketProtocol::from_raw(u32::from(ETHERNET_TYPE.to_be()).try_into().unwrap());
+        let socket = rustix::net::socket(AddressFamily::PACKET, SocketType::DGRAM, Some(protocol)).unwrap();
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(NEVER)).unwrap();
+        socket
+    });
+    let passes = |destination: Ipv6Addr, limit: Duration| {
+        let limit = Instant::now() + limit;
+        while Instant::now() < limit {
+            guest.send(&datagram(&guest, gateway, destination));
+            let mut packet = [0; 100];
+            while let Ok(length) = rustix::io::read(&wire, &mut packet) {
+                if length >= 40 && packet[24..40] == destination.octets() {
+                    return true;
+                }
+            }
+        }
+        false
+    };
+    assert!(passes(OUTSIDE, SOON));
+    for address in ["::ffff:127.0.0.1", "::ffff:203.0.113.2", "::127.0.0.1", "::ffff:0:203.0.113.2"] {
+        assert!(!passes(address.parse().unwrap(), NEVER), "{address}");
+    }
+    assert!(passes(OUTSIDE, SOON));
 }
 
 #[test]

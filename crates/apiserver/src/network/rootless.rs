@@ -22,7 +22,8 @@ pub(crate) fn support() -> Option<NetworkSupport> {
     let first_port = fs::read_to_string(FIRST_PORT).ok().and_then(|text| text.trim().parse().ok());
     let first_port: u16 = first_port.unwrap_or(1024);
     let mut limits = vec![
-        "connections of containers to other hosts are made by slirp4netns, over IPv4".to_owned(),
+        "connections of containers to other hosts are made by slirp4netns, which does not ping by IPv6"
+            .to_owned(),
         "files in folders of the host belong to you, who is root in containers".to_owned(),
     ];
     if first_port > 0 {

@@ -20,8 +20,9 @@ use message::{Message, messages, number_at};
 /// The kernel fills dump datagrams up to 32 KiB.
 const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
-/// `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV4_ROUTE` of linux/rtnetlink.h.
-const ADDRESS_CHANGES: u32 = 0x10 | 0x40;
+/// `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV4_ROUTE` and the same for IPv6 of linux/rtnetlink.h. An address is told of
+/// before the route by which it is the host's own.
+const ADDRESS_CHANGES: u32 = 0x10 | 0x40 | 0x100 | 0x400;
 
 /// Why the kernel did not do what it was asked for.
 #[derive(Debug, Error)]
@@ -83,7 +84,7 @@ impl Socket {
         Self::open(None)
     }
 
-    /// The same, which also hears when IPv4 addresses come and go.
+    /// One that hears when addresses come and go, and is asked for nothing: answers would hide that.
     pub(crate) fn address_changes() -> Result<Self, NetlinkError> {
         let socket = Self::route()?;
         let groups = netlink::SocketAddrNetlink::new(0, ADDRESS_CHANGES);

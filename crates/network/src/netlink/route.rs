@@ -17,6 +17,15 @@ pub(crate) enum Family {
     Ipv6,
 }
 
+impl Family {
+    fn number(self) -> u8 {
+        match self {
+            Self::Ipv4 => FAMILY,
+            Self::Ipv6 => FAMILY6,
+        }
+    }
+}
+
 /// `IFA_F_NODAD` of linux/if_addr.h: nobody else can have the address, so it need not be asked for.
 const NO_DUPLICATES: u8 = 2;
 /// Length of `struct rtmsg`.
@@ -75,8 +84,8 @@ impl Socket {
         self.request(&format!("add neighbour {address}"), vec![request])
     }
 
-    /// Sends everything without a better route to a gateway.
-    pub(crate) fn add_default_route(&mut self, gateway: IpAddr) -> Result<(), NetlinkError> {
+    /// Sends everything without a better route to a gateway on a device.
+    pub(crate) fn add_default_route(&mut self, gateway: IpAddr, link: u32) -> Result<(), NetlinkError> {
         let (family, octets) = encoded(gateway);
         let header = [
             family,
@@ -92,8 +101,9 @@ impl Socket {
             0,
             0,
         ];
-        let request =
-            Message::new(libc::RTM_NEWROUTE, creation(), &header).attribute(libc::RTA_GATEWAY, &octets);
+        let request = Message::new(libc::RTM_NEWROUTE, creation(), &header)
+            .attribute(libc::RTA_GATEWAY, &octets)
+            .number(libc::RTA_OIF, link);
         self.request(&format!("add a default route by {gateway}"), vec![request])
     }
 
@@ -101,10 +111,7 @@ impl Socket {
     /// Documentation/networking/tproxy.rst of the kernel.
     pub(crate) fn keep_marked(&mut self, mark: u32, family: Family) -> Result<(), NetlinkError> {
         let loopback = self.link("lo")?.index;
-        let family = match family {
-            Family::Ipv4 => FAMILY,
-            Family::Ipv6 => FAMILY6,
-        };
+        let family = family.number();
         // struct fib_rule_hdr: family, two prefix lengths, tos, table, two reserved, action, flags.
         let rule = [family, 0, 0, 0, OWN_TABLE, 0, 0, TO_TABLE, 0, 0, 0, 0];
         let rule = Message::new(libc::RTM_NEWRULE, creation(), &rule)
@@ -125,12 +132,18 @@ impl Socket {
 
     /// As [`Self::routed_subnets`], for IPv6.
     pub(crate) fn routed_subnets6(&mut self) -> Result<Vec<Subnet6>, NetlinkError> {
-        let mut header = [0; ROUTE_HEADER_BYTES];
-        header[0] = FAMILY6;
-        let request =
-            Message::new(libc::RTM_GETROUTE, flags(libc::NLM_F_REQUEST | libc::NLM_F_DUMP), &header);
-        let mut found = Vec::new();
-        self.query("list IPv6 routes", request, |_, body| found.extend(destination6(body)))?;
+        self.destinations(Family::Ipv6, |_| true, destination6)
+    }
+
+    /// As [`Self::local_subnets`], for IPv6 but without link-local addresses; with those by which anybody finds a
+    /// router (RFC 4291, section 2.6.1), which this is where it forwards.
+    pub(crate) fn local_subnets6(&mut self) -> Result<Vec<Subnet6>, NetlinkError> {
+        let is_own = |body: &[u8]| {
+            body.get(ROUTE_TYPE).is_some_and(|kind| [libc::RTN_LOCAL, libc::RTN_ANYCAST].contains(kind))
+        };
+        let mut found = self.destinations(Family::Ipv6, is_own, destination6)?;
+        found.sort_unstable();
+        found.dedup();
         Ok(found)
     }
 
@@ -162,7 +175,8 @@ impl Socket {
 
     /// Addresses that are the namespace's own.
     pub(crate) fn local_subnets(&mut self) -> Result<Vec<Subnet>, NetlinkError> {
-        let mut found = self.destinations(|body| body.get(ROUTE_TYPE) == Some(&libc::RTN_LOCAL))?;
+        let is_own = |body: &[u8]| body.get(ROUTE_TYPE) == Some(&libc::RTN_LOCAL);
+        let mut found = self.destinations(Family::Ipv4, is_own, destination)?;
         found.sort_unstable();
         found.dedup();
         Ok(found)
@@ -171,17 +185,23 @@ impl Socket {
     /// Destinations of all routes in all tables, own addresses included, without default routes and those
     /// that lead to containers, of whatever installation: each has its subnets in a namespace of its own.
     pub(crate) fn routed_subnets(&mut self) -> Result<Vec<Subnet>, NetlinkError> {
-        self.destinations(|body| body.get(ROUTE_PROTOCOL) != Some(&OWN_PROTOCOL))
+        let is_of_others = |body: &[u8]| body.get(ROUTE_PROTOCOL) != Some(&OWN_PROTOCOL);
+        self.destinations(Family::Ipv4, is_of_others, destination)
     }
 
-    fn destinations(&mut self, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Subnet>, NetlinkError> {
+    fn destinations<Found>(
+        &mut self,
+        family: Family,
+        wanted: impl Fn(&[u8]) -> bool,
+        destination: impl Fn(&[u8]) -> Option<Found>,
+    ) -> Result<Vec<Found>, NetlinkError> {
         let mut header = [0; ROUTE_HEADER_BYTES];
-        header[0] = FAMILY;
+        header[0] = family.number();
         let request =
             Message::new(libc::RTM_GETROUTE, flags(libc::NLM_F_REQUEST | libc::NLM_F_DUMP), &header);
         let mut found = Vec::new();
         self.query("list routes", request, |_, body| {
-            found.extend(Some(body).filter(|body| wanted(body)).and_then(destination));
+            found.extend(Some(body).filter(|body| wanted(body)).and_then(&destination));
         })?;
         Ok(found)
     }

@@ -9,6 +9,7 @@ use super::RootlessError;
 use crate::firewall;
 use crate::netlink::Socket;
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 /// After a failure, before all is read anew.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -17,16 +18,18 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct HostAddresses {
     changes: Socket,
+    host: Socket,
     /// The uplink's own, which the program at its end answers for.
-    uplink: Subnet,
-    known: Vec<Subnet>,
+    uplink: (Subnet, Subnet6),
+    known: (Vec<Subnet>, Vec<Subnet6>),
 }
 
 impl HostAddresses {
     /// To be called in the host's network namespace.
-    pub(super) fn of_this_namespace(uplink: Subnet) -> Result<Self, RootlessError> {
+    pub(super) fn of_this_namespace(uplink: (Subnet, Subnet6)) -> Result<Self, RootlessError> {
         let changes = Socket::address_changes().map_err(RootlessError::Device)?;
-        Ok(Self { changes, uplink, known: Vec::new() })
+        let host = Socket::route().map_err(RootlessError::Device)?;
+        Ok(Self { changes, host, uplink, known: (Vec::new(), Vec::new()) })
     }
 
     /// Refuses them from now on; to be called in our network namespace.
@@ -47,12 +50,18 @@ impl HostAddresses {
     }
 
     fn update(&mut self) -> Result<(), RootlessError> {
-        let addresses = self.changes.local_subnets().map_err(RootlessError::Device)?;
+        let addresses = self.host.local_subnets().map_err(RootlessError::Device)?;
+        let addresses6 = self.host.local_subnets6().map_err(RootlessError::Device)?;
+        let addresses = (addresses, addresses6);
         if addresses != self.known {
-            let refused: Vec<Subnet> = addresses.iter().copied().chain([self.uplink]).collect();
-            firewall::load("the rules about the host's addresses", &firewall::host_rules(&refused))
-                .and_then(|nft| nft.finish())
-                .map_err(RootlessError::Firewall)?;
+            let refused: Vec<Subnet> = addresses.0.iter().copied().chain([self.uplink.0]).collect();
+            let refused6: Vec<Subnet6> = addresses.1.iter().copied().chain([self.uplink.1]).collect();
+            firewall::load(
+                "the rules about the host's addresses",
+                &firewall::host_rules(&refused, &refused6),
+            )
+            .and_then(|nft| nft.finish())
+            .map_err(RootlessError::Firewall)?;
             self.known = addresses;
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! and that ends with us, because it watches a pipe of which we have the other end.
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Stdio;
 use std::sync::mpsc;
@@ -16,8 +17,15 @@ use tokio::sync::oneshot;
 
 use crate::firewall::{UPLINK, program};
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
+use crate::uplink::ipv6;
+use crate::worker::Worker;
 
 const PROGRAM: &str = "slirp4netns";
+/// What it takes for its own addresses; slirp4netns(1).
+pub(super) const PREFIX6: Subnet6 = Subnet6::beginning_with([0xfd00, 0, 0, 0]);
+/// Its link-local address. By that our end need not be in [`PREFIX6`], where a container's network may be.
+const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
 /// As the manual of slirp4netns recommends for throughput.
 const MTU: u32 = 65520;
 /// Before one that has worked is started anew.
@@ -40,8 +48,9 @@ pub(super) struct Slirp {
 
 impl Slirp {
     /// Starts it from the host's thread and waits until it is ready, or has failed for the first time. To be
-    /// called by the main thread, in our network namespace.
-    pub(super) fn start(host: &Handle, subnet: Subnet) -> Self {
+    /// called by the main thread, in our network namespace. With IPv6 there is a worker, which gives that to the
+    /// device: slirp4netns would leave it to routers' advertisements.
+    pub(super) fn start(host: &Handle, subnet: Subnet, ipv6: Option<Worker>) -> Self {
         let (end, mut ending) = oneshot::channel();
         let (ended, has_ended) = mpsc::channel();
         let (ready, is_ready) = mpsc::channel();
@@ -50,7 +59,7 @@ impl Slirp {
             let mut told = String::new();
             loop {
                 let (problem, worked) = tokio::select! {
-                    outcome = serve(&namespace, subnet, &ready) => outcome,
+                    outcome = serve(&namespace, subnet, ipv6.as_ref(), &ready) => outcome,
                     // An error is the end, too.
                     _ = &mut ending => break,
                 };
@@ -83,8 +92,13 @@ impl Slirp {
 }
 
 /// Runs one to its end; returns the reason, and whether it has worked until then.
-async fn serve(namespace: &str, subnet: Subnet, ready: &mpsc::Sender<()>) -> (String, bool) {
-    let (mut child, keep, is_ready) = match start(namespace, subnet) {
+async fn serve(
+    namespace: &str,
+    subnet: Subnet,
+    ipv6: Option<&Worker>,
+    ready: &mpsc::Sender<()>,
+) -> (String, bool) {
+    let (mut child, keep, is_ready) = match start(namespace, subnet, ipv6.is_some()) {
         Ok(started) => started,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return (format!("{PROGRAM} is not installed (on Debian: apt-get install {PROGRAM})"), false);
@@ -99,6 +113,9 @@ async fn serve(namespace: &str, subnet: Subnet, ready: &mpsc::Sender<()>) -> (St
             && matches!(pipe.read(&mut one).await, Ok(1))
         {
             worked = true;
+            if let Some(worker) = ipv6 {
+                give_ipv6(worker).await;
+            }
             tracing::info!("{PROGRAM} leads out");
             // Nobody waits after the first time.
             let _ = ready.send(());
@@ -114,6 +131,15 @@ async fn serve(namespace: &str, subnet: Subnet, ready: &mpsc::Sender<()>) -> (St
     (problem, worked)
 }
 
+/// Its device was made anew, with nothing that an earlier one had.
+async fn give_ipv6(worker: &Worker) {
+    let given =
+        worker.run(|plumbing| ipv6::connect_users_uplink(&mut plumbing.links, UPLINK, GATEWAY6)).await;
+    if let Some(Err(error)) = given {
+        tracing::warn!("IPv6 does not lead outside: {:#}", anyhow::Error::new(error));
+    }
+}
+
 /// The end of what it says, which is read for as long as it lives: it must not have to wait.
 async fn last_words(stderr: Option<ChildStderr>) -> String {
     let (mut text, mut buffer) = (Vec::new(), [0; MAXIMUM_COMPLAINT_BYTES]);
@@ -127,7 +153,7 @@ async fn last_words(stderr: Option<ChildStderr>) -> String {
 }
 
 /// The child, the pipe whose end is its end, and the one by which it says that it is ready.
-fn start(namespace: &str, subnet: Subnet) -> io::Result<(Child, OwnedFd, OwnedFd)> {
+fn start(namespace: &str, subnet: Subnet, with_ipv6: bool) -> io::Result<(Child, OwnedFd, OwnedFd)> {
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
     let (watched, keep) = pipe()?;
     let (is_ready, says_ready) = pipe()?;
@@ -136,6 +162,7 @@ fn start(namespace: &str, subnet: Subnet) -> io::Result<(Child, OwnedFd, OwnedFd
     command
         .args(["--configure", "--disable-host-loopback", "--disable-dns"])
         .args(["--enable-sandbox", "--enable-seccomp"])
+        .args(with_ipv6.then_some("--enable-ipv6"))
         .arg(format!("--mtu={MTU}"))
         .arg(format!("--cidr={}", subnet))
         .arg(format!("--exit-fd={}", watched.as_raw_fd()))

@@ -8,13 +8,15 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::runtime::Handle;
 
 use super::host_addresses::HostAddresses;
-use super::slirp::Slirp;
+use super::slirp::{self, Slirp};
 use super::{Namespace, RootlessError, holder};
 use crate::egress::pins::Pins;
 use crate::firewall;
 use crate::netlink::{NetlinkError, Socket};
 use crate::subnet::Subnet;
-use crate::uplink::{keep_answers, set_up_own_namespace};
+use crate::subnet6::Subnet6;
+use crate::uplink::{ipv6, keep_answers, set_up_own_namespace};
+use crate::worker::Worker;
 
 /// Where the uplink's own addresses may be, beside those of root's uplinks. Only our namespace knows
 /// them: each user may have the same.
@@ -46,7 +48,7 @@ impl UserUplink {
         let free = all.clone().find(|subnet| !routed.iter().any(|other| other.overlaps(*subnet)));
         // A host that is reached by all of them loses the last for its containers.
         let subnet = free.or(all.next_back()).ok_or(RootlessError::Exhausted)?;
-        let addresses = HostAddresses::of_this_namespace(subnet)?;
+        let addresses = HostAddresses::of_this_namespace((subnet, slirp::PREFIX6))?;
 
         move_into_link_name_space(namespace.network_namespace(), Some(LinkNameSpaceType::Network))
             .map_err(|error| RootlessError::Enter(error.into()))?;
@@ -61,7 +63,11 @@ impl UserUplink {
         links.set_up("lo").map_err(RootlessError::Device)?;
         keep_answers(&mut links).map_err(RootlessError::Device)?;
         addresses.refuse()?;
-        let slirp = Slirp::start(host, subnet);
+        let ipv6 = match ipv6::is_known() {
+            true => Some(Worker::start("uplink").map_err(RootlessError::Worker)?),
+            false => None,
+        };
+        let slirp = Slirp::start(host, subnet, ipv6);
         Ok(Self { host_links, subnet, slirp, pin: directories.network_namespace(), pins })
     }
 
@@ -69,6 +75,13 @@ impl UserUplink {
     pub(crate) fn host_subnets(&mut self) -> Result<Vec<Subnet>, NetlinkError> {
         let mut subnets = self.host_links.routed_subnets()?;
         subnets.push(self.subnet);
+        Ok(subnets)
+    }
+
+    /// As [`Self::host_subnets`], for IPv6.
+    pub(crate) fn host_subnets6(&mut self) -> Result<Vec<Subnet6>, NetlinkError> {
+        let mut subnets = self.host_links.routed_subnets6()?;
+        subnets.extend(Subnet6::new(ipv6::USERS_END, ipv6::PREFIX_LENGTH));
         Ok(subnets)
     }
 
