@@ -20,7 +20,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub struct Installation {
     folder: PathBuf,
     tree: PathBuf,
-    /// Of an ordinary user, on a host of its own.
+    /// Of the user of a host of its own.
     host: Option<OwnHost>,
 }
 
@@ -38,7 +38,7 @@ impl Installation {
         Self { folder, tree, host: None }
     }
 
-    /// One of the ordinary user of a host, with `demo:latest`.
+    /// One of the user of a host of its own, with `demo:latest`.
     ///
     /// # Panics
     /// As [`Self::new`]
@@ -57,7 +57,7 @@ impl Installation {
         installation
     }
 
-    /// The host of an ordinary user.
+    /// The host of its own.
     ///
     /// # Panics
     /// It has none of its own.

@@ -37,6 +37,19 @@ impl OwnHost {
     /// The test does not run as root, or the host lacks what ordinary users need.
     #[must_use]
     pub fn new() -> Self {
+        Self::of(FIRST_USER + std::process::id() % USERS)
+    }
+
+    /// One whose user is root.
+    ///
+    /// # Panics
+    /// As [`Self::new`]
+    #[must_use]
+    pub fn of_root() -> Self {
+        Self::of(0)
+    }
+
+    fn of(user: u32) -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test changes users: run it as root");
         let (jobs, queue) = mpsc::channel::<Job>();
         let (made, is_made) = mpsc::channel();
@@ -51,7 +64,6 @@ impl OwnHost {
         });
         let id = is_made.recv().expect("namespaces");
         let namespaces = format!("/proc/{}/task/{id}/ns", std::process::id());
-        let user = FIRST_USER + std::process::id() % USERS;
         Self { jobs: Some(jobs), thread: Some(thread), namespaces, user }
     }
 

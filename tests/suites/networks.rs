@@ -1,10 +1,10 @@
 //! Networks that users create.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{ErrorKind, Write};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use bulkhead_tests::{Installation, Outside};
+use bulkhead_tests::{Installation, Outside, OwnHost, wait_until};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde_json::Value;
 
@@ -274,4 +274,45 @@ fn a_network_with_ipv6_gives_addresses_names_and_ways_between_its_containers() {
     let public = ["network", "create", "bad", "--subnet-v6", "2600::/64"];
     let public = installation.container(&public).expect_code(1);
     assert!(public.stderr.contains("must be private"), "{public:?}");
+}
+
+#[test]
+fn ipv6_leads_outside_on_a_host_that_forwards_it_and_else_there_is_one_line() {
+    let installation = Installation::of_ordinary_user(OwnHost::of_root());
+    let forward = |value: &'static str| {
+        let switch = "/proc/sys/net/ipv6/conf/all/forwarding";
+        installation.host().run(move || std::fs::write(switch, value).unwrap());
+    };
+    forward("0");
+    let told = "this host does not forward IPv6: containers reach no other host by it. Mend it with: \
+                sysctl -w net.ipv6.conf.all.forwarding=1; container system stop; container system start";
+    let create = |flags: &[&str]| {
+        let words = [&["network", "create", "--subnet-v6"][..], flags].concat();
+        installation.container(&words).expect_code(0).stderr
+    };
+    assert!(!create(&["fd00:100::/64", "closed", "--internal"]).contains("IPv6"));
+    assert!(!installation.run_ok(&["system", "status"]).contains("IPv6"));
+    let warned = create(&["fd00:101::/64", "six"]);
+    assert!(warned.contains(&format!("Warning: {told}\n")), "{warned}");
+    assert!(installation.run_ok(&["system", "status"]).contains(told));
+
+    // What it says is what mends it.
+    forward("1");
+    installation.run_ok(&["system", "stop"]);
+    let started = installation.container(&["system", "start"]).expect_code(0);
+    assert!(!started.stderr.contains("IPv6"), "{started:?}");
+    let outside = installation.host().run(|| {
+        Outside::with_ipv6(|_, ready| {
+            let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 7000)).unwrap();
+            ready.send(()).unwrap();
+            std::thread::spawn(move || {
+                listener.incoming().for_each(|stream| drop(stream.unwrap().write_all(b"hello\n")));
+            });
+        })
+    });
+    installation.run_ok(&["run", "-d", "--name", "box", "--network", "six", "demo", "sleep", "600"]);
+    let ask = format!("timeout 5 nc -w 2 {} 7000 < /dev/null", outside.addresses6().1);
+    wait_until("the way out", || {
+        installation.container(&["exec", "box", "sh", "-c", &ask]).text() == "hello\n"
+    });
 }

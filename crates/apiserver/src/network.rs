@@ -9,6 +9,7 @@ mod domains;
 pub(crate) mod egress;
 pub(crate) mod forwarding;
 mod held;
+mod ipv6_forwarding;
 mod list;
 pub(crate) mod rootless;
 
@@ -77,6 +78,11 @@ impl Networks {
         let link = Arc::new(Link::new(directories, settings, Arc::clone(&records), networks));
         link.know_domains(domains);
         Self { link, records, changing: tokio::sync::Mutex::default(), releasing: Arc::default() }
+    }
+
+    /// Whether containers of any network are to reach other hosts by IPv6.
+    pub(crate) fn lead_outside_by_ipv6(&self) -> bool {
+        self.link.records().values().any(|network| network.ipv6_subnet.is_some() && !network.internal)
     }
 
     /// Leases every interface that a container wants and binds its ports; on failure nothing is kept.

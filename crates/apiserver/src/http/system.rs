@@ -24,7 +24,7 @@ pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemSt
         api_server_app_name: "container-apiserver".to_owned(),
         machine: Some(service.machines.support.clone()),
         network: match crate::network::rootless::support() {
-            None => crate::network::forwarding::support().await,
+            None => crate::network::forwarding::support(service.networks.lead_outside_by_ipv6()).await,
             support => support,
         },
     })

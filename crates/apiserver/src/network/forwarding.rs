@@ -1,5 +1,6 @@
-//! Rules of others that keep the containers of root from the world outside: a chain of the host that
-//! drops what it does not know, as Docker's and ufw's do. A verdict of our own table does not overrule it.
+//! What of the host keeps the containers of root from the world outside: a chain that drops what it does not
+//! know, as Docker's and ufw's do (a verdict of our own table does not overrule it), and IPv6 that is not
+//! forwarded.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,21 +9,31 @@ use bulkhead_api::system::{Advice, NetworkSupport};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::ipv6_forwarding;
+
 /// nft answers at once.
 const LIMIT: Duration = Duration::from_secs(2);
 /// First letters of our devices on the host.
 const UPLINKS: &str = "bhu*";
 
-/// Looks at the host's rules; `None` if nothing is in the way, or it cannot be told.
-pub(crate) async fn support() -> Option<NetworkSupport> {
+/// Looks at the host, also at its IPv6 if containers are to have that; `None` if nothing is in the way, or it
+/// cannot be told.
+pub(crate) async fn support(with_ipv6: bool) -> Option<NetworkSupport> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
+    let of_ipv6 = with_ipv6.then(ipv6_forwarding::advice).flatten();
+    let advice: Vec<Advice> = rules().await.into_iter().chain(of_ipv6).collect();
+    (!advice.is_empty()).then(|| NetworkSupport { mode: "root".to_owned(), limits: Vec::new(), advice })
+}
+
+/// Rules of others that are in the way.
+async fn rules() -> Option<Advice> {
     let mut command = Command::new(super::rootless::program("nft"));
     command.args(["list", "table", "ip", "filter"]).stdin(Stdio::null()).stderr(Stdio::null());
     let output = timeout(LIMIT, command.kill_on_drop(true).output()).await.ok()?.ok()?;
     let chain = dropping_chain(&String::from_utf8_lossy(&output.stdout))?;
-    let advice = vec![Advice {
+    Some(Advice {
         problem: format!(
             "chain {chain} of this host's table 'ip filter' drops what it does not know: containers may reach \
              no other host."
@@ -31,8 +42,7 @@ pub(crate) async fn support() -> Option<NetworkSupport> {
             "nft insert rule ip filter {chain} iifname '{UPLINKS}' accept; nft insert rule ip filter {chain} \
              oifname '{UPLINKS}' ct state established,related accept"
         ),
-    }];
-    Some(NetworkSupport { mode: "root".to_owned(), limits: Vec::new(), advice })
+    })
 }
 
 /// A chain that drops forwarded packets by its policy and does not know our devices.

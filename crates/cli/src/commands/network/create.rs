@@ -8,7 +8,7 @@ use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::escape;
+use crate::output::{escape, message, system};
 use crate::services::Services;
 use crate::values::key_value::{Label, Sysctl};
 
@@ -56,6 +56,12 @@ pub(super) fn run(arguments: &CreateArguments) -> Result<ExitStatus, Failure> {
         plugin: Some(arguments.plugin.clone()),
     };
     let network = block_on(services.call(async |client| client.create_network(&request).await))?;
+    if request.ipv6_subnet.is_some()
+        && !request.internal
+        && let Ok(status) = block_on(services.call(async |client| client.system_status().await))
+    {
+        status.network.iter().flat_map(system::network_advice).for_each(|advice| message::warning(&advice));
+    }
     output::print(&format!("{}\n", escape::text(&network.id)))?;
     Ok(ExitStatus::Success)
 }
