@@ -4,7 +4,7 @@
 //! them on would. Those that wait for disks are handed on. Between two requests the thread watches the
 //! queue for a moment before it sleeps, and so does the guest: see kernel/patches, 0014.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::num::Wrapping;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
@@ -17,13 +17,16 @@ use vhost_user_backend::{VhostUserBackend, VringMutex, VringState, VringT};
 use virtio_queue::{DescriptorChain, QueueOwnedT, QueueT};
 use virtiofsd::descriptor_utils::{Reader, Writer};
 use virtiofsd::filesystem::Context;
-use virtiofsd::fuse::{InHeader, LkIn, Opcode, OutHeader};
+use virtiofsd::fuse::{CreateIn, EntryOut, InHeader, LkIn, Opcode, OpenOut, OutHeader};
 use virtiofsd::server::Server;
-use vm_memory::{GuestAddressSpace, GuestMemoryAtomic, GuestMemoryLoadGuard, GuestMemoryMmap};
+use vm_memory::{
+    ByteValued as _, GuestAddressSpace, GuestMemoryAtomic, GuestMemoryLoadGuard, GuestMemoryMmap,
+};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier};
 
 use crate::folder::{self, Folder};
+use crate::unnamed::{Creation, MAXIMUM_BYTES};
 use crate::watches::waiting::Request;
 
 /// Memory of the guest.
@@ -248,6 +251,19 @@ impl Worker {
                 let request: LkIn = reader.read_obj().context("a lock is too short")?;
                 let outcome = self.folder.get_lock(Context::from(header), header.nodeid, &request);
                 reply(writer, header.unique, outcome)
+            }
+            // linux/fuse.h: asked and answered as a file with a name that is created.
+            opcode if opcode == Opcode::TmpFile as u32 => {
+                let fixed: CreateIn = reader.read_obj().context("a request is too short")?;
+                let mut rest = vec![0; reader.available_bytes().min(MAXIMUM_BYTES)];
+                reader.read_exact(&mut rest).context("a request is too short")?;
+                let outcome = Creation::parse(&fixed, &rest)
+                    .and_then(|wanted| self.folder.create_unnamed(header.into(), header.nodeid, &wanted));
+                let outcome = outcome.map(|(entry, fh)| {
+                    let opened = OpenOut { fh, ..OpenOut::default() };
+                    [EntryOut::from(entry).as_slice(), opened.as_slice()].concat()
+                });
+                reply_bytes(writer, header.unique, outcome.as_deref().map_err(copy))
             }
             HOST_WATCH => {
                 // Of eight bytes the first four count.

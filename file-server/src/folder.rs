@@ -1,4 +1,5 @@
-//! The file system of virtiofsd, with locks that also hold on the host and among machines.
+//! The file system of what is shared, with locks that also hold on the host and among machines, and with what the guest
+//! is told of changes.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
@@ -12,22 +13,23 @@ use virtiofsd::filesystem::{
     SetattrValid, SetxattrFlags, ZeroCopyReader, ZeroCopyWriter,
 };
 use virtiofsd::fuse::{Attr, LkIn, LkOut, SetattrIn};
-use virtiofsd::passthrough::PassthroughFs;
 
+use crate::borrowed::{bad_descriptor, nobody, with_file};
 use crate::content::Content;
-use crate::locks::{self, Locks};
+use crate::locks::Locks;
+use crate::unnamed::{self, Creation, Files};
 use crate::watches::Watches;
 use crate::watches::waiting::Waiting;
 
-type Inode = <PassthroughFs as FileSystem>::Inode;
-type Handle = <PassthroughFs as FileSystem>::Handle;
+type Inode = <Files as FileSystem>::Inode;
+type Handle = <Files as FileSystem>::Handle;
 
 /// Shared by the device, which takes requests for locks, and the server of all others.
 #[derive(Clone)]
 pub(crate) struct Folder(Arc<Inner>);
 
 struct Inner {
-    files: Arc<PassthroughFs>,
+    files: Arc<Files>,
     locks: Locks,
     content: Content,
     watches: Watches,
@@ -37,7 +39,7 @@ struct Inner {
 
 impl Folder {
     /// `descriptors` is the server's own `/proc/self/fd`; with `one_user` nobody can be become.
-    pub(crate) fn new(files: PassthroughFs, descriptors: File, one_user: bool) -> Self {
+    pub(crate) fn new(files: Files, descriptors: File, one_user: bool) -> Self {
         let (files, waiting) = (Arc::new(files), Arc::<Waiting>::default());
         let looked_up = Arc::clone(&files);
         let exists = move |directory: u64, name: &[u8]| exists(&looked_up, directory, name);
@@ -73,31 +75,36 @@ impl Folder {
         }
         // Neither devices nor pipes: virtiofsd does not open them.
         let handle =
-            files.open(nobody(), inode, false, libc::O_RDONLY as u32)?.0.ok_or_else(locks::bad_descriptor)?;
-        let outcome = with_file(files, nobody(), inode, handle, |file| watches.set(file, inode, mask));
+            files.open(nobody(), inode, false, libc::O_RDONLY as u32)?.0.ok_or_else(bad_descriptor)?;
+        let outcome = with_file(&**files, nobody(), inode, handle, |file| watches.set(file, inode, mask));
         files.release(nobody(), inode, 0, handle, false, false, None)?;
         outcome
+    }
+
+    /// Makes a file without a name, and opens it.
+    pub(crate) fn create_unnamed(
+        &self,
+        context: Context,
+        parent: Inode,
+        creation: &Creation,
+    ) -> io::Result<(Entry, Handle)> {
+        self.0.files.create_unnamed(context, parent, creation)
     }
 
     /// Takes or gives back a lock, without waiting.
     pub(crate) fn set_lock(&self, context: Context, inode: Inode, request: &LkIn) -> io::Result<()> {
         let Inner { files, locks, .. } = &*self.0;
-        with_file(files, context, inode, request.fh, |file| locks.set(file, inode, request))
+        with_file(&**files, context, inode, request.fh, |file| locks.set(file, inode, request))
     }
 
     /// Which lock is in the way.
     pub(crate) fn get_lock(&self, context: Context, inode: Inode, request: &LkIn) -> io::Result<LkOut> {
         let Inner { files, locks, .. } = &*self.0;
-        with_file(files, context, inode, request.fh, |file| locks.get(file, inode, request))
+        with_file(&**files, context, inode, request.fh, |file| locks.get(file, inode, request))
     }
 }
 
-/// The server itself asks.
-fn nobody() -> Context {
-    Context { uid: 0.into(), gid: 0.into(), pid: 0 }
-}
-
-fn exists(files: &PassthroughFs, directory: Inode, name: &[u8]) -> bool {
+fn exists(files: &Files, directory: Inode, name: &[u8]) -> bool {
     let found =
         CString::new(name).map_err(io::Error::from).and_then(|name| files.lookup(nobody(), directory, &name));
     // A look-up is one reference more.
@@ -139,33 +146,6 @@ fn unknown() -> Entry {
     }
 }
 
-/// What a handle stands for is known to virtiofsd alone, which shows it to whoever reads from it.
-fn with_file<T>(
-    files: &PassthroughFs,
-    context: Context,
-    inode: Inode,
-    handle: Handle,
-    work: impl FnOnce(&File) -> io::Result<T>,
-) -> io::Result<T> {
-    struct Borrower<'a>(&'a mut dyn FnMut(&File));
-    impl ZeroCopyWriter for Borrower<'_> {
-        fn read_from_file_at(
-            &mut self,
-            file: &File,
-            _count: usize,
-            _offset: u64,
-            _flags: Option<virtiofsd::oslib::ReadvFlags>,
-        ) -> io::Result<usize> {
-            (self.0)(file);
-            Ok(0)
-        }
-    }
-    let (mut work, mut outcome) = (Some(work), None);
-    let mut borrow = |file: &File| outcome = work.take().map(|work| work(file));
-    files.read(context, inode, handle, Borrower(&mut borrow), 0, 0, None, 0)?;
-    outcome.unwrap_or_else(|| Err(locks::bad_descriptor()))
-}
-
 /// Methods that are virtiofsd's.
 macro_rules! forward {
     ($(fn $name:ident($($argument:ident: $type:ty),*) -> $output:ty;)*) => {
@@ -176,7 +156,7 @@ macro_rules! forward {
 impl FileSystem for Folder {
     type Inode = Inode;
     type Handle = Handle;
-    type DirIter = <PassthroughFs as FileSystem>::DirIter;
+    type DirIter = <Files as FileSystem>::DirIter;
 
     fn init(&self, capable: FsOptions) -> io::Result<FsOptions> {
         let wanted = self.0.files.init(capable)?;
@@ -218,7 +198,8 @@ impl FileSystem for Folder {
         let Inner { files, content, .. } = &*self.0;
         let (handle, mut options) = files.open(context, inode, kill_privileges, flags)?;
         if let Some(handle) = handle {
-            let known = with_file(files, nobody(), inode, handle, |file| Ok(content.is_known(file, inode)));
+            let known =
+                with_file(&**files, nobody(), inode, handle, |file| Ok(content.is_known(file, inode)));
             options.set(OpenOptions::KEEP_CACHE, known.unwrap_or(false));
         }
         Ok((handle, options))
@@ -291,6 +272,10 @@ impl FileSystem for Folder {
     fn link(&self, context: Context, inode: Inode, parent: Inode, name: &CStr) -> io::Result<Entry> {
         let Inner { files, .. } = &*self.0;
         let made = files.link(context, inode, parent, name);
+        // Of its own files that fails before there is a name, or not at all.
+        if unnamed::is_own(inode) {
+            return made;
+        }
         or_undone(made, || files.unlink(nobody(), parent, name))
     }
 
@@ -305,7 +290,7 @@ impl FileSystem for Folder {
         watches.asked(inode);
         let (handle, mut options) = files.opendir(context, inode, flags)?;
         if let Some(handle) = handle {
-            let kept = with_file(files, nobody(), inode, handle, |file| Ok(watches.keep(file, inode)));
+            let kept = with_file(&**files, nobody(), inode, handle, |file| Ok(watches.keep(file, inode)));
             options.set(OpenOptions::KEEP_CACHE | OpenOptions::CACHE_DIR, kept.unwrap_or(false));
         }
         Ok((handle, options))

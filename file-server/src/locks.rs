@@ -16,6 +16,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{Mode, OFlags, openat};
 use virtiofsd::fuse::{FileLock, LK_FLOCK, LkIn, LkOut};
 
+use crate::borrowed::bad_descriptor;
+
 /// Each is an open descriptor.
 const MAXIMUM_OWNERS: usize = 16 * 1024;
 
@@ -91,10 +93,6 @@ impl Locks {
     fn lock(&self) -> MutexGuard<'_, HashMap<(u64, u64), File>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-pub(crate) fn bad_descriptor() -> io::Error {
-    io::Error::from_raw_os_error(libc::EBADF)
 }
 
 fn invalid() -> io::Error {

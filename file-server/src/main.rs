@@ -13,6 +13,7 @@
 //! do is listed in [`jail`]. It ends with its machine: the socket closes.
 
 mod arguments;
+mod borrowed;
 mod calls;
 mod content;
 mod device;
@@ -22,6 +23,7 @@ mod locks;
 mod mounts;
 mod rights;
 mod serve;
+mod unnamed;
 mod watches;
 
 use std::os::fd::{FromRawFd, OwnedFd};

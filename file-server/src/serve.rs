@@ -17,6 +17,7 @@ use crate::arguments::Arguments;
 use crate::device::{Device, Memory};
 use crate::folder::Folder;
 use crate::rights;
+use crate::unnamed::Files;
 
 fn everybody_is_root() -> Vec<IdMap> {
     vec![IdMap::SquashGuest { from_guest: 0, to_host: 0, count: u32::MAX }]
@@ -24,6 +25,9 @@ fn everybody_is_root() -> Vec<IdMap> {
 
 /// Descriptors that are not the guest's: sockets, queues, those of the moment.
 const OWN_DESCRIPTORS: u64 = 128;
+/// What of the rest files without a name may have, and how many that are at most.
+const UNNAMED_SHARE: u64 = 4;
+const MAXIMUM_UNNAMED: u64 = 64 * 1024;
 
 /// Where the server is.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +52,10 @@ pub(crate) fn serve(
     // kernel stretches that to a millisecond, and to five for what a listing brought
     // (kernel/patches, 0016). File content is cached, and dropped when the host has written.
     let timeout = if arguments.relaxed { Duration::from_secs(1) } else { Duration::ZERO };
-    let own = descriptors.try_clone().context("cannot copy a descriptor")?;
+    let copy = || descriptors.try_clone().context("cannot copy a descriptor");
+    let (own, of_unnamed) = (copy()?, copy()?);
+    let limit = limit.saturating_sub(OWN_DESCRIPTORS);
+    let unnamed = MAXIMUM_UNNAMED.min(limit / UNNAMED_SHARE);
     let files = PassthroughFs::new(Config {
         entry_timeout: timeout,
         attr_timeout: timeout,
@@ -59,13 +66,14 @@ pub(crate) fn serve(
         posix_acl: NegotiationMode::Auto,
         proc_sfd_rawfd: Some(descriptors),
         readdirplus: true,
-        guest_fd_limit: limit.saturating_sub(OWN_DESCRIPTORS),
+        guest_fd_limit: limit - unnamed,
         uid_map: one_user.then(everybody_is_root),
         gid_map: one_user.then(everybody_is_root),
         ..Config::default()
     })
     .context("cannot prepare the file system")?;
     rights::restrict(arguments.read_only).context("cannot give up rights")?;
+    let files = Files::new(files, of_unnamed, one_user, timeout, usize::try_from(unnamed)?);
     let folder = Folder::new(files, own, one_user);
     if has_mounts {
         folder.keep_no_names();

@@ -3,21 +3,37 @@
 //! The cases are posix/cases.py, which python of the Debian image runs. What does not hold on a folder
 //! of the host is listed here and in SPECIFICATION.md, each with its reason.
 
+use std::fs;
+use std::os::unix::fs::chown;
 use std::path::Path;
 
-use bulkhead_tests::Installation;
+use bulkhead_tests::{Installation, OwnHost, require_program};
 
 /// No place of a file server in a jail.
-const NOT_ON_FOLDERS: [(&str, &str); 2] = [
+const NOT_ON_FOLDERS: [(&str, &str); 1] = [
     // Nobody makes devices of the host: F83.
     ("devices", "PermissionError: [Errno 1]"),
-    // Programs fall back to names, as the manual page tells them to.
-    ("unnamed_files", "OSError: [Errno 95]"),
+];
+
+/// Without root there is one user on the host, who is root in the container: rootless.rs.
+const NOT_WITHOUT_ROOT: [(&str, &str); 10] = [
+    NOT_ON_FOLDERS[0],
+    ("chmod_of_a_foreign_group_drops_setgid", "AssertionError: PermissionError(1"),
+    ("chown", "AssertionError"),
+    ("chown_by_a_user_drops_setuid", "AssertionError: PermissionError(1"),
+    ("files_belong_to_who_makes_them", "AssertionError"),
+    ("setgid_directories_pass_their_group_on", "AssertionError"),
+    ("access_control_lists", "OSError: [Errno 22]"),
+    ("access_control_lists_count", "OSError: [Errno 22]"),
+    ("unnamed_files_have_owners", "AssertionError"),
+    ("unnamed_files_inherit_access_control_lists", "OSError: [Errno 22]"),
 ];
 
 /// Lines of the cases that failed, without the place.
 fn failures(installation: &Installation, mounts: &[&str]) -> Vec<String> {
-    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/posix/cases.py");
+    // Where an ordinary user finds it, too.
+    let cases = installation.folder().join("cases.py");
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("suites/posix/cases.py"), &cases).unwrap();
     let script = format!("{}:/cases.py:ro", cases.to_str().expect("a path in UTF-8"));
     let mut words = vec!["run", "--rm", "-v", &script];
     words.extend(mounts);
@@ -30,13 +46,13 @@ fn failures(installation: &Installation, mounts: &[&str]) -> Vec<String> {
     lines.into_iter().map(|line| line.trim_start_matches("/place/here ").to_owned()).collect()
 }
 
-fn expect_folder(failures: &[String]) {
+fn expect_failures(failures: &[String], known: &[(&str, &str)]) {
     let unexpected: Vec<_> = failures
         .iter()
-        .filter(|line| !NOT_ON_FOLDERS.iter().any(|(case, why)| line.starts_with(&format!("{case} {why}"))))
+        .filter(|line| !known.iter().any(|(case, why)| line.starts_with(&format!("{case} {why}"))))
         .collect();
     assert!(unexpected.is_empty(), "{unexpected:#?}");
-    assert_eq!(failures.len(), NOT_ON_FOLDERS.len(), "the list is out of date: {failures:#?}");
+    assert_eq!(failures.len(), known.len(), "the list is out of date: {failures:#?}");
 }
 
 #[test]
@@ -55,14 +71,29 @@ fn on_a_volume() {
 fn on_a_shared_volume() {
     let installation = Installation::with_debian();
     installation.run_ok(&["volume", "create", "--opt", "type=shared", "data"]);
-    expect_folder(&failures(&installation, &["-v", "data:/place"]));
+    expect_failures(&failures(&installation, &["-v", "data:/place"]), &NOT_ON_FOLDERS);
 }
 
 #[test]
 fn on_a_folder_of_the_host() {
     let installation = Installation::with_debian();
     let folder = installation.folder().join("host");
-    std::fs::create_dir(&folder).unwrap();
+    fs::create_dir(&folder).unwrap();
     let volume = format!("{}:/place", folder.to_str().expect("a path in UTF-8"));
-    expect_folder(&failures(&installation, &["-v", &volume]));
+    expect_failures(&failures(&installation, &["-v", &volume]), &NOT_ON_FOLDERS);
+}
+
+#[test]
+fn on_a_folder_of_an_ordinary_user() {
+    require_program("slirp4netns", "slirp4netns");
+    let installation = Installation::of_ordinary_user(OwnHost::new());
+    let archive = installation.folder().join("debian.tar");
+    fs::copy(installation.debian_archive(), &archive).unwrap();
+    installation.load(&archive);
+    let folder = installation.folder().join("host");
+    fs::create_dir(&folder).unwrap();
+    let user = installation.host().user();
+    chown(&folder, Some(user), Some(user)).unwrap();
+    let volume = format!("{}:/place", folder.to_str().expect("a path in UTF-8"));
+    expect_failures(&failures(&installation, &["-v", &volume]), &NOT_WITHOUT_ROOT);
 }

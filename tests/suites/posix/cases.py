@@ -573,13 +573,251 @@ def devices():
     assert stat.S_ISCHR(os.stat("null").st_mode)
 
 
+def unnamed(flags=os.O_RDWR, mode=0o600, place="."):
+    return os.open(place, os.O_TMPFILE | flags, mode)
+
+
+def give_name(file, name, by_descriptor=False):
+    name = name.encode()
+    if by_descriptor:
+        outcome = libc.linkat(file, b"", -100, name, 0x1000)
+    else:
+        outcome = libc.linkat(-100, f"/proc/self/fd/{file}".encode(), -100, name, 0x400)
+    if outcome != 0:
+        raise OSError(ctypes.get_errno(), "linkat")
+
+
 @case
 def unnamed_files():
-    file = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o600)
+    os.umask(0o027)
+    file = unnamed(mode=0o666)
+    os.umask(0o022)
+    status = os.fstat(file)
+    assert (status.st_nlink, status.st_size, status.st_mode) == (0, 0, stat.S_IFREG | 0o640)
+    assert os.listdir(".") == []
     os.write(file, b"unnamed")
-    if libc.linkat(-100, f"/proc/self/fd/{file}".encode(), -100, b"named", 0x400) != 0:
-        raise OSError(ctypes.get_errno(), "linkat")
-    assert open("named", "rb").read() == b"unnamed"
+    assert os.pread(file, 100, 0) == b"unnamed" and os.fstat(file).st_size == 7
+    os.ftruncate(file, 100_000)
+    assert os.pread(file, 100, 99_990) == bytes(10)
+    os.posix_fallocate(file, 0, 200_000)
+    assert os.fstat(file).st_size == 200_000 and os.fstat(file).st_blocks * 512 >= 200_000
+    os.ftruncate(file, 0)
+    os.pwrite(file, b"x", 1 << 20)
+    assert os.lseek(file, 0, os.SEEK_DATA) > 0 and os.lseek(file, 0, os.SEEK_HOLE) == 0
+    assert os.lseek(file, 0, os.SEEK_END) == (1 << 20) + 1
+    with mmap.mmap(file, 4096) as mapping:
+        mapping[:6] = b"mapped"
+        mapping.flush()
+        assert os.pread(file, 6, 0) == b"mapped"
+        os.pwrite(file, b"again!", 0)
+        assert mapping[:6] == b"again!"
+    os.fsync(file), os.fdatasync(file)
+    os.fchmod(file, 0o4711), os.utime(file, ns=(10**18 + 1, 10**18 + 2))
+    status = os.fstat(file)
+    assert status.st_mode & 0o7777 == 0o4711
+    assert (status.st_atime_ns, status.st_mtime_ns) == (10**18 + 1, 10**18 + 2)
+    os.setxattr(file, "user.one", b"1"), os.setxattr(file, "user.two", b"22")
+    assert sorted(os.listxattr(file)) == ["user.one", "user.two"] and os.getxattr(file, "user.two") == b"22"
+    os.removexattr(file, "user.one")
+    fails(errno.ENODATA, os.getxattr, file, "user.one")
+    assert os.fstatvfs(file).f_blocks == os.statvfs(".").f_blocks
+    # Opened once more, by the only way there is.
+    again = os.open(f"/proc/self/fd/{file}", os.O_RDONLY)
+    assert os.fstat(again).st_ino == os.fstat(file).st_ino and os.pread(again, 6, 0) == b"again!"
+    fails(errno.EBADF, os.write, again, b"x")
+    other = unnamed(os.O_WRONLY)
+    assert os.copy_file_range(file, other, 6, 0, 0) == 6
+    fails(errno.EBADF, os.read, other, 1)
+    make("named", b"content")
+    assert os.copy_file_range(os.open("named", os.O_RDONLY), other, 7, 0, 6) == 7
+    assert os.copy_file_range(file, os.open("named", os.O_WRONLY), 6, 0, 0) == 6
+    assert open("named", "rb").read() == b"again!t"
+    assert open(f"/proc/self/fd/{other}", "rb").read() == b"again!content"
+    adding = unnamed(os.O_WRONLY | os.O_APPEND)
+    os.write(adding, b"one"), os.pwrite(os.open(f"/proc/self/fd/{adding}", os.O_WRONLY), b"two", 3), os.write(adding, b"!")
+    assert open(f"/proc/self/fd/{adding}", "rb").read() == b"onetwo!"
+    os.open(f"/proc/self/fd/{adding}", os.O_WRONLY | os.O_TRUNC)
+    assert os.fstat(adding).st_size == 0
+    assert os.listdir(".") == ["named"]
+    fails(errno.EINVAL, unnamed, os.O_RDONLY)
+    fails(errno.ENOTDIR, unnamed, place="named")
+    fails(errno.ENOENT, unnamed, place="missing")
+
+
+@case
+def unnamed_files_get_names():
+    os.mkdir("inner")
+    for by_descriptor in (False, True):
+        name = f"inner/{by_descriptor}"
+        file = unnamed()
+        os.write(file, b"unnamed")
+        mapping = mmap.mmap(file, 7)
+        make("taken", b"as before")
+        fails(errno.EEXIST, give_name, file, "taken", by_descriptor)
+        fails(errno.ENOENT, give_name, file, "missing/name", by_descriptor)
+        assert open("taken", "rb").read() == b"as before" and os.fstat(file).st_nlink == 0
+        give_name(file, name, by_descriptor)
+        assert os.listdir("inner") == [str(by_descriptor)]
+        mine, named = os.fstat(file), os.stat(name)
+        assert (mine.st_ino, mine.st_nlink, mine.st_dev) == (named.st_ino, 1, named.st_dev)
+        assert next(os.scandir("inner")).inode() == mine.st_ino
+        # The same file for whoever has it.
+        assert open(name, "rb").read() == b"unnamed"
+        with open(name, "r+b", 0) as other:
+            os.pwrite(file, b"U", 0)
+            assert other.read(2) == b"Un"
+            other.write(b"N")
+            assert os.pread(file, 7, 0) == b"UnNamed"
+            mapping[3:4] = b"A"
+            other.seek(0)
+            assert other.read() == b"UnNAmed"
+            fcntl.flock(file, fcntl.LOCK_EX)
+            fails(errno.EAGAIN, fcntl.flock, other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_UN)
+            os.truncate(name, 3)
+            assert os.fstat(file).st_size == 3 and other.seek(0, os.SEEK_END) == 3
+        os.chmod(name, 0o751), os.setxattr(name, "user.kept", b"yes")
+        assert os.fstat(file).st_mode & 0o777 == 0o751 and os.getxattr(file, "user.kept") == b"yes"
+        os.fchmod(file, 0o640)
+        assert os.stat(name).st_mode & 0o777 == 0o640
+        mapping.close()
+        # A name like any other.
+        os.link(name, "second"), give_name(file, "third")
+        assert os.fstat(file).st_nlink == 3
+        os.rename(name, "moved"), os.remove("second"), os.remove("third")
+        assert os.stat("moved").st_ino == mine.st_ino and os.fstat(file).st_nlink == 1
+        os.close(file)
+        assert open("moved", "rb").read() == b"UnN"
+        file = os.open("moved", os.O_RDWR)
+        os.remove("moved")
+        os.write(file, b"u")
+        assert os.fstat(file).st_nlink == 0 and os.pread(file, 3, 0) == b"unN"
+        fails(errno.ENOENT, give_name, file, "moved", by_descriptor)
+        file = unnamed(os.O_RDWR | os.O_EXCL)
+        os.write(file, b"never")
+        fails(errno.ENOENT, give_name, file, "never", by_descriptor)
+    # After all names are gone there is none again.
+    file = unnamed()
+    give_name(file, "once"), os.remove("once")
+    fails(errno.ENOENT, give_name, file, "twice")
+    os.write(file, b"still")
+    assert os.pread(file, 5, 0) == b"still"
+    # Whole, or not there at all.
+    file = unnamed(mode=0o755)
+    os.write(file, b"#!/bin/sh\necho ran\n")
+    give_name(file, "program"), os.close(file)
+    assert os.popen("./program").read() == "ran\n"
+
+
+@case
+def unnamed_files_have_owners():
+    os.chmod(".", 0o777)
+    file = unnamed(mode=0o4711)
+    os.fchown(file, 123, 456)
+    status = os.fstat(file)
+    assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o711, 123, 456)
+
+    def mine():
+        file = unnamed()
+        os.write(file, b"mine")
+        give_name(file, "mine")
+        status = os.fstat(file)
+        assert (status.st_uid, status.st_gid) == (NOBODY, NOBODY), status
+        os.fchmod(file, 0o644)
+        fails(errno.EPERM, os.fchown, file, 0, 0)
+
+    as_user(mine)
+    status = os.stat("mine")
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (NOBODY, NOBODY, 0o644)
+    os.mkdir("shut", 0o755)
+    as_user(lambda: fails(errno.EACCES, unnamed, place="shut"))
+    # A group of the program's that is not its first.
+    os.mkdir("groups"), os.chown("groups", 0, 4321), os.chmod("groups", 0o2770)
+
+    def in_group():
+        file = unnamed(mode=0o660, place="groups")
+        assert os.fstat(file).st_gid == 4321
+        give_name(file, "groups/file")
+
+    read, write = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.setgroups([4321]), os.setresgid(NOBODY, NOBODY, NOBODY), os.setresuid(NOBODY, NOBODY, NOBODY)
+            in_group()
+        except BaseException as error:
+            os.write(write, repr(error).encode())
+        os._exit(0)
+    os.close(write)
+    complaint = os.read(read, 4096)
+    os.wait()
+    assert not complaint, complaint.decode()
+    assert (os.stat("groups/file").st_uid, os.stat("groups/file").st_gid) == (NOBODY, 4321)
+
+
+@case
+def unnamed_files_inherit_access_control_lists():
+    nobody = 0xFFFFFFFF
+    entries = [(1, 6, nobody), (2, 4, 1234), (4, 0, nobody), (16, 4, nobody), (32, 0, nobody)]
+    value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    os.setxattr(".", "system.posix_acl_default", value)
+    file = unnamed(mode=0o666)
+    assert os.getxattr(file, "system.posix_acl_access") == value
+    assert os.fstat(file).st_mode & 0o777 == 0o640
+
+
+@case
+def unnamed_files_are_locked():
+    file = unnamed()
+    give_name(file, "file")
+    ask = lambda kind: elsewhere(lambda: fcntl.lockf(os.open("file", os.O_RDWR), kind | fcntl.LOCK_NB, 10, 5))
+    fcntl.lockf(file, fcntl.LOCK_EX, 10)
+    assert ask(fcntl.LOCK_SH) == "EAGAIN"
+    fcntl.lockf(file, fcntl.LOCK_UN, 10)
+    assert ask(fcntl.LOCK_EX) == "taken"
+    child = os.fork()
+    if child == 0:
+        fcntl.lockf(file, fcntl.LOCK_EX, 10)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert ask(fcntl.LOCK_EX) == "taken", "locks go with their process"
+
+
+@case
+def unnamed_files_are_many():
+    for _ in range(3):
+        files = [unnamed() for _ in range(300)]
+        for number, file in enumerate(files):
+            os.write(file, str(number).encode())
+        for number, file in enumerate(files):
+            assert os.pread(file, 10, 0) == str(number).encode()
+            give_name(file, str(number))
+        assert len(os.listdir(".")) == 300
+        assert all(open(str(number)).read() == str(number) for number in range(300))
+        for number, file in enumerate(files):
+            os.remove(str(number)), os.close(file)
+
+
+@case
+def unnamed_files_replace_others():
+    """Writers publish whole versions, which readers see entirely or not at all."""
+    make("current", b"0" * 5000)
+    wrong = []
+
+    def read():
+        for _ in range(200):
+            text = open("current", "rb").read()
+            if len(text) != 5000 or len(set(text)) != 1:
+                wrong.append(text)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    [reader.start() for reader in readers]
+    for version in range(100):
+        file = unnamed()
+        os.write(file, bytes([48 + version % 10]) * 5000)
+        give_name(file, "next"), os.close(file)
+        os.rename("next", "current")
+    [reader.join() for reader in readers]
+    assert not wrong
 
 
 def elsewhere(work):
