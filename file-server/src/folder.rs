@@ -34,12 +34,11 @@ struct Inner {
     content: Content,
     watches: Watches,
     waiting: Arc<Waiting>,
-    one_user: bool,
 }
 
 impl Folder {
-    /// `descriptors` is the server's own `/proc/self/fd`; with `one_user` nobody can be become.
-    pub(crate) fn new(files: Files, descriptors: File, one_user: bool) -> Self {
+    /// `descriptors` is the server's own `/proc/self/fd`.
+    pub(crate) fn new(files: Files, descriptors: File) -> Self {
         let (files, waiting) = (Arc::new(files), Arc::<Waiting>::default());
         let looked_up = Arc::clone(&files);
         let exists = move |directory: u64, name: &[u8]| exists(&looked_up, directory, name);
@@ -50,7 +49,6 @@ impl Folder {
             content: Content::default(),
             watches,
             waiting,
-            one_user,
         }))
     }
 
@@ -160,9 +158,6 @@ impl FileSystem for Folder {
 
     fn init(&self, capable: FsOptions) -> io::Result<FsOptions> {
         let wanted = self.0.files.init(capable)?;
-        // A user namespace of one user has no supplementary groups, user_namespaces(7).
-        let impossible = if self.0.one_user { FsOptions::CREATE_SUPP_GROUP } else { FsOptions::empty() };
-        let wanted = wanted.difference(impossible);
         Ok(wanted | FsOptions::POSIX_LOCKS | FsOptions::FLOCK_LOCKS)
     }
 

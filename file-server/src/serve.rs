@@ -74,7 +74,7 @@ pub(crate) fn serve(
     .context("cannot prepare the file system")?;
     rights::restrict(arguments.read_only).context("cannot give up rights")?;
     let files = Files::new(files, of_unnamed, one_user, timeout, usize::try_from(unnamed)?);
-    let folder = Folder::new(files, own, one_user);
+    let folder = Folder::new(files, own);
     if has_mounts {
         folder.keep_no_names();
     }

@@ -96,6 +96,13 @@ impl Files {
             .set()
     }
 
+    /// A user namespace of one user has no supplementary groups, user_namespaces(7), and needs none. virtiofsd tells the
+    /// guest that it wants them whatever it is told.
+    fn possible(&self, extensions: Extensions) -> Extensions {
+        let sup_gids = if self.one_user { Vec::new() } else { extensions.sup_gids };
+        Extensions { sup_gids, ..extensions }
+    }
+
     fn in_directory<T>(&self, inode: Inode, work: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
         let (handle, _) = self.named.opendir(nobody(), inode, libc::O_RDONLY as u32)?;
         let handle = handle.ok_or_else(bad_descriptor)?;
@@ -167,6 +174,15 @@ macro_rules! named {
     };
 }
 
+/// Methods that make what is virtiofsd's, for whom it can.
+macro_rules! made {
+    ($(fn $name:ident($($argument:ident: $type:ty),*);)*) => {
+        $(fn $name(&self, $($argument: $type,)* extensions: Extensions) -> io::Result<Entry> {
+            self.named.$name($($argument,)* self.possible(extensions))
+        })*
+    };
+}
+
 impl FileSystem for Files {
     type Inode = Inode;
     type Handle = Handle;
@@ -222,6 +238,7 @@ impl FileSystem for Files {
         umask: u32,
         extensions: Extensions,
     ) -> io::Result<(Entry, Option<Handle>, OpenOptions)> {
+        let extensions = self.possible(extensions);
         let (entry, handle, options) =
             self.named.create(context, parent, name, mode, kill_privileges, flags, umask, extensions)?;
         let named = entry.inode;
@@ -303,11 +320,6 @@ impl FileSystem for Files {
 
     named! {
         fn readlink(context: Context, inode: Inode) -> io::Result<Vec<u8>>;
-        fn symlink(context: Context, target: &CStr, parent: Inode, name: &CStr, extensions: Extensions) -> io::Result<Entry>;
-        fn mknod(context: Context, parent: Inode, name: &CStr, mode: u32, device: u32, umask: u32, extensions: Extensions)
-            -> io::Result<Entry>;
-        fn mkdir(context: Context, parent: Inode, name: &CStr, mode: u32, umask: u32, extensions: Extensions)
-            -> io::Result<Entry>;
         fn unlink(context: Context, parent: Inode, name: &CStr) -> io::Result<()>;
         fn rmdir(context: Context, parent: Inode, name: &CStr) -> io::Result<()>;
         fn rename(context: Context, old_parent: Inode, old_name: &CStr, new_parent: Inode, new_name: &CStr, flags: u32)
@@ -317,5 +329,10 @@ impl FileSystem for Files {
         fn fsyncdir(context: Context, inode: Inode, data_only: bool, handle: Handle) -> io::Result<()>;
         fn releasedir(context: Context, inode: Inode, flags: u32, handle: Handle) -> io::Result<()>;
         fn syncfs(context: Context, inode: Inode) -> io::Result<()>;
+    }
+    made! {
+        fn symlink(context: Context, target: &CStr, parent: Inode, name: &CStr);
+        fn mknod(context: Context, parent: Inode, name: &CStr, mode: u32, device: u32, umask: u32);
+        fn mkdir(context: Context, parent: Inode, name: &CStr, mode: u32, umask: u32);
     }
 }

@@ -368,8 +368,14 @@ fn files_of_folders_and_volumes_belong_to_the_user() {
     assert_eq!(installation.run_ok(&["run", "--rm", "-v", "all:/all", "demo", "sh", "-c", script]), "shared");
     // Whoever writes in the container.
     installation.run_ok(&["run", "--rm", "-u", "33", "-v", "all:/all", "demo", "touch", "/all/of-33"]);
-    for name in ["x", "of-33"] {
-        let file = fs::metadata(installation.folder().join("app/volumes/all/content").join(name)).unwrap();
+    // By a group that is not the program's first.
+    installation.run_ok(&["run", "--rm", "-v", "all:/all", "demo", "chmod", "775", "/all"]);
+    let member = ["run", "--rm", "-u", "33:33", "--group-add", "0", "-v", "all:/all", "demo", "sh", "-c"];
+    let script = "cd /all && touch member && mkdir folder && ln -s member link && mkfifo pipe";
+    installation.run_ok(&[&member[..], &[script]].concat());
+    for name in ["x", "of-33", "member", "folder", "link", "pipe"] {
+        let file =
+            fs::symlink_metadata(installation.folder().join("app/volumes/all/content").join(name)).unwrap();
         assert_eq!((file.uid(), file.gid()), (user, user), "{name}");
     }
 }
