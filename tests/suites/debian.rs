@@ -57,6 +57,14 @@ fn node(debian: &Debian) -> Result<(), Failed> {
     )
 }
 
+fn procps_reads_what_the_kernel_says(debian: &Debian) -> Result<(), Failed> {
+    let found = debian.run(&[], "ps -ef; vmstat; top -b -n 1 | head -20")?;
+    match ["ps -ef", "procs", "Tasks:", "%Cpu(s)"].iter().find(|part| !found.contains(**part)) {
+        None => Ok(()),
+        Some(part) => Err(format!("no {part:?} in {found}").into()),
+    }
+}
+
 fn apt_installs_a_package(debian: &Debian) -> Result<(), Failed> {
     let script = "apt-get update -qq && apt-get install -y -qq hello >/dev/null 2>&1 && hello";
     expect(&debian.run(&[], script)?, "Hello, world!")
@@ -154,10 +162,11 @@ time.sleep(600)";
     Ok(())
 }
 
-const CASES: [(&str, Case); 10] = [
+const CASES: [(&str, Case); 11] = [
     ("python", python),
     ("a_c_program_is_compiled_and_runs", a_c_program_is_compiled_and_runs),
     ("node", node),
+    ("procps_reads_what_the_kernel_says", procps_reads_what_the_kernel_says),
     ("apt_installs_a_package", apt_installs_a_package),
     ("postgresql_is_queried_through_exec", postgresql_is_queried_through_exec),
     ("redis_answers", redis_answers),

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "also outside of test functions a test fails by panicking")]
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -164,10 +164,12 @@ fn f53_a_stuck_reader_costs_no_memory_and_nobody_else() {
     assert!(memory_before < 16 * 1024, "{memory_before} kB");
     // A reader that comes to life gets everything in order.
     let mut some = vec![0; 1 << 20];
-    child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    let mut reader = child.stdout.take().unwrap();
+    reader.read_exact(&mut some).unwrap();
     assert!(some.chunks(2).all(|pair| pair == b"y\n"));
     installation.run_ok(&["delete", "--force", "flood"]);
     assert_eq!(child.wait().unwrap().code(), Some(137));
+    drop(reader);
 }
 
 fn field(status: &str, name: &str) -> u64 {
@@ -330,4 +332,36 @@ fn f56_the_terminal_is_restored_however_it_ends() {
     for name in ["told", "server"] {
         assert_eq!(installation.state(name), "running", "{name}");
     }
+}
+
+/// Reads the first line of what a command prints, lets go of the rest, and returns how the command ended.
+#[track_caller]
+fn read_one_line(installation: &Installation, arguments: &[&str]) -> (String, Option<i32>) {
+    let mut child = installation.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let mut ended = None;
+    wait_until("the end of a command that nobody reads", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    (line, ended.unwrap().code())
+}
+
+#[test]
+fn f19_an_output_that_nobody_reads_ends_whoever_writes_it() {
+    let installation = Installation::with_demo();
+    // PID 1 is spared SIGPIPE, pid_namespaces(7), and is told EPIPE.
+    assert_eq!(read_one_line(&installation, &["run", "--rm", "demo", "yes"]), ("y\n".to_owned(), Some(1)));
+    assert!(installation.ids().is_empty());
+    let script = "while :; do echo line; sleep 0.05; done";
+    installation.run_ok(&["run", "-d", "--name", "box", "demo", "sh", "-c", script]);
+    assert_eq!(read_one_line(&installation, &["exec", "box", "yes"]), ("y\n".to_owned(), Some(141)));
+    assert!(!installation.run_ok(&["top", "box"]).contains("yes"));
+    // Who was not started by the reader is not concerned.
+    for _ in 0..2 {
+        let (line, code) = read_one_line(&installation, &["attach", "--no-stdin", "box"]);
+        assert_eq!((line.as_str(), code), ("line\n", Some(0)));
+    }
+    assert_eq!(installation.state("box"), "running");
 }

@@ -29,6 +29,8 @@ pub(crate) enum Input {
     SocketOpened(String, UnixStream),
     /// The detach keys were typed at the terminal of this client of this process.
     DetachKeysTyped(u32, u64),
+    /// Nobody reads any more what this client of this process passes on.
+    ReaderGone(u32, u64),
     /// A stream of this process has delivered its last byte.
     StreamEnded(u32),
     /// The VMM process has ended.

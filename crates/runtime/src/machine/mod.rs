@@ -147,7 +147,9 @@ impl Machine {
             Input::AgentMessage(message) => self.agent_message(*message),
             Input::AgentLost(reason) => self.agent_lost(reason),
             Input::SocketOpened(path, client) => self.socket_opened(path, client),
-            Input::DetachKeysTyped(number, client) => self.detach_keys_typed(number, client),
+            Input::DetachKeysTyped(number, client) | Input::ReaderGone(number, client) => {
+                self.client_leaves(number, client);
+            }
             Input::StreamEnded(number) => self.stream_ended(number),
             Input::DeviceEnded(reason) => {
                 self.kill(ExitReason::VmmLost, format!("a device failed: {reason}"))

@@ -164,7 +164,8 @@ impl Machine {
         Some(Ok(Reply::Done))
     }
 
-    pub(super) fn detach_keys_typed(&mut self, number: u32, client: u64) {
+    /// By its own doing; the process goes on.
+    pub(super) fn client_leaves(&mut self, number: u32, client: u64) {
         if self.streams.detach(number, client) {
             let cause = DetachCause::Keys;
             self.connections.announce(&Event::Detached { number, client, cause });

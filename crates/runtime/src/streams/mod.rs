@@ -30,7 +30,7 @@ use bulkhead_guest_protocol::stream::{StreamHeader, StreamKind};
 
 pub(crate) use client::{Client, ClientDescriptors};
 use input::{InputClient, InputStream};
-use output::OutputStream;
+use output::{OutputClient, OutputStream};
 
 use crate::input::Input;
 use crate::log_writer::{LogStream, LogWriter};
@@ -191,7 +191,12 @@ impl ProcessStreams {
             input.attach(source.map(|descriptor| InputClient { number, descriptor, detach_keys }));
         }
         for (kind, output) in &self.outputs {
-            output.attach(descriptors.sink(*kind));
+            let sink = descriptors.sink(*kind);
+            output.attach(sink.map(|descriptor| OutputClient {
+                number,
+                is_starter: number == 0,
+                descriptor,
+            }));
         }
         std::mem::replace(&mut self.client, attached)
     }

@@ -23,13 +23,30 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// vminitd sends everything before it reports the end of a process, so this is for a hostile one.
 const LAST_BYTES_TIMEOUT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
+/// Where an output goes.
+#[derive(Debug)]
+pub(super) struct OutputClient {
+    pub(super) number: u64,
+    /// It started the process, for which an output that nobody reads any more is what it is everywhere: EPIPE.
+    pub(super) is_starter: bool,
+    pub(super) descriptor: ClientDescriptor,
+}
+
+/// What is left to do after bytes were delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delivered {
+    Next,
+    /// The process is to hear that nobody reads.
+    NoReader,
+}
+
 /// One output of a process.
 #[derive(Debug)]
 pub(super) struct OutputStream {
     process_number: u32,
     log: Option<(Arc<LogWriter>, LogStream)>,
     inputs: SyncSender<Input>,
-    client: Mutex<Option<Arc<ClientDescriptor>>>,
+    client: Mutex<Option<Arc<OutputClient>>>,
     wake: Wake,
     started: AtomicBool,
     process_ended: AtomicBool,
@@ -68,7 +85,7 @@ impl OutputStream {
         Ok(())
     }
 
-    pub(super) fn attach(&self, client: Option<ClientDescriptor>) {
+    pub(super) fn attach(&self, client: Option<OutputClient>) {
         *self.lock_client() = client.map(Arc::new);
         self.wake.call();
     }
@@ -90,7 +107,7 @@ impl OutputStream {
         self.drained.load(Ordering::Acquire)
     }
 
-    fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<ClientDescriptor>>> {
+    fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<OutputClient>>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,7 +124,12 @@ impl OutputStream {
         loop {
             match recv(socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return,
-                Ok((count, _)) => self.deliver(&buffer[..count]),
+                Ok((count, _)) => {
+                    // vminitd sees the connection break and lets go of the pipe.
+                    if self.deliver(&buffer[..count]) == Delivered::NoReader {
+                        return;
+                    }
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     let ended = self.process_ended.load(Ordering::Acquire);
@@ -121,7 +143,7 @@ impl OutputStream {
         }
     }
 
-    fn deliver(&self, bytes: &[u8]) {
+    fn deliver(&self, bytes: &[u8]) -> Delivered {
         if let Some((log, stream)) = &self.log {
             log.write(*stream, bytes);
         }
@@ -129,30 +151,39 @@ impl OutputStream {
         let mut current = self.lock_client().clone();
         while let Some(client) = &current {
             if rest.is_empty() {
-                return;
+                return Delivered::Next;
             }
-            match client.write(rest) {
+            match client.descriptor.write(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    if self.wake.wait_or(client.as_fd(), PollFlags::OUT, None) == Waited::Woken {
+                    if self.wake.wait_or(client.descriptor.as_fd(), PollFlags::OUT, None) == Waited::Woken {
                         let now = self.lock_client().clone();
                         // What a former client did not take is not meant for the next one.
                         if !now.as_ref().is_some_and(|now| Arc::ptr_eq(now, client)) {
-                            return;
+                            return Delivered::Next;
                         }
                         current = now;
                     }
                 }
-                Err(_) => {
+                Err(error) => {
                     // The reader is gone: EPIPE, or EIO from a terminal that hung up.
                     let mut slot = self.lock_client();
                     if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, client)) {
                         *slot = None;
                     }
-                    return;
+                    drop(slot);
+                    if error == Errno::PIPE && client.is_starter {
+                        return Delivered::NoReader;
+                    }
+                    if error == Errno::PIPE {
+                        // Without a main thread nobody wants to know.
+                        let _ = self.inputs.send(Input::ReaderGone(self.process_number, client.number));
+                    }
+                    return Delivered::Next;
                 }
             }
         }
+        Delivered::Next
     }
 }
