@@ -15,6 +15,11 @@ fn a_paused_container_stands_still_and_can_be_ended() {
         assert_eq!(installation.snapshot(id)["status"]["paused"], true);
         assert_eq!(installation.state(id), "running");
     }
+    let named = |status: &str| {
+        let listed = installation.run_ok(&["list", "--quiet", "--filter", &format!("status={status}")]);
+        listed.split_whitespace().any(|id| id == "one")
+    };
+    assert!(named("paused") && !named("running"));
     let size = || installation.container(&["cp", "one:/count", "-"]).expect_code(0).stdout;
     let before = size();
     std::thread::sleep(Duration::from_millis(300));
@@ -25,6 +30,7 @@ fn a_paused_container_stands_still_and_can_be_ended() {
     let _ = installation.container(&["pause", "one"]).expect_code(1);
     installation.run_ok(&["unpause", "one"]);
     installation.run_ok(&["exec", "one", "true"]);
+    assert!(!named("paused") && named("running"));
     assert!(installation.snapshot("one")["status"].get("paused").is_none());
     installation.run_ok(&["stop", "two"]);
     assert_eq!(installation.wait_for_exit("two"), 7, "stopped as asked, not killed");

@@ -50,6 +50,7 @@ pub(crate) enum PruneFilter {
 pub(crate) enum Status {
     Created,
     Running,
+    Paused,
     Stopping,
     Stopped,
     Restarting,
@@ -76,10 +77,13 @@ impl FromStr for ContainerFilter {
             "status" => match value {
                 "created" => Ok(Self::Status(Status::Created)),
                 "running" => Ok(Self::Status(Status::Running)),
+                "paused" => Ok(Self::Status(Status::Paused)),
                 "stopping" => Ok(Self::Status(Status::Stopping)),
                 "stopped" | "exited" => Ok(Self::Status(Status::Stopped)),
                 "restarting" => Ok(Self::Status(Status::Restarting)),
-                _ => invalid("expected status=created, running, stopping, stopped, exited or restarting"),
+                _ => invalid(
+                    "expected status=created, running, paused, stopping, stopped, exited or restarting",
+                ),
             },
             "exited" => match value.parse() {
                 Ok(code) => Ok(Self::Exited(code)),
@@ -159,6 +163,7 @@ impl Status {
     fn of(container: &ContainerSnapshot) -> Self {
         let status = &container.status;
         match status.state {
+            ContainerState::Running if status.paused => Self::Paused,
             ContainerState::Running => Self::Running,
             ContainerState::Stopping => Self::Stopping,
             _ if status.restarting => Self::Restarting,
