@@ -56,6 +56,59 @@ fn trees_go_in_and_out_of_running_and_stopped_containers() {
 }
 
 #[test]
+fn nothing_is_copied_to_or_from_below_the_mounts_of_a_stopped_container() {
+    let installation = Installation::with_demo();
+    let folder = installation.folder().to_owned();
+    let (file, tree, shared) = (folder.join("file"), folder.join("data"), folder.join("host"));
+    for folder in [&tree, &shared] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::write(&file, "new").unwrap();
+    fs::write(tree.join("in-tree"), "new").unwrap();
+    installation.run_ok(&["volume", "create", "stv"]);
+    let host = format!("{}:/srv/host", shared.display());
+    let mounts = ["-v", "stv:/data", "-v", &host, "--tmpfs", "/srv/memory"];
+    let make = "echo kept > /data/k; touch /ready; sleep 600";
+    installation.run_ok(&[&["run", "-d", "--name", "vs"], &mounts[..], &["demo", "sh", "-c", make]].concat());
+    wait_until("the file", || installation.container(&["exec", "vs", "test", "-e", "/ready"]).code == 0);
+    installation.run_ok(&["stop", "--time", "0", "vs"]);
+
+    let (own, target) = (text(&file), folder.join("out"));
+    for (from, to, mount) in [
+        (own, "vs:/data/new", "/data"),
+        (own, "vs:/data", "/data"),
+        (own, "vs:/tmp/..//data/./new", "/data"),
+        (text(&tree), "vs:/", "/data"),
+        (own, "vs:/srv/host/new", "/srv/host"),
+        (own, "vs:/srv/memory/new", "/srv/memory"),
+        ("vs:/data/k", text(&target), "/data"),
+        ("vs:/data", text(&target), "/data"),
+        ("vs:/srv", text(&target), "/srv/"),
+        ("vs:/srv/memory/k", text(&target), "/srv/memory"),
+        ("vs:/data/k", "-", "/data"),
+    ] {
+        let refused = installation.container(&["cp", from, to]).expect_code(1);
+        let path = if from.starts_with("vs:") { from } else { to }.trim_start_matches("vs:");
+        let told = [&format!("'{path}"), &format!("the mount '{mount}"), "container start vs"];
+        assert!(told.iter().all(|part| refused.stderr.contains(*part)), "{from} {to}: {refused:?}");
+        assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+        assert!(!target.exists());
+    }
+    // What has nothing to do with them is copied as ever.
+    let archive = installation.container(&["cp", "vs:/etc", "-"]).expect_code(0);
+    let _ = installation.container_with_input(&["cp", "-", "vs:/"], &archive.stdout).expect_code(0);
+    installation.run_ok(&["cp", own, "vs:/"]);
+    installation.run_ok(&["cp", own, "vs:/srv"]);
+    installation.run_ok(&["cp", "vs:/srv/file", text(&target)]);
+    assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+
+    installation.run_ok(&["start", "vs"]);
+    installation.run_ok(&["cp", own, "vs:/data/new"]);
+    let inside = "cat /data/k /data/new; find /srv/host /srv/memory -type f";
+    assert_eq!(installation.run_ok(&["exec", "vs", "sh", "-c", inside]), "kept\nnew");
+}
+
+#[test]
 fn links_are_copied_as_links_unless_they_are_to_be_followed() {
     let installation = Installation::with_demo();
     let make = "echo data > /real; ln -s /real /link; sleep 600";

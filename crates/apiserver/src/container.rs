@@ -36,6 +36,7 @@ pub(crate) mod actor;
 pub(crate) mod built_in;
 pub(crate) mod capabilities;
 pub(crate) mod configuration;
+mod covered;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod environment;
