@@ -50,6 +50,49 @@ fn trap9_flags_beat_the_file_and_the_file_beats_the_defaults() {
 }
 
 #[test]
+fn the_default_network_has_the_ipv6_subnet_of_the_file_also_if_it_exists_already() {
+    let installation = Installation::with_demo();
+    let inside = || installation.run_ok(&["run", "--rm", "demo", "ip", "-6", "addr", "show", "eth0"]);
+    let start_with = |text: &str| {
+        installation.run_ok(&["system", "stop"]);
+        installation.configure(text);
+        installation.run_ok(&["system", "start"]);
+    };
+    let network = || {
+        let shown = installation.run_ok(&["network", "inspect", "default"]);
+        serde_json::from_str::<Value>(&shown).unwrap()[0].take()
+    };
+    assert!(!inside().contains("inet6 fd"));
+    let before = network()["status"]["ipv4Subnet"].take();
+
+    // Nobody else's tests have these.
+    let prefix = format!("fd00:b9:{:x}", std::process::id() & 0xffff);
+    let subnet = format!("{prefix}::/64");
+    start_with(&format!("[network]\nsubnetv6 = \"{subnet}\"\n"));
+    assert_eq!(network()["configuration"]["ipv6Subnet"], subnet.as_str());
+    let asked = format!("{prefix}::5");
+    let run = ["run", "-d", "--name", "six", "--network", "default", "--ip6", &asked, "demo", "sleep", "600"];
+    installation.run_ok(&run);
+    assert!(inside().contains(&format!("inet6 {prefix}:")));
+    assert_eq!(network()["status"]["ipv6Subnet"], subnet.as_str());
+    assert_eq!(network()["status"]["ipv4Subnet"], before);
+
+    // Containers that run keep what they have, whatever the file says by then.
+    installation.configure(&format!("[network]\nsubnetv6 = \"{prefix}:1::/64\"\n"));
+    for pid in installation.pids("container-apiserver") {
+        installation.kill(pid);
+    }
+    assert_eq!(installation.state("six"), "running");
+    assert!(inside().contains(&format!("inet6 {prefix}::")));
+    assert_eq!(network()["status"]["ipv6Subnet"], subnet.as_str());
+    installation.run_ok(&["delete", "--force", "six"]);
+
+    start_with("");
+    assert!(!inside().contains("inet6 fd"));
+    assert_eq!(network()["status"].get("ipv6Subnet"), None);
+}
+
+#[test]
 fn what_is_in_force_is_shown_with_its_origin() {
     let installation = Installation::new();
     installation.configure("[container]\ncpus = 2\n[plugin.any]\nkey = 1\n");

@@ -5,6 +5,7 @@
 
 pub(crate) mod change;
 mod connection;
+mod default_network;
 mod domains;
 pub(crate) mod egress;
 pub(crate) mod forwarding;

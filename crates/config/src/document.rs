@@ -110,13 +110,13 @@ mod tests {
             [kernel]\nbinaryPath = \"/boot/linux\"\nurl = \"https://example.org\"\ndigest = \"sha256:0\"
             [machine]\ncpus = 4\nmemory = 8589934592\nhomeMount = \"ro\"\nvirtualization = false
             kernelPath = \"/boot/linux\"
-            [network]\nsubnet = \"10.1.0.0/16\"\n
+            [network]\nsubnet = \"10.1.0.0/16\"\nsubnetv6 = \"fd00:1::/64\"
             [registry]\ndomain = \"registry.example.org\"
             [vminit]\nimage = \"init:1\"
             [plugin.anything]\nof = [\"its\", 1]";
         let document = Document::parse(Path::new("/c.toml"), text).unwrap();
-        // diskSize and hosts are ours alone, and subnetv6 is refused.
-        assert_eq!(document.values.len(), keys::ALL.len() - 3);
+        // diskSize and hosts are ours alone.
+        assert_eq!(document.values.len(), keys::ALL.len() - 2);
     }
 
     #[test]
@@ -147,8 +147,8 @@ mod tests {
             refusal("[network]\nsubnet = \"8.8.8.0/24\"")
                 .contains("line 2: network.subnet must be a private")
         );
-        let ipv6 = refusal("[network]\n\nsubnetv6 = \"fd00::/64\"");
-        assert!(ipv6.contains("line 3: ") && ipv6.contains("IPv6 are not available"), "{ipv6}");
+        let ipv6 = refusal("[network]\n\nsubnetv6 = \"2600::/64\"");
+        assert!(ipv6.contains("line 3: network.subnetv6 must be a private subnet"), "{ipv6}");
         let syntax = refusal("[container]\ncpus = = 2");
         assert!(syntax.starts_with("'/c.toml', line 2: ") && !syntax.contains('\n'), "{syntax}");
         assert!(refusal("[\"a\\u001b[2J\"]").ends_with("unknown section 'a\\u{1b}[2J'"));

@@ -1,7 +1,7 @@
 //! Values, checked against what their key expects.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use bulkhead_api::size::parse_bytes;
@@ -12,6 +12,8 @@ use crate::registry_hosts::{self, RegistryHost};
 
 /// Larger networks serve nobody, smaller have no room for a gateway.
 const SUBNET_LENGTHS: std::ops::RangeInclusive<u32> = 8..=29;
+/// Containers' addresses take the last 64 bits.
+const IPV6_SUBNET_LENGTHS: std::ops::RangeInclusive<u32> = 32..=64;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +64,11 @@ pub(crate) fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
             is_subnet,
             "a private subnet such as \"192.168.64.0/24\", between /8 and /29, with no bits beyond its length",
         ),
-        Kind::Ipv6Subnet => Err("absent: networks with IPv6 are not available yet".to_owned()),
+        Kind::Ipv6Subnet => text(
+            value,
+            is_ipv6_subnet,
+            "a private subnet such as \"fd00:100::/64\", between /32 and /64, with no bits beyond its length",
+        ),
         Kind::RegistryHosts => registry_hosts::check(value).map(Value::RegistryHosts),
         Kind::OneOf(words) => {
             text(value, |text| words.contains(&text), &format!("one of {}", words.join(", ")))
@@ -112,6 +118,17 @@ fn is_subnet(text: &str) -> bool {
     SUBNET_LENGTHS.contains(&length) && usable && address.to_bits() & (u32::MAX >> length) == 0
 }
 
+/// As [`is_subnet`].
+fn is_ipv6_subnet(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let (Ok(address), Ok(length)) = (address.parse::<Ipv6Addr>(), length.parse::<u32>()) else {
+        return false;
+    };
+    // RFC 4193, RFC 3849.
+    let usable = address.is_unique_local() || address.segments()[..2] == [0x2001, 0xdb8];
+    IPV6_SUBNET_LENGTHS.contains(&length) && usable && address.to_bits() & (u128::MAX >> length) == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +152,17 @@ mod tests {
             "192.168.64.1/24",
         ] {
             assert!(!is_subnet(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn ipv6_subnets_are_those_that_networks_can_have() {
+        for text in ["fd00::/64", "fc00:1::/32", "2001:db8:1::/48"] {
+            assert!(is_ipv6_subnet(text), "{text}");
+        }
+        for text in ["fd00::", "fd00::/65", "fd00::/31", "fd00::1/64", "2600::/64", "fe80::/64", "10.0.0.0/8"]
+        {
+            assert!(!is_ipv6_subnet(text), "{text}");
         }
     }
 }

@@ -18,12 +18,12 @@ use bulkhead_state::{Change, DomainRecord, NetworkRecord};
 use tokio::sync::mpsc;
 
 use super::change::missing;
-use super::from_client;
 use super::held::Held;
+use super::{default_network, from_client};
 use crate::error::{failed, printable};
 use crate::records::Records;
 use crate::settings::Settings;
-use crate::{date, spawn};
+use crate::spawn;
 
 /// Interfaces take milliseconds; on a host that swaps, seconds.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
@@ -43,6 +43,8 @@ pub(super) struct Link {
     socket: PathBuf,
     records: Arc<Records>,
     networks: Mutex<BTreeMap<String, NetworkRecord>>,
+    /// The default network as it was before the settings gave it another IPv6 subnet; until it has that.
+    earlier_default: Mutex<Option<NetworkRecord>>,
     /// By name.
     domains: Mutex<Vec<DomainRecord>>,
     client: Mutex<Option<Arc<Client>>>,
@@ -75,16 +77,7 @@ impl Link {
     ) -> Self {
         let mut networks: BTreeMap<String, NetworkRecord> =
             networks.into_iter().map(|record| (record.name.clone(), record)).collect();
-        networks.entry(DEFAULT_NETWORK.to_owned()).or_insert_with(|| NetworkRecord {
-            name: DEFAULT_NETWORK.to_owned(),
-            ipv4_subnet: settings.ipv4_subnet.clone(),
-            ipv6_subnet: settings.ipv6_subnet.clone(),
-            subnet_is_fixed: false,
-            internal: false,
-            labels: BTreeMap::new(),
-            options: BTreeMap::new(),
-            creation_date: date::now(),
-        });
+        let earlier_default = default_network::apply(settings, &mut networks);
         let (sender, receiver) = mpsc::channel(MAXIMUM_DENIALS);
         Self {
             program: directories.helper("container-network"),
@@ -93,6 +86,7 @@ impl Link {
             socket: directories.network_socket(),
             records,
             networks: Mutex::new(networks),
+            earlier_default: Mutex::new(earlier_default),
             domains: Mutex::default(),
             client: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
@@ -196,6 +190,7 @@ impl Link {
     /// Tells a daemon what we know: networks, whose subnets it may pick, and what running containers
     /// hold. It forgets all else.
     async fn introduce(self: &Arc<Self>, client: Client) -> Result<Arc<Client>, ClientError> {
+        self.settle_default(&client).await?;
         for record in self.records().into_values() {
             let wanted = configuration(&record);
             let created = match client.request(Request::CreateNetwork(wanted.clone())).await {
@@ -237,6 +232,35 @@ impl Link {
         self.listen_to_denials(Arc::clone(&client));
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
         Ok(client)
+    }
+
+    /// Gives the default network the IPv6 subnet of the settings. If that cannot be, it stays as it was.
+    async fn settle_default(&self, client: &Client) -> Result<(), ClientError> {
+        let earlier = self.earlier_default.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(earlier), Some(record)) = (earlier, self.records().remove(DEFAULT_NETWORK)) else {
+            return Ok(());
+        };
+        let refusal = if self.held().is_empty() {
+            match client.request(Request::CreateNetwork(configuration(&record))).await {
+                Ok(_) => None,
+                Err(ClientError::Refused(failure)) => Some(failure.to_string()),
+                Err(error) => return Err(error),
+            }
+        } else {
+            Some("containers run that have their addresses".to_owned())
+        };
+        if let Some(refusal) = refusal {
+            tracing::warn!(
+                subnet = record.ipv6_subnet,
+                "the default network keeps its IPv6 subnet until the next start: {refusal}"
+            );
+            self.know(earlier);
+        } else {
+            // From now on containers may hold addresses of it. The writer logs a failure.
+            drop(self.records.submit(Change::PutNetwork(Box::new(record))));
+        }
+        *self.earlier_default.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
     }
 
     async fn restore(&self, client: &Client) -> Result<(), ClientError> {
