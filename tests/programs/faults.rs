@@ -139,6 +139,12 @@ fn refused(file: &std::fs::File) {
             fault(&format!("{name}, {touched}, not executable"), made(READ | WRITE), execute);
         }
     }
+    // A return, should they be executed after all.
+    static CONSTANT: [u8; 64] = [0xc3; 64];
+    let mut local = [0xc3_u8; 64];
+    fault("heap, not executable", Box::leak(Box::new([0xc3_u8; 64])).as_mut_ptr(), execute);
+    fault("stack, not executable", local.as_mut_ptr(), execute);
+    fault("constants, not executable", CONSTANT.as_ptr().cast_mut(), execute);
     let shared = map(READ, SHARED, Some(file));
     fault("shared file, untouched, written", shared, write);
     read(shared);
