@@ -91,7 +91,7 @@ fn a_hostile_monitor_finds_nothing_to_work_with() {
     expect("death_signal", &["9"]);
     expect("core_limit", &["0"]);
     expect("children_bounded", &["true"]);
-    expect("environment", &["1"]);
+    expect("environment", &["2"]);
     expect("directory", &["/"]);
     if rustix::process::geteuid().is_root() {
         let uid: u32 = found["uid"].parse().unwrap();
