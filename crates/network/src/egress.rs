@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bulkhead_network_control::{EgressPolicy, EgressTarget, Failure, FailureCode, PortSpan};
 
+use crate::address::is_of_one_host;
 use crate::firewall::PORTS;
 use crate::networks::failure;
 use crate::port::{Identity, Plan, device_name};
@@ -297,22 +298,8 @@ fn port_condition(ports: Option<PortSpan>) -> String {
 /// Whether a name may stand for this address: not for what belongs to the host or to nobody (a name's owner
 /// says what is behind it).
 pub(crate) fn may_stand_behind_a_name(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => {
-            !(address.is_loopback()
-                || address.is_link_local()
-                || address.is_multicast()
-                || address.is_broadcast()
-                || address.octets()[0] == 0)
-        }
-        IpAddr::V6(address) => {
-            !(address.is_loopback()
-                || address.is_unspecified()
-                || address.is_unicast_link_local()
-                || address.is_multicast()
-                || address.to_ipv4_mapped().is_some())
-        }
-    }
+    // One that stands for an IPv4 address would be judged as neither.
+    is_of_one_host(address) && !matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
 }
 
 #[cfg(test)]

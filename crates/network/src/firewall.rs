@@ -124,6 +124,21 @@ impl Loading {
     }
 }
 
+/// Those about clients of published ports, for either family.
+fn client_rules() -> String {
+    format!(
+        r#"  chain proxied {{
+    type filter hook output priority mangle; policy accept;
+    meta mark {CLIENTS_MARK} ct mark set {ANSWERS_MARK}
+  }}
+  chain answering {{
+    type filter hook prerouting priority mangle; policy accept;
+    iifname "{OUTWARD_BRIDGE}*" ct direction reply ct mark {ANSWERS_MARK} meta mark set ct mark
+  }}
+"#
+    )
+}
+
 /// Rules of our own namespace, in place of those of an earlier process.
 ///
 /// * input: containers reach their gateway's DNS server and can ping it. `fib` refuses addresses of
@@ -138,6 +153,7 @@ impl Loading {
 ///   it, which is then routed to the proxy and not to the client.
 /// * egress: a map leads to the chains of containers with a policy, see [`crate::egress`].
 pub(crate) fn inner_rules(host: Ipv4Addr) -> String {
+    let clients = client_rules();
     format!(
         r#"table ip bulkhead
 delete table ip bulkhead
@@ -181,15 +197,7 @@ table ip bulkhead {{
     type nat hook postrouting priority srcnat; policy accept;
     oifname "{UPLINK}" masquerade
   }}
-  chain proxied {{
-    type filter hook output priority mangle; policy accept;
-    meta mark {CLIENTS_MARK} ct mark set {ANSWERS_MARK}
-  }}
-  chain answering {{
-    type filter hook prerouting priority mangle; policy accept;
-    iifname "{OUTWARD_BRIDGE}*" ct direction reply ct mark {ANSWERS_MARK} meta mark set ct mark
-  }}
-}}
+{clients}}}
 table ip6 bulkhead {{
   set refusals {{ type ipv6_addr; flags dynamic, timeout; size 65536; timeout 1m; }}
   map egress {{ type ipv6_addr : verdict; }}
@@ -222,15 +230,7 @@ table ip6 bulkhead {{
     type nat hook postrouting priority srcnat; policy accept;
     oifname "{UPLINK}" masquerade
   }}
-  chain proxied {{
-    type filter hook output priority mangle; policy accept;
-    meta mark {CLIENTS_MARK} ct mark set {ANSWERS_MARK}
-  }}
-  chain answering {{
-    type filter hook prerouting priority mangle; policy accept;
-    iifname "{OUTWARD_BRIDGE}*" ct direction reply ct mark {ANSWERS_MARK} meta mark set ct mark
-  }}
-}}
+{clients}}}
 table bridge {table} {{
   set {set} {{ type ifname . ether_addr . ipv4_addr; }}
   chain prerouting {{

@@ -3,6 +3,7 @@
 //! Started by the apiserver with one end of a socket pair as descriptor 3; lives until it is told to
 //! shut down, so that containers keep their network when the apiserver dies.
 
+mod address;
 mod control;
 mod dns;
 mod egress;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::address::is_of_one_host;
 use crate::firewall::CLIENTS_MARK;
 use crate::subnet::Subnet;
 use crate::subnet6::Subnet6;
@@ -135,25 +136,6 @@ fn shown(client: SocketAddr, answers: &Answers) -> Option<SocketAddr> {
         IpAddr::V6(address) => own6.iter().any(|subnet| subnet.contains(address)),
     };
     (is_of_one_host(address) && !is_near).then_some(SocketAddr::new(address, client.port()))
-}
-
-/// Whether an address is one host's wherever it is heard of.
-fn is_of_one_host(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => {
-            !(address.is_loopback()
-                || address.is_link_local()
-                || address.is_multicast()
-                || address.is_broadcast()
-                || address.octets()[0] == 0)
-        }
-        IpAddr::V6(address) => {
-            !(address.is_loopback()
-                || address.is_unicast_link_local()
-                || address.is_multicast()
-                || address.is_unspecified())
-        }
-    }
 }
 
 /// A socket with an address that is not ours.
