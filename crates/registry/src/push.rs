@@ -1,6 +1,7 @@
 //! Pushing: blobs by one request where the registry takes it, in chunks where it does not or was interrupted.
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bulkhead_oci::{Descriptor, Digest, MediaType, Reference};
@@ -16,7 +17,8 @@ use crate::redirect::check_redirect;
 use crate::session::Session;
 use crate::upload::Upload;
 
-/// Small enough for proxies that bound what they take, large enough for a layer to need few.
+/// Small enough for proxies that bound what they take, large enough for a layer to need few, and longer than what
+/// registries are known to ask for at least.
 const CHUNK_BYTES: u64 = 64 << 20;
 /// A registry that takes a little each time before it fails is given up as well.
 const MAX_INTERRUPTIONS: u32 = 32;
@@ -146,7 +148,8 @@ impl Client {
         if mount_from.is_some() && response.status() == StatusCode::CREATED {
             return Ok(None);
         }
-        self.session(&response).map(|url| Some(Session::new(self, pushing, url)))
+        let url = self.session(&response)?;
+        Ok(Some(Session::new(self, pushing, url, chunk_bytes(response.headers()))))
     }
 
     async fn upload(
@@ -173,7 +176,8 @@ impl Client {
             let step = if offset_bytes == 0 && !in_chunks {
                 self.put(pushing, url, 0, progress).await
             } else if offset_bytes < pushing.size_bytes {
-                self.patch(pushing, url, offset_bytes, progress).await
+                let end_bytes = pushing.size_bytes.min(offset_bytes.saturating_add(current.chunk_bytes()));
+                self.patch(pushing, url, offset_bytes..end_bytes, progress).await
             } else {
                 self.put(pushing, url, offset_bytes, progress).await
             };
@@ -251,10 +255,10 @@ impl Client {
         &self,
         pushing: &Pushing<'_>,
         url: Url,
-        offset_bytes: u64,
+        chunk: Range<u64>,
         progress: &(impl Fn(u64) + Send + Sync),
     ) -> Result<Step, Failure> {
-        let end_bytes = pushing.size_bytes.min(offset_bytes + CHUNK_BYTES);
+        let Range { start: offset_bytes, end: end_bytes } = chunk;
         let response = self.send(pushing, Method::PATCH, url, offset_bytes, end_bytes, progress).await?;
         let next = self.session(&response)?;
         // It may have kept less than it was sent.
@@ -326,6 +330,14 @@ impl Client {
     }
 }
 
+/// How long chunks are: ours, unless the registry asks for longer ones (distribution specification, "Pushing a blob in
+/// chunks"). However long they are, they are read from a file.
+fn chunk_bytes(headers: &HeaderMap) -> u64 {
+    let minimum =
+        headers.get("oci-chunk-min-length").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    minimum.unwrap_or(0).max(CHUNK_BYTES)
+}
+
 /// `Range: 0-99` says that 100 bytes are there.
 fn received_bytes(headers: &HeaderMap) -> Option<u64> {
     let value = headers.get(RANGE)?.to_str().ok()?;
@@ -350,7 +362,23 @@ fn is_session_lost(error: &RegistryError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderName;
+
     use super::*;
+
+    #[test]
+    fn chunks_are_as_long_as_the_registry_asks_for() {
+        let asking = |text: &'static str| {
+            chunk_bytes(&HeaderMap::from_iter([(
+                HeaderName::from_static("oci-chunk-min-length"),
+                HeaderValue::from_static(text),
+            )]))
+        };
+        assert_eq!(asking("5242880"), CHUNK_BYTES);
+        assert_eq!(asking("134217728"), 128 << 20);
+        assert_eq!(asking("many"), CHUNK_BYTES);
+        assert_eq!(chunk_bytes(&HeaderMap::new()), CHUNK_BYTES);
+    }
 
     #[test]
     fn reads_how_much_is_there() {

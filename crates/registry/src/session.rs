@@ -22,23 +22,30 @@ pub(crate) struct Session {
     repository: String,
     name: String,
     url: Url,
+    /// Length of the chunks, should it go in chunks.
+    chunk_bytes: u64,
     /// Whether there is something to cancel.
     is_open: bool,
 }
 
 impl Session {
-    pub(crate) fn new(client: &Client, pushing: &Pushing<'_>, url: Url) -> Self {
+    pub(crate) fn new(client: &Client, pushing: &Pushing<'_>, url: Url, chunk_bytes: u64) -> Self {
         Self {
             client: client.clone(),
             repository: pushing.repository.to_owned(),
             name: pushing.name.clone(),
             url,
+            chunk_bytes,
             is_open: true,
         }
     }
 
     pub(crate) fn url(&self) -> &Url {
         &self.url
+    }
+
+    pub(crate) fn chunk_bytes(&self) -> u64 {
+        self.chunk_bytes
     }
 
     /// The registry has moved it.

@@ -306,6 +306,32 @@ async fn a_proxy_that_takes_little_at_once_gets_chunks() {
 }
 
 #[tokio::test]
+async fn chunks_are_as_long_as_the_registry_asks_for() {
+    let lengths = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&lengths);
+    let server = Server::start(move |request, stream| match request.method.as_str() {
+        "HEAD" => answer(stream, "404 Not Found", &[], b""),
+        "POST" => {
+            let minimum = format!("OCI-Chunk-Min-Length: {}", 65 << 20);
+            answer(stream, "202 Accepted", &["Location: /v2/upload/0", &minimum], b"");
+        }
+        "PATCH" => {
+            into.lock().unwrap().push(request.body(u64::MAX).len());
+            answer(stream, "202 Accepted", &["Location: /v2/upload/0"], b"");
+        }
+        _ if request.body(u64::MAX).is_empty() => answer(stream, "201 Created", &[], b""),
+        _ => answer(stream, "413 Content Too Large", &[], b""),
+    });
+    let client = Client::new(&Transport::new(Patience::default()), &server.address, ClientOptions::default());
+    let reference = format!("{}/repo/image:tag", server.address).parse().unwrap();
+    let bytes = vec![0; 66 << 20];
+    let pushed =
+        client.unwrap().push_blob(&reference, &descriptor(&bytes), file_of(&bytes), None, |_| {}).await;
+    assert_eq!(pushed.unwrap(), BlobPush::Uploaded);
+    assert_eq!(*lengths.lock().unwrap(), [65 << 20, 1 << 20]);
+}
+
+#[tokio::test]
 async fn credentials_and_content_stay_with_the_registry() {
     let elsewhere = Server::start(|request, stream| {
         request.body(u64::MAX);
