@@ -4,10 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+
+/// A predecessor that was killed keeps its files for the instant in which it dies, and a child that it was about to
+/// make keeps them until it executes its program.
+const DEATH_PATIENCE: Duration = Duration::from_secs(2);
+const DEATH_PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes the lock; hold the file as long as the daemon lives.
 pub(crate) fn acquire(path: &Path) -> anyhow::Result<File> {
@@ -19,7 +25,7 @@ pub(crate) fn acquire(path: &Path) -> anyhow::Result<File> {
         .mode(0o600)
         .open(path)
         .with_context(|| format!("cannot open '{}'", path.display()))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    match lock_exclusive(&file) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut owner = String::new();
@@ -35,6 +41,16 @@ pub(crate) fn acquire(path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
+fn lock_exclusive(file: &File) -> Result<(), Errno> {
+    let start = Instant::now();
+    loop {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < DEATH_PATIENCE => std::thread::sleep(DEATH_PAUSE),
+            outcome => return outcome,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +64,16 @@ mod tests {
         assert!(message.contains(&std::process::id().to_string()), "{message}");
         drop(first);
         acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn one_that_dies_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let first = acquire(&path).unwrap();
+        let second = std::thread::spawn(move || acquire(&path).map(drop));
+        std::thread::sleep(2 * DEATH_PAUSE);
+        drop(first);
+        second.join().unwrap().unwrap();
     }
 }

@@ -10,8 +10,9 @@ use crate::daemon;
 use crate::failure::Failure;
 
 /// How often a request is repeated before its failure is the user's.
-const REPEATS: u32 = 3;
-const ENDING_PAUSE: Duration = Duration::from_millis(20);
+const REPEATS: u32 = 6;
+/// Doubled with each repetition; together they are more than a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// The apiserver of this user.
 #[derive(Debug)]
@@ -45,19 +46,21 @@ impl Services {
     /// Sends a request; starts the apiserver first if nobody listens.
     ///
     /// Repeating the request is safe: `Unreachable` means that nothing was sent, `Abandoned` that an
-    /// apiserver which was just ending took a request that changes nothing.
+    /// apiserver which was just ending took a request that it did not act upon.
     pub(crate) async fn call<T>(
         &self,
         request: impl AsyncFn(&Client) -> Result<T, ClientError>,
     ) -> Result<T, Failure> {
+        let mut pause = FIRST_PAUSE;
         for _ in 0..REPEATS {
             match request(&self.client).await {
+                Err(error) if is_ending(&error) => {
+                    // Its socket goes an instant after its connections do.
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
                 Err(ClientError::Unreachable { source, .. }) if is_absent(&source) => {
                     daemon::start(&self.directories, daemon::DEFAULT_TIMEOUT)?;
-                }
-                Err(ClientError::Abandoned(_)) => {
-                    // Its socket goes an instant after its connections do.
-                    tokio::time::sleep(ENDING_PAUSE).await;
                 }
                 other => return Ok(other?),
             }
@@ -75,7 +78,17 @@ impl Services {
     }
 }
 
-/// Whether starting the apiserver can help: the socket is not there, or nobody listens on it.
+/// Whether nobody serves: the socket is not there, or nobody listens on it, or whoever did ends.
 pub(crate) fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    let kinds = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset];
+    kinds.contains(&error.kind())
+}
+
+/// Whether the request met an apiserver that was just ending, and had no effect.
+fn is_ending(error: &ClientError) -> bool {
+    match error {
+        ClientError::Abandoned(_) => true,
+        ClientError::Unreachable { source, .. } => source.kind() == io::ErrorKind::ConnectionReset,
+        _ => false,
+    }
 }

@@ -1,5 +1,7 @@
 //! One request on one connection.
 
+use std::error::Error as _;
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -108,7 +110,9 @@ impl Client {
         let response = match sender.send_request(request).await {
             Ok(response) => response,
             // RFC 9110, section 9.2.1: safe methods change nothing.
-            Err(error) if safe => return Err(ClientError::Abandoned(ProtocolError::Transfer(error))),
+            Err(error) if safe || was_not_read(&error) => {
+                return Err(ClientError::Abandoned(ProtocolError::Transfer(error)));
+            }
             Err(error) => return Err(ProtocolError::Transfer(error).into()),
         };
         let status = response.status();
@@ -118,6 +122,27 @@ impl Client {
         let body = collect(response).await?;
         Err(refusal(status, &body))
     }
+}
+
+/// Whether the apiserver ended before it had read all of the request, which then had no effect.
+///
+/// Of the ways in which a Unix socket ends, these two tell so: a reset comes from a connection that was
+/// never accepted or in which something was left unread (`unix_release_sock` in the kernel's
+/// net/unix/af_unix.c), a broken pipe from a request that could not be written to its end. One that was
+/// read and not answered ends in an ordinary end of file.
+fn was_not_read(error: &hyper::Error) -> bool {
+    // What hyper had not begun to write.
+    if error.is_canceled() {
+        return true;
+    }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
+        }
+        source = cause.source();
+    }
+    false
 }
 
 fn encode(body: &impl Serialize) -> Result<Bytes, ProtocolError> {
@@ -142,5 +167,62 @@ async fn collect(response: Response<Incoming>) -> Result<Bytes, ClientError> {
             Ok(error) => ProtocolError::Transfer(*error).into(),
             Err(_) => ProtocolError::Truncated.into(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixListener;
+
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_an_ending_apiserver_never_accepted_can_be_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let client = Client::new(&socket);
+        let request = tokio::spawn(async move { client.post("/containers", &"a body").await });
+        poll(&mut [PollFd::new(&listener, PollFlags::IN)], None).unwrap();
+        drop(listener);
+        let error = request.await.unwrap().unwrap_err();
+        // The connection may be seen to be reset before anything is sent.
+        assert!(matches!(error, ClientError::Abandoned(_) | ClientError::Unreachable { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn what_an_ending_apiserver_read_in_part_can_be_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+        });
+        let error = Client::new(&socket).post("/containers", &"a body").await.unwrap_err();
+        assert!(matches!(error, ClientError::Abandoned(_)), "{error:?}");
+        server.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_an_ending_apiserver_may_have_done_is_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut read = Vec::new();
+            while !read.ends_with(b"\"a body\"") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                read.push(byte[0]);
+            }
+        });
+        let error = Client::new(&socket).post("/containers", &"a body").await.unwrap_err();
+        assert!(matches!(error, ClientError::Protocol(_)), "{error:?}");
+        server.join().unwrap();
     }
 }

@@ -19,7 +19,8 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
-    /// The apiserver ended before it answered a request that changes nothing: repeating it is safe.
+    /// The apiserver ended before it answered a request that changes nothing, or before it had read one
+    /// that would: repeating it is safe.
     #[error("the apiserver ended before it answered")]
     Abandoned(#[source] ProtocolError),
     /// The apiserver refused or failed.
