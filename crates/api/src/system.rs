@@ -70,7 +70,7 @@ pub struct Advice {
     pub remedy: String,
 }
 
-/// A configured value in force.
+/// A key of the configuration, and its value in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Property {
@@ -78,8 +78,11 @@ pub struct Property {
     pub section: String,
     /// Key within it.
     pub key: String,
-    /// A number, a text or a truth.
+    /// A number, a text, a truth or a table; null where no file has the key and its default is none of these.
     pub value: serde_json::Value,
+    /// What holds without a value, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_value: Option<String>,
     /// The file that says so, or `default`.
     pub origin: String,
     /// Accepted, but nothing follows from it.

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use bulkhead_api::system::Property;
-use bulkhead_config::{ConfigError, Configuration, RegistryHost, Value, keys};
+use bulkhead_config::{ConfigError, Configuration, Origin, RegistryHost, Setting, Value, keys};
 use bulkhead_paths::Directories;
 
 /// The settings in force.
@@ -53,7 +53,15 @@ impl Settings {
         };
         let installed = bulkhead_config::read(&directories.installed_configuration())?;
         let documents: Vec<_> = user.into_iter().chain(installed).collect();
-        Ok(Self::from_configuration(&Configuration::merge(&documents)))
+        let mut settings = Self::from_configuration(&Configuration::merge(&documents));
+        let kernel = settings.properties.iter_mut().find(|one| {
+            one.value.is_null()
+                && (&*one.section, &*one.key) == (keys::KERNEL_BINARY_PATH.section, keys::KERNEL_BINARY_PATH.name)
+        });
+        if let Some(kernel) = kernel {
+            kernel.value = directories.uml_kernel().to_string_lossy().into_owned().into();
+        }
+        Ok(settings)
     }
 
     fn from_configuration(configuration: &Configuration) -> Self {
@@ -71,25 +79,30 @@ impl Settings {
             ipv6_subnet: text(&keys::NETWORK_SUBNET_V6),
             kernel: text(&keys::KERNEL_BINARY_PATH).map(PathBuf::from),
             init_image: text(&keys::VMINIT_IMAGE),
-            properties: configuration.settings().map(property).collect(),
+            properties: configuration.all().map(|(key, setting)| property(key, setting)).collect(),
         }
     }
 }
 
-fn property(setting: &bulkhead_config::Setting) -> Property {
+fn property(key: &keys::Key, setting: Option<&Setting>) -> Property {
     Property {
-        section: setting.key.section.to_owned(),
-        key: setting.key.name.to_owned(),
-        value: match &setting.value {
-            Value::Count(count) => (*count).into(),
-            Value::Flag(flag) => (*flag).into(),
-            Value::RegistryHosts(hosts) => {
+        section: key.section.to_owned(),
+        key: key.name.to_owned(),
+        value: match setting.map(|setting| &setting.value) {
+            None => serde_json::Value::Null,
+            Some(Value::Count(count)) => (*count).into(),
+            Some(Value::Flag(flag)) => (*flag).into(),
+            Some(Value::RegistryHosts(hosts)) => {
                 hosts.iter().map(|host| (host.name.clone(), registry_host(host))).collect()
             }
-            Value::Size { text, .. } | Value::Text(text) => text.as_str().into(),
+            Some(Value::Size { text, .. } | Value::Text(text)) => text.as_str().into(),
         },
-        origin: setting.origin.to_string(),
-        without_effect: !setting.key.has_effect,
+        without_value: match (setting, key.default) {
+            (None, keys::Default::Described(words)) => Some(words.to_owned()),
+            _ => None,
+        },
+        origin: setting.map_or(&Origin::Default, |setting| &setting.origin).to_string(),
+        without_effect: !key.has_effect,
     }
 }
 

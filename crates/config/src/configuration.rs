@@ -61,9 +61,9 @@ impl Configuration {
         Self { settings: settings.collect() }
     }
 
-    /// The values in force, in the order of [`keys::ALL`].
-    pub fn settings(&self) -> impl Iterator<Item = &Setting> {
-        keys::ALL.iter().filter_map(|key| self.settings.get(&(key.section, key.name)))
+    /// Every key in the order of [`keys::ALL`], with its value in force if it has one.
+    pub fn all(&self) -> impl Iterator<Item = (&'static Key, Option<&Setting>)> {
+        keys::ALL.iter().map(|key| (key, self.settings.get(&(key.section, key.name))))
     }
 
     /// The value of a [`keys::Kind::Count`].
@@ -109,7 +109,7 @@ impl Configuration {
 
 fn default_of(key: &Key) -> Option<Value> {
     match (key.kind, key.default) {
-        (_, Default::Absent) => None,
+        (_, Default::Absent | Default::Described(_)) => None,
         (_, Default::Count(count)) => Some(Value::Count(count)),
         (keys::Kind::Size, Default::Text(text)) => {
             Some(Value::Size { text: text.to_owned(), bytes: parse_bytes(text)? })
@@ -134,7 +134,8 @@ mod tests {
         assert_eq!(configuration.text(&keys::REGISTRY_DOMAIN), Some("docker.io"));
         assert_eq!(configuration.text(&keys::VMINIT_IMAGE), None);
         let shown: Vec<String> = configuration
-            .settings()
+            .all()
+            .filter_map(|(_, setting)| setting)
             .map(|setting| format!("{}={} {}", setting.key.name, setting.value, setting.origin))
             .collect();
         let expected = [
@@ -150,8 +151,12 @@ mod tests {
     #[test]
     fn every_default_is_a_value_of_its_kind() {
         let configuration = Configuration::merge(&[]);
-        for key in keys::ALL.iter().filter(|key| key.default != Default::Absent) {
-            assert!(configuration.value(key).is_some(), "{}.{}", key.section, key.name);
+        for key in keys::ALL {
+            let has_value = !matches!(key.default, Default::Absent | Default::Described(_));
+            assert_eq!(configuration.value(key).is_some(), has_value, "{}.{}", key.section, key.name);
+            // Whoever asks what is in force gets an answer for each key that does something.
+            assert_eq!(key.default != Default::Absent, key.has_effect, "{}.{}", key.section, key.name);
         }
+        assert_eq!(configuration.all().count(), keys::ALL.len());
     }
 }

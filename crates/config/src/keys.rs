@@ -28,6 +28,8 @@ pub enum Kind {
 pub enum Default {
     /// Nothing.
     Absent,
+    /// What no value says, in words.
+    Described(&'static str),
     /// A number.
     Count(u32),
     /// A text, also that of a size.
@@ -65,19 +67,22 @@ pub const CONTAINER_MEMORY: Key = key("container", "memory", Kind::Size, Default
 /// Length of a container's writable disk, which is sparse; beyond the compatible keys.
 pub const CONTAINER_DISK_SIZE: Key = key("container", "diskSize", Kind::Size, Default::Text("64g"));
 /// Domain of the containers' names; registries below it are spoken to without TLS.
-pub const DNS_DOMAIN: Key = key("dns", "domain", Kind::Text, Default::Absent);
+pub const DNS_DOMAIN: Key = key("dns", "domain", Kind::Text, Default::Described("none"));
 /// The guest kernel.
-pub const KERNEL_BINARY_PATH: Key = key("kernel", "binaryPath", Kind::Path, Default::Absent);
+pub const KERNEL_BINARY_PATH: Key =
+    key("kernel", "binaryPath", Kind::Path, Default::Described("the installation's kernel"));
 /// Subnet of the default network.
-pub const NETWORK_SUBNET: Key = key("network", "subnet", Kind::Ipv4Subnet, Default::Absent);
+pub const NETWORK_SUBNET: Key =
+    key("network", "subnet", Kind::Ipv4Subnet, Default::Described("one that is free"));
 /// IPv6 subnet of the default network.
-pub const NETWORK_SUBNET_V6: Key = key("network", "subnetv6", Kind::Ipv6Subnet, Default::Absent);
+pub const NETWORK_SUBNET_V6: Key = key("network", "subnetv6", Kind::Ipv6Subnet, Default::Described("none"));
 /// Completes image names without a registry.
 pub const REGISTRY_DOMAIN: Key = key("registry", "domain", Kind::Text, Default::Text("docker.io"));
 /// How single registries are spoken to; beyond the compatible keys.
-pub const REGISTRY_HOSTS: Key = key("registry", "hosts", Kind::RegistryHosts, Default::Absent);
+pub const REGISTRY_HOSTS: Key = key("registry", "hosts", Kind::RegistryHosts, Default::Described("none"));
 /// Image with the guest's init.
-pub const VMINIT_IMAGE: Key = key("vminit", "image", Kind::Text, Default::Absent);
+pub const VMINIT_IMAGE: Key =
+    key("vminit", "image", Kind::Text, Default::Described("none: the installation's vminitd"));
 
 /// All keys, in the order in which they are shown.
 pub const ALL: &[Key] = &[

@@ -1,4 +1,4 @@
-//! Configured values.
+//! The keys of the configuration and their values in force.
 
 use std::fmt::Write;
 
@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::escape;
 
-/// A configuration file that says the same, with the origin of each value behind it.
+/// A configuration file that says the same, with the origin of each value behind it. Keys without a value
+/// are comments.
 pub(crate) fn toml(properties: &[Property]) -> String {
     let mut text = String::new();
     let mut section = None;
@@ -18,7 +19,15 @@ pub(crate) fn toml(properties: &[Property]) -> String {
             let _ = writeln!(text, "{gap}[{}]", escape::text(&property.section));
             section = Some(&property.section);
         }
+        let key = escape::text(&property.key);
         let value = match &property.value {
+            Value::Null => {
+                let words = property.without_value.as_deref().map(escape::text);
+                let words = words.map(|words| format!(": {words}")).unwrap_or_default();
+                let note = if property.without_effect { "; has no effect in this version" } else { "" };
+                let _ = writeln!(text, "# {key} is not set{words}{note}");
+                continue;
+            }
             Value::String(string) => toml::Value::String(string.clone()).to_string(),
             Value::Object(_) => toml::Value::try_from(&property.value)
                 .map_or_else(|_| property.value.to_string(), |value| value.to_string()),
@@ -26,33 +35,50 @@ pub(crate) fn toml(properties: &[Property]) -> String {
         };
         let origin = escape::text(&property.origin);
         let note = if property.without_effect { ", has no effect" } else { "" };
-        let _ = writeln!(text, "{} = {value} # {origin}{note}", escape::text(&property.key));
+        let _ = writeln!(text, "{key} = {value} # {origin}{note}");
     }
     text
 }
 
 /// What is told about keys that a file has in vain; not escaped.
 pub(crate) fn warnings(properties: &[Property]) -> impl Iterator<Item = String> {
-    properties.iter().filter(|property| property.without_effect).map(|property| {
-        format!("{}: '{}.{}' has no effect in this version", property.origin, property.section, property.key)
-    })
+    properties.iter().filter(|property| property.without_effect && !property.value.is_null()).map(
+        |property| {
+            format!(
+                "{}: '{}.{}' has no effect in this version",
+                property.origin, property.section, property.key
+            )
+        },
+    )
 }
 
-/// Sections of keys, and beside them `origins` and the names of keys that are `withoutEffect`.
+/// Sections of keys that have a value, and beside them the `origins` of all that have an effect, what holds
+/// for those `withoutValue`, and the names of keys that are `withoutEffect`.
 pub(crate) fn tree(properties: &[Property]) -> Value {
     let mut sections = Map::new();
     let mut origins = Map::new();
+    let mut without_value = Map::new();
     let mut without_effect = Vec::new();
     for property in properties {
         let section = sections.entry(&property.section).or_insert_with(|| Value::Object(Map::new()));
-        if let Value::Object(keys) = section {
+        if let Value::Object(keys) = section
+            && !property.value.is_null()
+        {
             keys.insert(property.key.clone(), property.value.clone());
         }
         let name = format!("{}.{}", property.section, property.key);
         if property.without_effect {
             without_effect.push(Value::String(name.clone()));
         }
-        origins.insert(name, Value::String(property.origin.clone()));
+        if let (Value::Null, Some(words)) = (&property.value, &property.without_value) {
+            without_value.insert(name.clone(), Value::String(words.clone()));
+        }
+        if !property.without_effect || !property.value.is_null() {
+            origins.insert(name, Value::String(property.origin.clone()));
+        }
+    }
+    if !without_value.is_empty() {
+        sections.insert("withoutValue".to_owned(), Value::Object(without_value));
     }
     if !without_effect.is_empty() {
         sections.insert("withoutEffect".to_owned(), Value::Array(without_effect));
@@ -73,6 +99,7 @@ mod tests {
             key: key.to_owned(),
             value,
             origin: origin.to_owned(),
+            without_value: None,
             without_effect: section == "build",
         }
     }
@@ -96,6 +123,29 @@ mod tests {
             tree(&properties[..1]),
             json!({"container": {"cpus": 2}, "origins": {"container.cpus": "/home/me/config.toml"}})
         );
+    }
+
+    #[test]
+    fn keys_without_a_value_are_named_and_do_not_disturb_a_reader() {
+        let domain = Property {
+            without_value: Some("none".to_owned()),
+            ..property("dns", "domain", Value::Null, "default")
+        };
+        let properties = [property("build", "cpus", Value::Null, "default"), domain];
+        let text = toml(&properties);
+        assert_eq!(
+            text,
+            "[build]\n# cpus is not set; has no effect in this version\n\n[dns]\n# domain is not set: none\n"
+        );
+        assert!(text.parse::<toml::Table>().is_ok());
+        assert_eq!(
+            tree(&properties),
+            json!({
+                "build": {}, "dns": {}, "origins": {"dns.domain": "default"}, "withoutEffect": ["build.cpus"],
+                "withoutValue": {"dns.domain": "none"}
+            })
+        );
+        assert_eq!(warnings(&properties).count(), 0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::services::Services;
 /// Commands about what is configured.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum PropertyCommand {
-    /// List the configured values in force, and where each comes from
+    /// List all keys of the configuration, their values in force, and where each comes from
     #[command(visible_alias = "ls")]
     List(ListArguments),
 }
