@@ -109,7 +109,7 @@ fn what_is_in_force_is_shown_with_its_origin() {
         "[machine]\n# cpus is not set; has no effect in this version\n",
         "[network]\n# subnet is not set: one that is free\n# subnetv6 is not set: none\n",
         "[registry]\ndomain = \"docker.io\" # default\n# hosts is not set: none\n",
-        "[vminit]\n# image is not set: none: the installation's vminitd\n",
+        "[vminit]\n# image is not set: none: the installation's vminitd",
     ] {
         assert!(text.contains(line), "{line}: {text}");
     }
@@ -133,16 +133,45 @@ fn what_is_in_force_is_shown_with_its_origin() {
 }
 
 #[test]
-fn a_mistake_is_told_with_file_line_and_what_was_meant() {
-    let installation = Installation::new();
+fn a_mistake_is_told_with_file_line_and_what_was_meant_and_keeps_no_container_from_being_stopped() {
+    let installation = Installation::with_demo();
+    installation.configure("[container]\nmemory = \"300m\"\n");
+    installation.run_ok(&["system", "stop"]);
+    installation.run_ok(&["run", "-d", "--name", "before", "demo", "sleep", "600"]);
     installation.configure("[container]\nmemory = \"1g\"\ncpu = 2\n");
-    let refused = installation.container(&["list"]).expect_code(1);
-    let last = refused.stderr.lines().last().unwrap_or_default();
-    assert!(last.contains("etc/container/config.toml', line 3: unknown key 'cpu'"), "{refused:?}");
-    assert!(last.contains("did you mean 'cpus'?"), "{refused:?}");
-    assert_eq!(refused.stderr.lines().filter(|line| line.starts_with("Error:")).count(), 1, "{refused:?}");
-    installation.configure("[container]\ncpus = 2\n");
-    installation.run_ok(&["list"]);
+    for pid in installation.pids("container-apiserver") {
+        installation.kill(pid);
+    }
+    // What exists can be used.
+    assert_eq!(installation.state("before"), "running");
+    assert_eq!(installation.run_ok(&["exec", "before", "echo", "hi"]), "hi");
+    let told = |arguments: &[&str], code, file_and_line: &str, mistake: &str| {
+        let refused = installation.container(arguments).expect_code(code);
+        let errors: Vec<_> = refused.stderr.lines().filter(|line| line.starts_with("Error:")).collect();
+        assert!(
+            errors.len() == 1 && errors[0].contains(file_and_line) && errors[0].contains(mistake),
+            "{refused:?}"
+        );
+        assert!(refused.stderr.contains("hint: Correct the file"), "{refused:?}");
+    };
+    let unknown = "unknown key 'cpu' in section 'container': did you mean 'cpus'?";
+    told(&["create", "demo"], 1, "etc/container/config.toml', line 3: ", unknown);
+    told(&["run", "--rm", "demo", "true"], 125, "etc/container/config.toml', line 3: ", unknown);
+    told(&["image", "pull", "demo"], 1, "etc/container/config.toml', line 3: ", unknown);
+    let listed = installation.container(&["system", "property", "list"]).expect_code(0);
+    assert!(listed.stderr.contains(unknown) && listed.text().contains("memory = \"300m\" # "), "{listed:?}");
+    let status = installation.run_ok(&["system", "status"]);
+    assert!(status.contains(unknown), "{status}");
+
+    // `system start` tells the mistake that is there by then, and takes what is mended into force.
+    installation.configure("[container]\nmemory = 5\n");
+    let memory = "container.memory must be a size of at least 200 MiB";
+    told(&["system", "start"], 1, "etc/container/config.toml', line 2: ", memory);
+    installation.configure("[container]\nmemory = \"400m\"\n");
+    installation.run_ok(&["system", "start"]);
+    installation.run_ok(&["create", "--name", "after", "demo"]);
+    assert_eq!(installation.snapshot("after")["configuration"]["resources"]["memoryInBytes"], 400 << 20);
+    installation.run_ok(&["stop", "before"]);
 }
 
 #[test]
@@ -166,6 +195,9 @@ fn a_key_of_a_feature_that_does_not_exist_is_called_so() {
             .unwrap();
     let without_effect = json["withoutEffect"].as_array().unwrap();
     for key in keys {
-        assert!(without_effect.contains(&key.into()) && json["origins"][key] == file.display().to_string(), "{json}");
+        assert!(
+            without_effect.contains(&key.into()) && json["origins"][key] == file.display().to_string(),
+            "{json}"
+        );
     }
 }

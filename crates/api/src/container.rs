@@ -17,6 +17,9 @@ pub use mount::{CacheMode, Mount, MountKind, SyncMode};
 pub use network::{DnsConfiguration, NetworkConfiguration, NetworkOptions, PublishedPort, PublishedSocket};
 pub use status::{ContainerState, ContainerStatus, MachineStatus, NetworkStatus};
 
+/// The least memory that a container can have.
+pub const MINIMUM_MEMORY_BYTES: u64 = 200 << 20;
+
 /// One entry of `list` and `inspect`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -6,6 +6,7 @@
 //! | GET [`PROPERTIES`] | → `[Property]` |
 //! | GET [`DISK_USAGE`] | → `DiskUsage` |
 //! | POST [`SHUTDOWN`] | stop all containers and the daemons → 204 |
+//! | POST [`END`] | end the apiserver, containers go on → 204 |
 //! | GET [`CONTAINERS`]`?all=bool` | → `[ContainerSnapshot]` |
 //! | POST [`CONTAINERS`] | `CreateRequest` → `StreamEvent` lines, last `Created` |
 //! | POST [`RUN`] | `RunRequest` + descriptors → `StreamEvent` lines |
@@ -70,6 +71,8 @@ pub const PROPERTIES: &str = "/v1/system/properties";
 pub const DISK_USAGE: &str = "/v1/system/disk-usage";
 /// Shut everything down.
 pub const SHUTDOWN: &str = "/v1/system/shutdown";
+/// End the apiserver alone.
+pub const END: &str = "/v1/system/end";
 /// All containers.
 pub const CONTAINERS: &str = "/v1/containers";
 /// Create and start in one request.

@@ -23,6 +23,9 @@ pub struct SystemStatus {
     pub api_server_build: String,
     /// container-apiserver
     pub api_server_app_name: String,
+    /// What is wrong with a configuration file, so that its values do not hold; beyond the compatible keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration_problem: Option<String>,
     /// What runs the machines; beyond the compatible keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineSupport>,

@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn serve(directories: Directories, readiness: Readiness) -> anyhow::Result<()> {
-    let settings = Settings::load(&directories)?;
+    let settings = Settings::load(&directories);
     let (records, contents) = Records::open(&directories.database())?;
     let records = Arc::new(records);
     for row in &contents.quarantined {

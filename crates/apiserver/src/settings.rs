@@ -2,11 +2,14 @@
 //!
 //! The user's file, else the copy of it that an earlier start left, then the installation's; for each key
 //! the first file that has it wins.
+//!
+//! A file with a mistake keeps nobody from listing and stopping what there is: then what the user's file said
+//! before holds, and whatever would go by the file is refused until it is mended.
 
 use std::path::PathBuf;
 
 use bulkhead_api::system::Property;
-use bulkhead_config::{ConfigError, Configuration, Origin, RegistryHost, Setting, Value, keys};
+use bulkhead_config::{ConfigError, Configuration, Document, Origin, RegistryHost, Setting, Value, keys};
 use bulkhead_paths::Directories;
 
 /// The settings in force.
@@ -32,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) kernel: Option<PathBuf>,
     /// Image with the guest's init, of a container that asks for none.
     pub(crate) init_image: Option<String>,
+    /// What is wrong with a file; its values do not hold.
+    pub(crate) problem: Option<String>,
     /// Every value as `system property list` shows it.
     pub(crate) properties: Vec<Property>,
 }
@@ -44,24 +49,33 @@ impl Default for Settings {
 
 impl Settings {
     /// Reads the files; the user's is copied, so that what is in force can be looked up.
-    pub(crate) fn load(directories: &Directories) -> Result<Self, ConfigError> {
-        let copy = directories.configuration_copy();
-        let user = match Directories::user_configuration() {
-            Some(original) => bulkhead_config::publish_copy(&original, &copy)?,
-            // Started by something without a home: what the user last said still holds.
-            None => bulkhead_config::read(&copy)?,
+    pub(crate) fn load(directories: &Directories) -> Self {
+        let mut problem = None;
+        let mut or_problem = |outcome: Result<Option<Document>, ConfigError>| {
+            outcome.unwrap_or_else(|error| {
+                tracing::error!("{}", chain(&error));
+                problem.get_or_insert_with(|| chain(&error));
+                None
+            })
         };
-        let installed = bulkhead_config::read(&directories.installed_configuration())?;
+        let copy = directories.configuration_copy();
+        let user = Directories::user_configuration()
+            .and_then(|original| or_problem(bulkhead_config::publish_copy(&original, &copy)));
+        // No file leaves no copy. Without a home, or with a mistake, what the user last said still holds.
+        let user = user.or_else(|| bulkhead_config::read(&copy).ok().flatten());
+        let installed = or_problem(bulkhead_config::read(&directories.installed_configuration()));
         let documents: Vec<_> = user.into_iter().chain(installed).collect();
         let mut settings = Self::from_configuration(&Configuration::merge(&documents));
         let kernel = settings.properties.iter_mut().find(|one| {
             one.value.is_null()
-                && (&*one.section, &*one.key) == (keys::KERNEL_BINARY_PATH.section, keys::KERNEL_BINARY_PATH.name)
+                && (&*one.section, &*one.key)
+                    == (keys::KERNEL_BINARY_PATH.section, keys::KERNEL_BINARY_PATH.name)
         });
         if let Some(kernel) = kernel {
             kernel.value = directories.uml_kernel().to_string_lossy().into_owned().into();
         }
-        Ok(settings)
+        settings.problem = problem;
+        settings
     }
 
     fn from_configuration(configuration: &Configuration) -> Self {
@@ -79,8 +93,17 @@ impl Settings {
             ipv6_subnet: text(&keys::NETWORK_SUBNET_V6),
             kernel: text(&keys::KERNEL_BINARY_PATH).map(PathBuf::from),
             init_image: text(&keys::VMINIT_IMAGE),
+            problem: None,
             properties: configuration.all().map(|(key, setting)| property(key, setting)).collect(),
         }
+    }
+}
+
+/// In one line.
+fn chain(error: &ConfigError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

@@ -76,12 +76,12 @@ impl From<DaemonError> for Failure {
     }
 }
 
-/// Starts the apiserver unless it serves already; returns once it serves.
-pub(crate) fn start(directories: &Directories, timeout: Duration) -> Result<(), DaemonError> {
+/// Starts the apiserver unless it serves already; returns once it serves, and whether it was started.
+pub(crate) fn start(directories: &Directories, timeout: Duration) -> Result<bool, DaemonError> {
     directories.create().map_err(DaemonError::Directories)?;
     let _turn = take_turn(directories)?;
     if UnixStream::connect(directories.api_socket()).is_ok() {
-        return Ok(());
+        return Ok(false);
     }
     message::line("starting container services");
     let log = directories.log_root.join("apiserver.stderr.log");
@@ -98,7 +98,7 @@ pub(crate) fn start(directories: &Directories, timeout: Duration) -> Result<(), 
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| DaemonError::Wait(error.into()))?;
     spawn(directories, stderr, notify)?;
     if await_byte(&ready, timeout)? {
-        Ok(())
+        Ok(true)
     } else {
         Err(DaemonError::Ended { reason: last_line(&log, before) })
     }

@@ -71,7 +71,10 @@ impl Services {
     /// Starts the apiserver if nobody listens, for commands that then send many requests at once.
     pub(crate) async fn ensure(&self) -> Result<(), Failure> {
         match tokio::net::UnixStream::connect(self.client.socket()).await {
-            Err(error) if is_absent(&error) => Ok(daemon::start(&self.directories, daemon::DEFAULT_TIMEOUT)?),
+            Err(error) if is_absent(&error) => {
+                daemon::start(&self.directories, daemon::DEFAULT_TIMEOUT)?;
+                Ok(())
+            }
             // Whatever else is wrong, the requests will tell.
             _ => Ok(()),
         }

@@ -31,6 +31,14 @@ impl Client {
         self.get(route::DISK_USAGE).await
     }
 
+    /// Ends the apiserver; containers go on.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn end_apiserver(&self) -> Result<(), ClientError> {
+        self.post(route::END, &serde_json::json!({})).await
+    }
+
     /// Stops all containers and the daemons.
     ///
     /// # Errors

@@ -111,7 +111,7 @@ fn default_of(key: &Key) -> Option<Value> {
     match (key.kind, key.default) {
         (_, Default::Absent | Default::Described(_)) => None,
         (_, Default::Count(count)) => Some(Value::Count(count)),
-        (keys::Kind::Size, Default::Text(text)) => {
+        (keys::Kind::Size { .. }, Default::Text(text)) => {
             Some(Value::Size { text: text.to_owned(), bytes: parse_bytes(text)? })
         }
         (_, Default::Text(text)) => Some(Value::Text(text.to_owned())),

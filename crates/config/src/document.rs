@@ -39,7 +39,7 @@ impl Document {
             if name.get_ref() == keys::PLUGIN_SECTION {
                 continue;
             }
-            read_section(name, content, &mut values).map_err(invalid)?;
+            read_section(text, name, content, &mut values).map_err(invalid)?;
         }
         Ok(Self { path: path.to_owned(), values })
     }
@@ -56,6 +56,7 @@ impl Document {
 }
 
 fn read_section(
+    text: &str,
     name: &Spanned<std::borrow::Cow<'_, str>>,
     content: &Spanned<DeValue<'_>>,
     values: &mut BTreeMap<(&'static str, &'static str), Value>,
@@ -82,7 +83,8 @@ fn read_section(
             return Err((name.span(), problem));
         };
         let value = value::check(key.kind, content.get_ref()).map_err(|expected| {
-            (content.span(), Problem::Value { section: key.section, name: key.name, expected })
+            let found = shown(text.get(content.span()).unwrap_or_default());
+            (content.span(), Problem::Value { section: key.section, name: key.name, expected, found })
         })?;
         values.insert((key.section, key.name), value);
     }
@@ -133,12 +135,33 @@ mod tests {
         assert_eq!(refusal("container = 3"), "'/c.toml', line 1: 'container' must be a section: [container]");
         assert_eq!(
             refusal("[container]\ncpus = 0"),
-            "'/c.toml', line 2: container.cpus must be a positive number"
+            "'/c.toml', line 2: container.cpus must be a positive number, not 0"
         );
         assert_eq!(
             refusal("[machine]\nhomeMount = \"yes\""),
-            "'/c.toml', line 2: machine.homeMount must be one of ro, rw, none"
+            "'/c.toml', line 2: machine.homeMount must be one of ro, rw, none, not \"yes\""
         );
+        assert_eq!(
+            refusal("[container]\nmemory = 5"),
+            "'/c.toml', line 2: container.memory must be a size of at least 200 MiB: a number of bytes, or one \
+             with suffix K, M, G, T or P in quotes, not 5"
+        );
+        for text in [
+            "[container]\ndiskSize = \"1m\"",
+            "[container]\nmemory = \"much\"",
+            "[container]\ncpus = -1",
+            "[container]\ncpus = \"two\"",
+            "[dns]\ndomain = \"a b\"",
+            "[dns]\ndomain = \"x\\nnameserver 1.2.3.4\"",
+            "[registry]\ndomain = \"https://registry.example.org/\"",
+            "[network]\nsubnet = \"10.0.0.1/8\"",
+        ] {
+            let told = refusal(text);
+            let key = text.trim_start_matches('[').replace("]\n", ".");
+            let key = key.split(' ').next().unwrap_or_default();
+            assert!(told.starts_with(&format!("'/c.toml', line 2: {key} must be ")), "{told}");
+            assert!(told.contains(", not ") && !told.contains('\n'), "{told}");
+        }
         assert!(
             refusal("[network]\nsubnet = \"here\"")
                 .contains("line 2: network.subnet must be a private subnet")

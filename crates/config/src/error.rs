@@ -76,7 +76,7 @@ pub enum Problem {
     #[error("'{0}' must be a section: [{0}]")]
     NoSection(&'static str),
     /// A value of another kind.
-    #[error("{section}.{name} must be {expected}")]
+    #[error("{section}.{name} must be {expected}, not {found}")]
     Value {
         /// The section.
         section: &'static str,
@@ -84,6 +84,8 @@ pub enum Problem {
         name: &'static str,
         /// What is expected, with its article.
         expected: String,
+        /// As written.
+        found: String,
     },
 }
 
@@ -93,5 +95,13 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
 
 /// A word of the file in an error: short, and on one line.
 pub(crate) fn shown(word: &str) -> String {
-    word.chars().take(64).flat_map(char::escape_default).collect()
+    const LONGEST_CHARACTERS: usize = 64;
+    let more = if word.chars().nth(LONGEST_CHARACTERS).is_some() { "…" } else { "" };
+    word.chars().take(LONGEST_CHARACTERS).flat_map(escaped).chain(more.chars()).collect()
+}
+
+/// Quotes are common in values, and need no escaping to stay on one line.
+fn escaped(character: char) -> impl Iterator<Item = char> {
+    let quote = matches!(character, '"' | '\'').then_some(character);
+    quote.into_iter().chain(quote.is_none().then(|| character.escape_default()).into_iter().flatten())
 }

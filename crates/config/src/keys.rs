@@ -1,16 +1,25 @@
 //! Every key that a file may have.
 
+use bulkhead_api::container::MINIMUM_MEMORY_BYTES;
+
 /// What a value must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A number of things, at least 1.
     Count,
     /// A number of bytes, or one with a suffix: `"512m"`.
-    Size,
+    Size {
+        /// The least that makes sense.
+        minimum_bytes: u64,
+    },
     /// true or false.
     Flag,
     /// Words.
     Text,
+    /// Name of a domain.
+    Domain,
+    /// `registry.example.org:5000`
+    RegistryHost,
     /// An absolute path.
     Path,
     /// `"192.168.64.0/24"`
@@ -60,14 +69,20 @@ const fn without_effect(section: &'static str, name: &'static str, kind: Kind) -
     Key { section, name, kind, default: Default::Absent, has_effect: false }
 }
 
+/// The file system takes some 20 MiB of it, most of them for its journal.
+const MINIMUM_DISK_BYTES: u64 = 64 << 20;
+const ANY_SIZE: Kind = Kind::Size { minimum_bytes: 1 };
+
 /// CPUs of a container that asks for none.
 pub const CONTAINER_CPUS: Key = key("container", "cpus", Kind::Count, Default::Count(4));
 /// Memory of a container that asks for none.
-pub const CONTAINER_MEMORY: Key = key("container", "memory", Kind::Size, Default::Text("1g"));
+pub const CONTAINER_MEMORY: Key =
+    key("container", "memory", Kind::Size { minimum_bytes: MINIMUM_MEMORY_BYTES }, Default::Text("1g"));
 /// Length of a container's writable disk, which is sparse; beyond the compatible keys.
-pub const CONTAINER_DISK_SIZE: Key = key("container", "diskSize", Kind::Size, Default::Text("64g"));
+pub const CONTAINER_DISK_SIZE: Key =
+    key("container", "diskSize", Kind::Size { minimum_bytes: MINIMUM_DISK_BYTES }, Default::Text("64g"));
 /// Domain of the containers' names; registries below it are spoken to without TLS.
-pub const DNS_DOMAIN: Key = key("dns", "domain", Kind::Text, Default::Described("none"));
+pub const DNS_DOMAIN: Key = key("dns", "domain", Kind::Domain, Default::Described("none"));
 /// The guest kernel.
 pub const KERNEL_BINARY_PATH: Key =
     key("kernel", "binaryPath", Kind::Path, Default::Described("the installation's kernel"));
@@ -77,7 +92,7 @@ pub const NETWORK_SUBNET: Key =
 /// IPv6 subnet of the default network.
 pub const NETWORK_SUBNET_V6: Key = key("network", "subnetv6", Kind::Ipv6Subnet, Default::Described("none"));
 /// Completes image names without a registry.
-pub const REGISTRY_DOMAIN: Key = key("registry", "domain", Kind::Text, Default::Text("docker.io"));
+pub const REGISTRY_DOMAIN: Key = key("registry", "domain", Kind::RegistryHost, Default::Text("docker.io"));
 /// How single registries are spoken to; beyond the compatible keys.
 pub const REGISTRY_HOSTS: Key = key("registry", "hosts", Kind::RegistryHosts, Default::Described("none"));
 /// Image with the guest's init.
@@ -88,7 +103,7 @@ pub const VMINIT_IMAGE: Key =
 pub const ALL: &[Key] = &[
     without_effect("build", "rosetta", Kind::Flag),
     without_effect("build", "cpus", Kind::Count),
-    without_effect("build", "memory", Kind::Size),
+    without_effect("build", "memory", ANY_SIZE),
     without_effect("build", "image", Kind::Text),
     CONTAINER_CPUS,
     CONTAINER_MEMORY,
@@ -98,7 +113,7 @@ pub const ALL: &[Key] = &[
     without_effect("kernel", "url", Kind::Text),
     without_effect("kernel", "digest", Kind::Text),
     without_effect("machine", "cpus", Kind::Count),
-    without_effect("machine", "memory", Kind::Size),
+    without_effect("machine", "memory", ANY_SIZE),
     without_effect("machine", "homeMount", Kind::OneOf(&["ro", "rw", "none"])),
     without_effect("machine", "virtualization", Kind::Flag),
     without_effect("machine", "kernelPath", Kind::Path),

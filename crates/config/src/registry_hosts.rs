@@ -73,7 +73,7 @@ fn is_origin(text: &str) -> bool {
     text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).is_some_and(is_host)
 }
 
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let is_part_of_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
     !text.is_empty() && text.len() <= 255 && text.bytes().all(is_part_of_host)
 }

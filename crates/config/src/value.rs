@@ -54,9 +54,19 @@ pub(crate) fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
     match kind {
         Kind::Count => count(value).map(Value::Count).ok_or_else(|| "a positive number".to_owned()),
         Kind::Flag => value.as_bool().map(Value::Flag).ok_or_else(|| "true or false".to_owned()),
-        Kind::Size => size(value).ok_or_else(|| {
-            "a size: a number of bytes, or one with suffix K, M, G, T or P in quotes".to_owned()
+        Kind::Size { minimum_bytes } => size(value, minimum_bytes).ok_or_else(|| {
+            let least = match minimum_bytes >> 20 {
+                0 => String::new(),
+                mebibytes => format!(" of at least {mebibytes} MiB"),
+            };
+            format!("a size{least}: a number of bytes, or one with suffix K, M, G, T or P in quotes")
         }),
+        Kind::Domain => text(value, is_domain, "the name of a domain in quotes, such as \"test\""),
+        Kind::RegistryHost => text(
+            value,
+            registry_hosts::is_host,
+            "HOST or HOST:PORT of a registry in quotes, without https://",
+        ),
         Kind::Text => text(value, |text| !text.is_empty(), "a text in quotes"),
         Kind::Path => text(value, |text| Path::new(text).is_absolute(), "an absolute path in quotes"),
         Kind::Ipv4Subnet => text(
@@ -94,13 +104,24 @@ fn count(value: &DeValue<'_>) -> Option<u32> {
     u32::try_from(integer(value)?).ok().filter(|count| *count > 0)
 }
 
-fn size(value: &DeValue<'_>) -> Option<Value> {
+fn size(value: &DeValue<'_>, minimum_bytes: u64) -> Option<Value> {
     let text = match value.as_str() {
         Some(text) => text.to_owned(),
         None => integer(value)?.to_string(),
     };
-    let bytes = parse_bytes(&text).filter(|bytes| *bytes > 0)?;
+    let bytes = parse_bytes(&text).filter(|bytes| *bytes >= minimum_bytes)?;
     Some(Value::Size { text, bytes })
+}
+
+/// Labels of RFC 1123, section 2.1, and the underscore that resolvers do not mind.
+fn is_domain(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 /// What container-network takes; a file is to be told of its mistake with the line.
@@ -132,6 +153,16 @@ fn is_ipv6_subnet(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn domains_are_names() {
+        for text in ["test", "a.b-c.internal", "My_Home.example"] {
+            assert!(is_domain(text), "{text}");
+        }
+        for text in ["", ".", "a.", "a b", "-a", "a/b", "a\nb", &"x.".repeat(200), &"x".repeat(64)] {
+            assert!(!is_domain(text), "{text}");
+        }
+    }
 
     #[test]
     fn subnets_are_those_that_networks_can_have() {

@@ -1,8 +1,8 @@
 //! A container's configuration: the request merged with the image's defaults and ours.
 
 use bulkhead_api::container::{
-    ContainerConfiguration, ImageDescription, Mount, MountKind, NetworkConfiguration, NetworkOptions,
-    Platform, Resources,
+    ContainerConfiguration, ImageDescription, MINIMUM_MEMORY_BYTES, Mount, MountKind, NetworkConfiguration,
+    NetworkOptions, Platform, Resources,
 };
 use bulkhead_api::error::ApiError;
 use bulkhead_api::process::ProcessConfiguration;
@@ -18,7 +18,6 @@ use crate::error::{invalid, not_found};
 use crate::settings::Settings;
 use crate::volume;
 
-const MINIMUM_MEMORY_BYTES: u64 = 200 << 20;
 /// Virtual CPUs beyond the container's, for the guest's own work.
 const CPU_OVERHEAD: u32 = 1;
 
@@ -159,10 +158,7 @@ pub(crate) fn merge(
         platform,
         resources: Resources {
             cpus: request.cpus.unwrap_or(settings.cpus),
-            memory_in_bytes: request
-                .memory_in_bytes
-                .unwrap_or(settings.memory_bytes)
-                .max(MINIMUM_MEMORY_BYTES),
+            memory_in_bytes: request.memory_in_bytes.unwrap_or(settings.memory_bytes),
             storage: None,
             cpu_overhead: CPU_OVERHEAD,
         },

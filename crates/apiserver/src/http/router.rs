@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::route;
@@ -19,18 +20,20 @@ use crate::service::Service;
 const MAXIMUM_BODY_BYTES: usize = 4 << 20;
 
 pub(super) fn routes(service: Arc<Service>) -> Router {
+    let configured = || from_fn_with_state(Arc::clone(&service), system::expect_configuration);
     Router::new()
         .route(route::STATUS, get(system::status))
         .route(route::PROPERTIES, get(system::properties))
         .route(route::DISK_USAGE, get(system::disk_usage))
         .route(route::SHUTDOWN, post(system::shut_down))
+        .route(route::END, post(system::end))
         .route(route::NETWORKS, get(networks::list).post(networks::create))
         .route(route::NETWORK, get(networks::inspect).delete(networks::delete))
         .route(route::PRUNE_NETWORKS, post(networks::prune))
         .route(route::DOMAINS, get(domains::list).post(domains::create))
         .route(route::DOMAIN, axum::routing::delete(domains::delete))
-        .route(route::CONTAINERS, get(containers::list).post(containers::create))
-        .route(route::RUN, post(containers::run))
+        .route(route::CONTAINERS, post(containers::create).layer(configured()).get(containers::list))
+        .route(route::RUN, post(containers::run).layer(configured()))
         .route(route::CONTAINER, get(containers::inspect).delete(containers::delete))
         .route(route::START, post(containers::start))
         .route(route::STOP, post(containers::stop))
@@ -55,15 +58,15 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
         .route(route::RESIZE, post(processes::resize))
         .route(route::IMAGES, get(images::list))
         .route(route::IMAGE, get(images::inspect).delete(images::delete))
-        .route(route::IMAGE_PULL, post(images::pull))
+        .route(route::IMAGE_PULL, post(images::pull).layer(configured()))
         .route(route::IMAGE_LOAD, post(images::load))
-        .route(route::IMAGE_PUSH, post(images::push))
+        .route(route::IMAGE_PUSH, post(images::push).layer(configured()))
         .route(route::IMAGE_SAVE, post(images::save))
         .route(route::IMAGE_PRUNE, post(images::prune))
         .route(route::IMAGE_NAMES, get(images::names))
         .route(route::IMAGE_VERIFY, post(images::verify))
         .route(route::IMAGE_TAG, post(images::tag))
-        .route(route::REGISTRIES, get(registries::list).post(registries::log_in))
+        .route(route::REGISTRIES, post(registries::log_in).layer(configured()).get(registries::list))
         .route(route::REGISTRY, axum::routing::delete(registries::log_out))
         .route(route::VOLUMES, get(volumes::list).post(volumes::create))
         .route(route::VOLUME, get(volumes::inspect).delete(volumes::delete))

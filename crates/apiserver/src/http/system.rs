@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use bulkhead_api::system::{DiskUsage, Property, SystemStatus};
 use http::StatusCode;
 use tokio::task::JoinSet;
 
 use super::problem::Problem;
+use crate::error::{EXIT_OWN_FAILURE, invalid};
 use crate::service::Service;
 
 pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemStatus> {
@@ -22,12 +25,34 @@ pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemSt
         api_server_commit: option_env!("BULKHEAD_COMMIT").unwrap_or("unknown").to_owned(),
         api_server_build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
         api_server_app_name: "container-apiserver".to_owned(),
+        configuration_problem: service.settings.problem.clone(),
         machine: Some(service.machines.support.clone()),
         network: match crate::network::rootless::support() {
             None => crate::network::forwarding::support(service.networks.lead_outside_by_ipv6()).await,
             support => support,
         },
     })
+}
+
+/// Ends this process alone; the next one finds the containers again.
+pub(super) async fn end(State(service): State<Arc<Service>>) -> StatusCode {
+    service.ending.cancel();
+    StatusCode::NO_CONTENT
+}
+
+/// Refuses what would go by a configuration file that has a mistake.
+pub(super) async fn expect_configuration(
+    State(service): State<Arc<Service>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match &service.settings.problem {
+        None => next.run(request).await,
+        Some(problem) => {
+            let error = invalid(problem).with_hint("Correct the file, then run: container system start");
+            Problem(error.with_exit_code(EXIT_OWN_FAILURE)).into_response()
+        }
+    }
 }
 
 pub(super) async fn properties(State(service): State<Arc<Service>>) -> Json<Vec<Property>> {

@@ -18,6 +18,7 @@ pub(crate) fn status_table(status: &SystemStatus) -> String {
         row("apiServerBuild", &status.api_server_build),
         row("apiServerAppName", &status.api_server_app_name),
     ]);
+    rows.extend(status.configuration_problem.as_ref().map(|problem| row("configurationProblem", problem)));
     if let Some(machine) = &status.machine {
         rows.push(row("vmm", &machine.vmm));
         rows.push(row("barrier", &machine.barrier));
@@ -44,6 +45,7 @@ pub(crate) fn absent(status: &str) -> SystemStatus {
         api_server_commit: String::new(),
         api_server_build: String::new(),
         api_server_app_name: String::new(),
+        configuration_problem: None,
         machine: None,
         network: None,
     }

@@ -7,7 +7,7 @@ use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
 use crate::output::format::Format;
-use crate::output::{properties, render};
+use crate::output::{message, properties, render};
 use crate::services::Services;
 
 /// Commands about what is configured.
@@ -38,6 +38,10 @@ pub(super) fn run(command: &PropertyCommand) -> Result<ExitStatus, Failure> {
     let PropertyCommand::List(arguments) = command;
     let services = Services::from_environment()?;
     let values = block_on(async { services.call(async |client| client.system_properties().await).await })?;
+    let status = block_on(async { services.call(async |client| client.system_status().await).await })?;
+    if let Some(problem) = status.configuration_problem {
+        message::warning(&format!("{problem}; these are the values from before"));
+    }
     output::print(&match arguments.format {
         PropertyFormat::Toml => properties::toml(&values),
         PropertyFormat::Json => render::structured(&properties::tree(&values), Format::Json)?,

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bulkhead_api::error::{ApiError, ErrorCode};
+use bulkhead_api::system::SystemStatus;
 use bulkhead_paths::Directories;
 use clap::Args;
 
@@ -52,14 +54,41 @@ pub(super) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
             *target = absolute(path, flag)?;
         }
     }
-    daemon::start(&directories, Duration::from_secs(u64::from(arguments.timeout)))?;
+    let timeout = Duration::from_secs(u64::from(arguments.timeout));
+    let was_started = daemon::start(&directories, timeout)?;
     let services = Services::in_directories(directories);
+    let status = || block_on(async { services.call(async |client| client.system_status().await).await });
+    let mut current = status()?;
+    if current.configuration_problem.is_some() && !was_started {
+        // It may be mended by now, which only a new apiserver sees.
+        start_anew(&services, &current, timeout)?;
+        current = status()?;
+    }
+    if let Some(problem) = current.configuration_problem {
+        return Err(Failure::Refused(ApiError::new(ErrorCode::InvalidArgument, problem).with_hint(
+            "Correct the file, then run this again; until then only what exists can be used, under earlier values",
+        )));
+    }
     let configured =
         block_on(async { services.call(async |client| client.system_properties().await).await })?;
     properties::warnings(&configured).for_each(|warning| message::warning(&warning));
-    let status = block_on(async { services.call(async |client| client.system_status().await).await })?;
-    status.network.iter().flat_map(system::network_advice).for_each(|advice| message::warning(&advice));
+    current.network.iter().flat_map(system::network_advice).for_each(|advice| message::warning(&advice));
     Ok(ExitStatus::Success)
+}
+
+/// Replaces the apiserver by one in the same directories; containers go on.
+fn start_anew(services: &Services, status: &SystemStatus, timeout: Duration) -> Result<(), Failure> {
+    let here = services.directories().clone();
+    let directories = Directories {
+        app_root: PathBuf::from(&status.app_root),
+        install_root: PathBuf::from(&status.install_root),
+        log_root: status.log_root.as_ref().map_or(here.log_root, PathBuf::from),
+        runtime_root: here.runtime_root,
+    };
+    block_on(async { Ok(services.client().end_apiserver().await?) })?;
+    daemon::await_end(&directories)?;
+    daemon::start(&directories, timeout)?;
+    Ok(())
 }
 
 fn absolute(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
