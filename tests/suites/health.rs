@@ -39,6 +39,10 @@ fn health_follows_the_check() {
     run("plain", &["--no-healthcheck"]);
     assert!(health("plain").is_null());
     wait_until("unhealthy", || health("web")["status"] == "unhealthy");
+    let table = installation.run_ok(&["list"]);
+    let row = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    assert!(row("web").contains(" running (unhealthy) "), "{table}");
+    assert!(row("plain").contains(" running  "), "{table}");
     assert!(health("web")["failingStreak"].as_u64().unwrap() >= 2);
     assert_eq!(health("web")["log"][0]["output"], "looked\n");
     assert_eq!(health("web")["log"][0]["exitCode"], 1);

@@ -1,6 +1,7 @@
 //! Containers in tables.
 
-use bulkhead_api::container::ContainerSnapshot;
+use bulkhead_api::container::{ContainerSnapshot, ContainerState, ContainerStatus};
+use bulkhead_api::health::HealthState;
 
 use super::render::Listed;
 
@@ -17,7 +18,7 @@ impl Listed for ContainerSnapshot {
             configuration.image.reference.clone(),
             configuration.platform.os.clone(),
             configuration.platform.architecture.clone(),
-            self.status.state.as_str().to_owned(),
+            state(&self.status),
             addresses.join(","),
             configuration.resources.cpus.to_string(),
             format!("{} MB", configuration.resources.memory_in_bytes >> 20),
@@ -27,5 +28,57 @@ impl Listed for ContainerSnapshot {
 
     fn id(&self) -> &str {
         &self.id
+    }
+}
+
+/// The compatible word, and what there is to say beyond it in brackets, as Docker's STATUS does.
+fn state(status: &ContainerStatus) -> String {
+    let word = status.state.as_str();
+    let health = status.health.as_ref().filter(|_| status.state == ContainerState::Running);
+    let more = match health.map(|health| health.status) {
+        _ if status.paused => "paused",
+        _ if status.restarting => "restarting",
+        _ if status.unresponsive_since.is_some() => "unresponsive",
+        Some(HealthState::Starting) => "health: starting",
+        Some(known) => known.as_str(),
+        None => return word.to_owned(),
+    };
+    format!("{word} ({more})")
+}
+
+#[cfg(test)]
+mod tests {
+    use bulkhead_api::health::HealthStatus;
+
+    use super::*;
+
+    #[test]
+    fn the_compatible_word_comes_first() {
+        let status = |changes: serde_json::Value| {
+            let mut status = serde_json::json!({"state": "running", "networks": []});
+            status.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            serde_json::from_value::<ContainerStatus>(status).unwrap()
+        };
+        let health = |known| serde_json::to_value(HealthStatus { status: known, ..HealthStatus::default() });
+        for (changes, shown) in [
+            (serde_json::json!({}), "running"),
+            (serde_json::json!({"state": "stopping", "networks": []}), "stopping"),
+            (serde_json::json!({"paused": true}), "running (paused)"),
+            (serde_json::json!({"state": "stopped", "restarting": true}), "stopped (restarting)"),
+            (serde_json::json!({"unresponsiveSince": "2026-01-01T00:00:00Z"}), "running (unresponsive)"),
+            (
+                serde_json::json!({"health": health(HealthState::Starting).unwrap()}),
+                "running (health: starting)",
+            ),
+            (serde_json::json!({"health": health(HealthState::Healthy).unwrap()}), "running (healthy)"),
+            (serde_json::json!({"health": health(HealthState::Unhealthy).unwrap()}), "running (unhealthy)"),
+            // What it was before it stopped says nothing.
+            (
+                serde_json::json!({"state": "stopped", "health": health(HealthState::Healthy).unwrap()}),
+                "stopped",
+            ),
+        ] {
+            assert_eq!(state(&status(changes)), shown);
+        }
     }
 }
