@@ -57,6 +57,7 @@ fn networks_are_created_shown_and_deleted() {
     for (arguments, reason) in [
         (&["Foo"][..], "not a network name"),
         (&["none"], "stands for no network"),
+        (&["bar", "--option", "bogus=1"], "'bogus' is not an option of a network: expected mtu"),
         (&["bar", "--subnet", "8.8.8.0/24"], "must be private"),
         (&["bar", "--plugin", "other"], "no network plugin 'other'"),
     ] {

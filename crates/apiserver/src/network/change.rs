@@ -13,6 +13,8 @@ use crate::service::Service;
 
 /// The plugin that serves every network, by the name that scripts know.
 pub(super) const PLUGIN: &str = "container-network-vmnet";
+/// What container-network goes by.
+const OPTIONS: [&str; 1] = ["mtu"];
 /// Stands for no network at all.
 const RESERVED: &str = "none";
 const MAXIMUM_NAME_BYTES: usize = 63;
@@ -183,6 +185,13 @@ fn validate(request: &NetworkCreateRequest) -> Result<(), ApiError> {
     }
     if name == RESERVED {
         return Err(invalid(format!("'{RESERVED}' stands for no network and cannot be created")));
+    }
+    if let Some(unknown) = request.options.keys().find(|key| !OPTIONS.contains(&key.as_str())) {
+        return Err(invalid(format!(
+            "'{}' is not an option of a network: expected {}",
+            shown(unknown),
+            OPTIONS.join(", ")
+        )));
     }
     match request.plugin.as_deref() {
         None | Some(PLUGIN) => Ok(()),
