@@ -110,6 +110,34 @@ fn f49_what_is_no_user_file_neither_hangs_nor_keeps_root_out() {
     assert_eq!(installation.run_ok(&["exec", "-u", "nobody", "odd", "id", "-u"]), "33");
 }
 
+/// What Docker allows works, but for a mount over all devices.
+#[test]
+fn nothing_is_mounted_over_proc_and_dev() {
+    let installation = Installation::with_demo();
+    let folder = installation.folder().join("mine");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("file"), "mine\n").unwrap();
+    for destination in ["/proc", "/proc/", "/proc/self", "/proc/sys"] {
+        let volume = format!("{}:{destination}", folder.display());
+        let refused = installation.container(&["create", "-v", &volume, "demo", "true"]).expect_code(1);
+        one_line(&refused, &[destination, "/proc belongs to the container's kernel"]);
+        let refused = installation.container(&["create", "--tmpfs", destination, "demo", "true"]);
+        assert_ne!(refused.code, 0, "{refused:?}");
+    }
+    assert!(installation.ids().is_empty());
+    let devices = format!("{}:/dev", folder.display());
+    let refused = installation.container(&["create", "-v", &devices, "demo", "true"]).expect_code(1);
+    one_line(&refused, &["'/dev'", "the container's devices are there"]);
+    for (source, destination, shown) in [
+        (folder.clone(), "/sys", "/sys/file"),
+        (folder.clone(), "/dev/mine", "/dev/mine/file"),
+        (folder.join("file"), "/proc/uptime", "/proc/uptime"),
+    ] {
+        let volume = format!("{}:{destination}", source.display());
+        assert_eq!(installation.run_ok(&["run", "--rm", "-v", &volume, "demo", "cat", shown]), "mine");
+    }
+}
+
 #[test]
 fn an_unknown_user_is_named() {
     let installation = Installation::with_demo();

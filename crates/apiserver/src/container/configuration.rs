@@ -79,6 +79,7 @@ fn validate_mount(mount: &Mount) -> Result<(), ApiError> {
     if mount.destination == "/" {
         return Err(invalid("nothing can be mounted over '/'"));
     }
+    paths::mountable(&mount.destination)?;
     match &mount.kind {
         MountKind::Tmpfs {} => Ok(()),
         MountKind::Virtiofs {} => mounts::examine(&mount.source).map(drop),

@@ -57,9 +57,74 @@ pub(crate) fn absolute(path: &str) -> Result<(), ApiError> {
     }
 }
 
+/// Files of /proc that a mount may replace, as lxcfs does (runc, libcontainer/rootfs_linux.go, `checkProcMount`).
+const REPLACEABLE: [&str; 11] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+/// Refuses what is mounted over /proc or in it, where what protects the container is looked for, and over
+/// /dev, without whose devices nothing starts.
+pub(crate) fn mountable(destination: &str) -> Result<(), ApiError> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in destination.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    let reason = match names[..] {
+        ["dev"] => "the container's devices are there",
+        ["proc", ..] if !REPLACEABLE.contains(&&*format!("/{}", names.join("/"))) => {
+            "/proc belongs to the container's kernel"
+        }
+        _ => return Ok(()),
+    };
+    let shown: String = destination.chars().take(200).flat_map(char::escape_default).collect();
+    Err(invalid(format!("nothing can be mounted over '{shown}': {reason}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proc_and_dev_are_no_places_for_mounts() {
+        for path in [
+            "/proc",
+            "/proc/",
+            "//proc/self",
+            "/x/../proc/1",
+            "/proc/sys/kernel",
+            "/./proc/net",
+            "/dev",
+            "/dev/.",
+        ] {
+            assert!(mountable(path).is_err(), "{path}");
+        }
+        for path in [
+            "/process",
+            "/x/proc",
+            "/proc/..",
+            "/proc/uptime",
+            "/proc/../sys",
+            "/dev/shm",
+            "/devices",
+            "/sys",
+        ] {
+            assert!(mountable(path).is_ok(), "{path}");
+        }
+    }
 
     #[test]
     fn none_empties_one_list() {
