@@ -318,14 +318,15 @@ fn an_image_without_the_platform_is_told_in_one_line() {
     let told = |outcome: &Outcome, words: &[&str]| {
         let line = outcome.stderr.lines().find(|line| line.starts_with("Error: ")).unwrap();
         assert!(words.iter().all(|word| line.contains(word)), "{outcome:?}");
+        assert!(!outcome.stderr.contains("Pulling"), "nothing was pulled: {outcome:?}");
     };
-    let words = ["linux/arm64", "only for: linux/amd64"];
+    let words = ["does not provide the specified platform (linux/arm64), only: linux/amd64"];
     told(
         &installation.container(&["run", "--rm", "--platform", "linux/arm64", "demo"]).expect_code(125),
         &words,
     );
     told(&installation.container(&["run", "--rm", "--arch", "arm64", "demo"]).expect_code(125), &words);
-    told(&installation.container(&["run", "--rm", "foreign"]).expect_code(125), &["only for: linux/s390x"]);
+    told(&installation.container(&["run", "--rm", "foreign"]).expect_code(125), &["only: linux/s390x"]);
     let mut command = installation.command(&["run", "--rm", "demo", "true"]);
     command.env("CONTAINER_DEFAULT_PLATFORM", "linux/arm64");
     told(&run_with_deadline(&mut command, b"").expect_code(125), &words);

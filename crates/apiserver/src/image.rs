@@ -273,9 +273,14 @@ fn from_store(reference: &str, error: &StoreError) -> ApiError {
             caused_by(ErrorCode::InvalidArgument, format!("image '{reference}' cannot be pushed"))
                 .with_hint("Name one of its platforms with --platform.")
         }
-        StoreError::NoMatchingPlatform { .. } => {
-            caused_by(ErrorCode::NotFound, format!("image '{reference}' cannot be used"))
-        }
+        // Docker's words.
+        StoreError::NoMatchingPlatform { wanted, available } => ApiError::new(
+            ErrorCode::NotFound,
+            format!(
+                "image '{reference}' was found but does not provide the specified platform ({wanted}), only: \
+                 {available}"
+            ),
+        ),
         StoreError::Cancelled => {
             ApiError::new(ErrorCode::Cancelled, format!("the work on image '{reference}' was cancelled"))
         }

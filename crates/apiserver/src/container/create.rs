@@ -169,8 +169,12 @@ async fn find_or_pull(
                 .with_hint(format!("Pull it: container image pull {reference}"))
         }));
     }
-    sink.notice(format!("Pulling {reference}")).await;
-    let pulled = match service.images.pull(pull, sink).await {
+    let mut announcement = Some(format!("Pulling {reference}"));
+    // Of an image that is here the registry may have no more than that.
+    if policy == PullPolicy::Always || service.images.defect(&pull.reference, platform).is_none() {
+        sink.notice(announcement.take().unwrap_or_default()).await;
+    }
+    let pulled = match service.images.pull_announced(pull, announcement, sink).await {
         Ok(pulled) => pulled,
         // An image of that name is here: what is wrong with it says more than that there is no other.
         Err(error) => {

@@ -18,6 +18,8 @@ const INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Progress {
     sink: EventSink,
     layers: Mutex<HashMap<Digest, Layer>>,
+    /// Told before the first layer.
+    announcement: Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -29,12 +31,20 @@ struct Layer {
 
 impl Progress {
     pub(super) fn new(sink: &EventSink) -> Self {
-        Self { sink: sink.clone(), layers: Mutex::default() }
+        Self::announced(sink, None)
+    }
+
+    pub(super) fn announced(sink: &EventSink, announcement: Option<String>) -> Self {
+        Self { sink: sink.clone(), layers: Mutex::default(), announcement: Mutex::new(announcement) }
     }
 
     pub(super) fn report(&self, event: ProgressEvent) {
         let (digest, added, finished) = match event {
             ProgressEvent::LayerStarted { digest, size_bytes } => {
+                if let Some(message) = self.announcement.lock().unwrap_or_else(PoisonError::into_inner).take()
+                {
+                    self.sink.offer(StreamEvent::Notice { message });
+                }
                 let layer = Layer { completed_bytes: 0, total_bytes: size_bytes, told: None };
                 self.layers.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, layer);
                 (digest, 0, false)

@@ -11,6 +11,16 @@ use crate::events::EventSink;
 impl Images {
     /// Fetches an image and names it. Dropping the future cancels it.
     pub(crate) async fn pull(&self, request: &PullRequest, sink: &EventSink) -> Result<Found, ApiError> {
+        self.pull_announced(request, None, sink).await
+    }
+
+    /// As [`Self::pull`]; `announcement` is told when there turns out to be anything to fetch.
+    pub(crate) async fn pull_announced(
+        &self,
+        request: &PullRequest,
+        announcement: Option<String>,
+        sink: &EventSink,
+    ) -> Result<Found, ApiError> {
         let reference = self.parse(&request.reference)?;
         let platform = parse_platform(request.platform.as_deref())?;
         let scheme = parse_scheme(request.scheme.as_deref())?;
@@ -20,7 +30,7 @@ impl Images {
             max_concurrent_downloads: request.maximum_concurrent_downloads.unwrap_or(0),
             credentials: self.credentials(&reference, request.registry_login.as_ref(), sink).await?,
         };
-        let progress = Progress::new(sink);
+        let progress = Progress::announced(sink, announcement);
         let pulled = self
             .store
             .pull(&reference, Some(&platform), options, move |event| progress.report(event))
