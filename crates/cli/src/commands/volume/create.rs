@@ -22,7 +22,8 @@ pub(crate) struct CreateArguments {
     #[arg(long, value_name = "KEY[=VALUE]")]
     label: Vec<Label>,
 
-    /// Set an option: size=SIZE, journal=ordered|writeback|journal[:SIZE]
+    /// Set an option: type=disk|shared (a disk of one running container at a time, or a directory that many
+    /// share), size=SIZE of a disk, journal=ordered|writeback|journal[:SIZE] of a disk
     #[arg(long, value_name = "KEY=VALUE")]
     opt: Vec<VolumeOption>,
 
