@@ -18,6 +18,36 @@ fn installation() -> Installation {
 }
 
 #[test]
+fn a_folder_that_the_user_may_not_enter_is_refused_before_a_machine_starts() {
+    let installation = installation();
+    let user = installation.host().user();
+    for (name, mode, verb) in
+        [("closed", 0o700, "enter"), ("unlisted", 0o711, "enter"), ("file", 0o600, "read")]
+    {
+        let path = installation.folder().join(name);
+        match name {
+            "file" => fs::write(&path, "secret\n").unwrap(),
+            _ => fs::create_dir(&path).unwrap(),
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let volume = format!("{}:/s", path.display());
+        let refused =
+            installation.container(&["run", "--rm", "-v", &volume, "demo", "true"]).expect_code(125);
+        let told = format!("cannot share '{}': user {user} may not {verb} it", path.display());
+        assert!(
+            refused.stderr.contains(&told) && refused.stderr.contains("Permission denied"),
+            "{refused:?}"
+        );
+        assert_eq!(
+            refused.stderr.lines().filter(|line| line.starts_with("Error:")).count(),
+            1,
+            "{refused:?}"
+        );
+    }
+    assert!(installation.ids().is_empty());
+}
+
+#[test]
 fn files_of_folders_and_volumes_belong_to_the_user() {
     let installation = installation();
     let user = installation.host().user();

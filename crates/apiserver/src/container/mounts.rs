@@ -10,6 +10,8 @@ use bulkhead_runtime_control::{
     Backing, HostSocket, HostSocketSource, MountSpecification, SharedFolder, VolumeDisk,
 };
 
+use rustix::fs::{Access, AtFlags, CWD};
+
 use crate::error::{failed, invalid, not_found};
 use crate::service::Service;
 use crate::volume::MountedVolume;
@@ -105,13 +107,27 @@ pub(super) fn examine(source: &str) -> Result<Source, ApiError> {
         Err(error) => return Err(failed(format!("cannot share '{shown}'"), &error)),
     };
     match kind {
-        kind if kind.is_dir() => Ok(Source::Directory),
-        kind if kind.is_file() => Ok(Source::File),
+        kind if kind.is_dir() => {
+            expect_access(source, Access::READ_OK | Access::EXEC_OK, "enter")?;
+            Ok(Source::Directory)
+        }
+        kind if kind.is_file() => {
+            expect_access(source, Access::READ_OK, "read")?;
+            Ok(Source::File)
+        }
         kind if kind.is_socket() => Ok(Source::Socket),
         _ => Err(invalid(format!(
             "'{shown}' is neither a directory, a regular file nor a socket: it cannot be shared"
         ))),
     }
+}
+
+/// The file server of an ordinary user has no other rights than the user.
+fn expect_access(source: &str, access: Access, verb: &str) -> Result<(), ApiError> {
+    let Err(error) = rustix::fs::accessat(CWD, source, access, AtFlags::EACCESS) else { return Ok(()) };
+    let user = rustix::process::geteuid().as_raw();
+    let message = format!("cannot share '{}': user {user} may not {verb} it", source.escape_default());
+    Err(failed(message, &std::io::Error::from(error)))
 }
 
 fn shared_volume<'a>(mount: &Mount, volumes: &'a [MountedVolume]) -> Option<&'a MountedVolume> {
