@@ -20,6 +20,11 @@ fn a_paused_container_stands_still_and_can_be_ended() {
         listed.split_whitespace().any(|id| id == "one")
     };
     assert!(named("paused") && !named("running"));
+    let table = installation.run_ok(&["list"]);
+    assert!(
+        table.lines().any(|line| line.starts_with("one ") && line.contains(" running (paused) ")),
+        "{table}"
+    );
     let size = || installation.container(&["cp", "one:/count", "-"]).expect_code(0).stdout;
     let before = size();
     std::thread::sleep(Duration::from_millis(300));
@@ -52,6 +57,17 @@ fn processes_and_resources_are_shown() {
         ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
     );
     assert!(lines[1].starts_with("1000") && lines[1].ends_with("sleep 600"), "{top}");
+    let shown = |options: &[&str]| installation.run_ok(&[&["top", "web"], options].concat());
+    let cells =
+        |text: &str| text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect();
+    let chosen: Vec<Vec<String>> = cells(&shown(&["-o", "pid,user,stat,comm"]));
+    assert_eq!(chosen[0], ["PID", "USER", "STAT", "COMMAND"]);
+    assert_eq!(chosen[1][1..], ["1000", "S", "sleep"]);
+    let by_user: Vec<Vec<String>> = cells(&shown(&["aux"]));
+    assert_eq!(by_user[0][..6], ["USER", "PID", "%CPU", "%MEM", "VSZ", "RSS"]);
+    assert!(by_user[1][5].parse::<u64>().unwrap() > 0, "{by_user:?}");
+    let refused = installation.container(&["top", "web", "-o", "pid,bogus"]).expect_code(64);
+    assert!(refused.stderr.contains("'bogus'"), "{refused:?}");
     let stats = installation.run_ok(&["stats", "--format", "json", "web"]);
     let stats: serde_json::Value = serde_json::from_str(&stats).unwrap();
     assert_eq!(stats[0]["id"], "web");

@@ -55,4 +55,28 @@ pub struct ProcessEntry {
     pub terminal: Option<String>,
     /// Words of the command line, or the name in brackets.
     pub command: String,
+    /// Of the executable.
+    #[serde(default)]
+    pub name: String,
+    /// One letter, proc_pid_stat(5).
+    #[serde(default)]
+    pub state: String,
+    /// Lower ones go first.
+    #[serde(default)]
+    pub nice: i32,
+    /// How many.
+    #[serde(default)]
+    pub threads: u32,
+    /// Process group.
+    #[serde(default)]
+    pub process_group: u32,
+    /// Session.
+    #[serde(default)]
+    pub session: u32,
+    /// Address space.
+    #[serde(default)]
+    pub virtual_memory_bytes: u64,
+    /// What of it is in memory.
+    #[serde(default)]
+    pub resident_memory_bytes: u64,
 }

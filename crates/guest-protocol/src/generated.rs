@@ -391,6 +391,24 @@ pub struct ProcessEntry {
     /// Words, or the name in brackets.
     #[prost(bytes = "vec", tag = "7")]
     pub command: ::prost::alloc::vec::Vec<u8>,
+    /// Of the executable, at most 15 bytes.
+    #[prost(bytes = "vec", tag = "8")]
+    pub name: ::prost::alloc::vec::Vec<u8>,
+    /// One letter, proc_pid_stat(5).
+    #[prost(uint32, tag = "9")]
+    pub state: u32,
+    #[prost(int32, tag = "10")]
+    pub nice: i32,
+    #[prost(uint32, tag = "11")]
+    pub threads: u32,
+    #[prost(uint32, tag = "12")]
+    pub process_group: u32,
+    #[prost(uint32, tag = "13")]
+    pub session: u32,
+    #[prost(uint64, tag = "14")]
+    pub virtual_memory_bytes: u64,
+    #[prost(uint64, tag = "15")]
+    pub resident_memory_bytes: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct User {

@@ -130,6 +130,19 @@ fn process_entry(entry: guest::ProcessEntry, now: Timestamp) -> ProcessEntry {
         age_ms: entry.age_ms,
         terminal: terminal(entry.terminal),
         command: String::from_utf8_lossy(&entry.command).into_owned(),
+        name: String::from_utf8_lossy(&entry.name).into_owned(),
+        // The guest of an earlier version says none.
+        state: u8::try_from(entry.state)
+            .ok()
+            .filter(u8::is_ascii_alphabetic)
+            .map_or('?', char::from)
+            .to_string(),
+        nice: entry.nice,
+        threads: entry.threads,
+        process_group: entry.process_group,
+        session: entry.session,
+        virtual_memory_bytes: entry.virtual_memory_bytes,
+        resident_memory_bytes: entry.resident_memory_bytes,
     }
 }
 

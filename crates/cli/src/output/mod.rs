@@ -14,6 +14,7 @@ pub(crate) mod images;
 mod json;
 pub(crate) mod message;
 pub(crate) mod networks;
+pub(crate) mod processes;
 pub(crate) mod progress;
 pub(crate) mod properties;
 mod registries;

@@ -1,10 +1,8 @@
-//! Use of resources and processes in tables.
+//! Use of resources in tables.
 
 use std::time::Duration;
 
-use bulkhead_api::observation::{ContainerStatistics, ProcessEntry};
-
-use super::render::Listed;
+use bulkhead_api::observation::ContainerStatistics;
 
 /// Two readings of one container.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,38 +59,6 @@ fn size(bytes: Option<u64>) -> String {
     }
 }
 
-impl Listed for ProcessEntry {
-    const HEADER: &'static [&'static str] = &["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
-
-    fn row(&self) -> Vec<String> {
-        vec![
-            self.uid.to_string(),
-            self.pid.to_string(),
-            self.parent_pid.to_string(),
-            (self.cpu_time_ms.saturating_mul(100) / self.age_ms.max(1)).to_string(),
-            start(&self.started_date, self.age_ms).to_owned(),
-            self.terminal.clone().unwrap_or_else(|| "?".to_owned()),
-            clock(self.cpu_time_ms / 1000),
-            self.command.clone(),
-        ]
-    }
-
-    fn id(&self) -> &str {
-        &self.command
-    }
-}
-
-/// The time of a start within the last day, UTC, else its date.
-fn start(date: &str, age_ms: u64) -> &str {
-    const DAY_MS: u64 = 24 * 3600 * 1000;
-    let (day, time) = date.split_once('T').unwrap_or((date, ""));
-    if age_ms < DAY_MS { time.get(..5).unwrap_or(time) } else { day }
-}
-
-fn clock(seconds: u64) -> String {
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,21 +86,5 @@ mod tests {
         let reset = Sample::new(&reading(Some(9)), reading(Some(3)), Duration::ZERO);
         assert_eq!(reset.row()[1], "0.00%");
         assert_eq!(Sample::new(&reading(None), reading(Some(3)), Duration::ZERO).row()[1], "--");
-    }
-
-    #[test]
-    fn processes_are_shown_as_ps_does() {
-        let process = ProcessEntry {
-            pid: 1,
-            parent_pid: 0,
-            uid: 1000,
-            cpu_time_ms: 3_725_000,
-            started_date: "2026-01-02T03:04:05Z".to_owned(),
-            age_ms: 7_450_000,
-            terminal: None,
-            command: "sleep 60".to_owned(),
-        };
-        assert_eq!(process.row(), ["1000", "1", "0", "50", "03:04", "?", "01:02:05", "sleep 60"]);
-        assert_eq!(start("2026-01-02T03:04:05Z", u64::MAX), "2026-01-02");
     }
 }

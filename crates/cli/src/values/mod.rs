@@ -19,6 +19,7 @@ pub(crate) mod paths;
 pub(crate) mod pids_limit;
 pub(crate) mod platform;
 pub(crate) mod port;
+pub(crate) mod process_columns;
 pub(crate) mod published_socket;
 pub(crate) mod resource_limit;
 pub(crate) mod security_option;

@@ -56,7 +56,8 @@ fn entry(proc: &OwnedFd, pid: u32, now_ms: u64) -> Option<ProcessEntry> {
         return None;
     }
     let stat = parse_stat(&file("stat", MAXIMUM_FILE_BYTES)?)?;
-    let user_id = effective_user(&file("status", MAXIMUM_FILE_BYTES)?).unwrap_or(0);
+    let status = file("status", MAXIMUM_FILE_BYTES)?;
+    let user_id = effective_user(&status).unwrap_or(0);
     let words = file("cmdline", MAXIMUM_COMMAND_BYTES).unwrap_or_default();
     Some(ProcessEntry {
         pid,
@@ -66,6 +67,14 @@ fn entry(proc: &OwnedFd, pid: u32, now_ms: u64) -> Option<ProcessEntry> {
         age_ms: now_ms.saturating_sub(stat.started_ms),
         terminal: stat.terminal,
         command: command(&words, &stat.name),
+        name: stat.name,
+        state: stat.state.into(),
+        nice: stat.nice,
+        threads: stat.threads,
+        process_group: stat.process_group,
+        session: stat.session,
+        virtual_memory_bytes: size(&status, b"VmSize:"),
+        resident_memory_bytes: size(&status, b"VmRSS:"),
     })
 }
 
@@ -78,9 +87,14 @@ fn is_of_container(cgroup: &[u8]) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 struct ProcessStat {
     name: Vec<u8>,
+    state: u8,
     parent_pid: u32,
+    process_group: u32,
+    session: u32,
     terminal: u32,
     cpu_time_ms: u64,
+    nice: i32,
+    threads: u32,
     started_ms: u64,
 }
 
@@ -93,11 +107,17 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     // The first of these is field 3 of the manual page.
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    let small = |field: usize| u32::try_from(number(field)?).ok();
     Some(ProcessStat {
         name,
-        parent_pid: u32::try_from(number(4)?).ok()?,
-        terminal: u32::try_from(number(7)?).ok()?,
+        state: *fields.first()?.as_bytes().first()?,
+        parent_pid: small(4)?,
+        process_group: small(5)?,
+        session: small(6)?,
+        terminal: small(7)?,
         cpu_time_ms: number(14)?.saturating_add(number(15)?).saturating_mul(TICK_MS),
+        nice: fields.get(19 - 3)?.parse().ok()?,
+        threads: small(20)?,
         started_ms: number(22)?.saturating_mul(TICK_MS),
     })
 }
@@ -105,6 +125,14 @@ fn parse_stat(text: &[u8]) -> Option<ProcessStat> {
 fn effective_user(status: &[u8]) -> Option<u32> {
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
     std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Of a line such as `VmRSS:      1024 kB`; kernel threads have none.
+fn size(status: &[u8], key: &[u8]) -> u64 {
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(key));
+    let number =
+        line.and_then(|line| std::str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.parse().ok());
+    number.map_or(0, |kibibytes: u64| kibibytes.saturating_mul(1024))
 }
 
 /// Words joined by spaces; without any, the name in brackets as ps(1) shows it.
@@ -132,12 +160,17 @@ mod tests {
 
     #[test]
     fn any_name_is_survived() {
-        let text = b"7 (a) b (c) R 1 7 7 34816 7 4194304 90 0 0 0 12 3 0 0 20 0 1 0 1234 1 1 1\n";
+        let text = b"7 (a) b (c) R 1 7 8 34816 7 4194304 90 0 0 0 12 3 0 0 20 -5 2 0 1234 8192 3 1\n";
         let expected = ProcessStat {
             name: b"a) b (c".to_vec(),
+            state: b'R',
             parent_pid: 1,
+            process_group: 7,
+            session: 8,
             terminal: 34816,
             cpu_time_ms: 150,
+            nice: -5,
+            threads: 2,
             started_ms: 12340,
         };
         assert_eq!(parse_stat(text), Some(expected));
@@ -149,6 +182,8 @@ mod tests {
     #[test]
     fn lines_are_read_as_ps_does() {
         assert_eq!(effective_user(b"Name:\tx\nUid:\t0\t1000\t0\t0\n"), Some(1000));
+        assert_eq!(size(b"Name:\tx\nVmRSS:\t    12 kB\n", b"VmRSS:"), 12 << 10);
+        assert_eq!(size(b"Name:\tx\n", b"VmRSS:"), 0);
         assert_eq!(command(b"sh\0-c\0exit\0", b"sh"), b"sh -c exit");
         assert_eq!(command(b"", b"kworker"), b"[kworker]");
         assert!(is_of_container(b"0::/container\n"));

@@ -8,8 +8,9 @@ use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
 use crate::output::format::Format;
-use crate::output::render;
+use crate::output::{processes, render};
 use crate::services::Services;
+use crate::values::process_columns;
 
 /// Arguments of `top`.
 #[derive(Args, Clone, Debug)]
@@ -21,12 +22,26 @@ pub(crate) struct TopArguments {
     /// Container whose processes are shown
     #[arg(value_name = "CONTAINER-ID")]
     id: Identifier,
+
+    /// Columns of the table, as options of ps: -ef, aux, -o pid,user,args; users are shown by number
+    #[arg(value_name = "PS-OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    columns: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &TopArguments) -> Result<ExitStatus, Failure> {
+    let columns = process_columns::parse(&arguments.columns).map_err(|error| Failure::Usage {
+        message: error.to_string(),
+        command: "container top".to_owned(),
+    })?;
     let services = Services::from_environment()?;
     let id = arguments.id.as_str();
-    let processes = block_on(services.call(async |client| client.container_processes(id).await))?;
-    output::print(&render::list(&processes, arguments.format, false)?)?;
+    let list = block_on(services.call(async |client| client.container_processes(id).await))?;
+    output::print(&match arguments.format {
+        Format::Table => {
+            let container = block_on(services.call(async |client| client.container(id).await))?;
+            processes::table(&list, &columns, container.configuration.resources.memory_in_bytes)
+        }
+        format => render::structured(&list, format)?,
+    })?;
     Ok(ExitStatus::Success)
 }
