@@ -88,3 +88,24 @@ fn logs_of_the_services_are_read_with_and_without_them() {
     assert!(installation.pids("container-apiserver").is_empty(), "reading logs starts nothing");
     let _ = installation.container(&["system", "logs", "--last", "5w"]).expect_code(64);
 }
+
+#[test]
+fn programs_tell_the_commit_that_they_were_built_from() {
+    let installation = Installation::new();
+    installation.run_ok(&["system", "start"]);
+    let versions = installation.run_ok(&["system", "version", "--format", "json"]);
+    let versions: Value = serde_json::from_str(&versions).unwrap();
+    let commits: Vec<&str> =
+        versions.as_array().unwrap().iter().map(|one| one["commit"].as_str().unwrap()).collect();
+    assert_eq!(commits.len(), 2, "{versions}");
+    assert_eq!(commits[0], commits[1]);
+    // An unpacked archive of the sources has none.
+    if Path::new(env!("CARGO_MANIFEST_DIR")).join("../.git").exists() {
+        assert!(
+            commits[0].len() >= 40 && commits[0].bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{versions}"
+        );
+        let line = installation.run_ok(&["--version"]);
+        assert!(line.contains(&format!("commit: {})", &commits[0][..7])), "{line}");
+    }
+}

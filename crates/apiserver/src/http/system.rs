@@ -22,7 +22,7 @@ pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemSt
         install_root: directories.install_root.display().to_string(),
         log_root: Some(directories.log_root.display().to_string()),
         api_server_version: env!("CARGO_PKG_VERSION").to_owned(),
-        api_server_commit: option_env!("BULKHEAD_COMMIT").unwrap_or("unknown").to_owned(),
+        api_server_commit: bulkhead_build_commit::COMMIT.to_owned(),
         api_server_build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
         api_server_app_name: "container-apiserver".to_owned(),
         configuration_problem: service.settings.problem.clone(),

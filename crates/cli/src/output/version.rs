@@ -6,17 +6,14 @@ use super::render::Listed;
 
 /// Version of this program.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Git commit, where the build says it.
-pub(crate) const COMMIT: &str = match option_env!("BULKHEAD_COMMIT") {
-    Some(commit) => commit,
-    None => "unspecified",
-};
+/// Git commit, where the build knows it.
+pub(crate) const COMMIT: &str = bulkhead_build_commit::COMMIT;
 /// Kind of build.
 pub(crate) const BUILD: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
 
 /// What `--version` prints.
 pub(crate) fn line() -> String {
-    format!("container CLI version {VERSION} (build: {BUILD}, commit: {COMMIT})")
+    format!("container CLI version {VERSION} (build: {BUILD}, commit: {})", bulkhead_build_commit::short())
 }
 
 /// One entry of `system version`.
