@@ -194,6 +194,10 @@ fn the_ssh_agent_is_reached_from_the_container() {
     let refused =
         bulkhead_tests::run_with_deadline(without.env_remove("SSH_AUTH_SOCK"), b"").expect_code(125);
     assert!(refused.stderr.contains("SSH_AUTH_SOCK"), "{refused:?}");
+    let mut dead = installation.command(&["run", "--rm", "--ssh", "demo", "true"]);
+    let refused =
+        bulkhead_tests::run_with_deadline(dead.env("SSH_AUTH_SOCK", "/no/agent"), b"").expect_code(125);
+    assert!(refused.stderr.contains("'/no/agent', which SSH_AUTH_SOCK names"), "{refused:?}");
     assert_eq!(installation.ids(), ["keys"]);
 }
 
