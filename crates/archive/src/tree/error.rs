@@ -90,6 +90,15 @@ pub enum TreeError {
         #[source]
         source: Errno,
     },
+    /// Something cannot be removed.
+    #[error("cannot remove '{path}'")]
+    Remove {
+        /// Path from where the removal began.
+        path: String,
+        /// The reason.
+        #[source]
+        source: Errno,
+    },
     /// Owner, permissions, times or extended attributes cannot be set.
     #[error("cannot set the attributes of '{path}'")]
     Attributes {

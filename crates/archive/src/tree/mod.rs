@@ -1,15 +1,17 @@
-//! File trees to tar streams and back.
+//! File trees to tar streams and back, and to further trees.
 //!
 //! The top of a tree is named by a user and found as any path is. Everything below it may be changed by a
 //! hostile process meanwhile, or is said by a hostile stream: it is looked up from the descriptor of the
 //! directory above, one name at a time, and a link in the place of what was expected is an error.
 
 mod attributes;
+mod copy;
 mod destination;
 mod error;
 mod extract;
 mod node;
 mod pack;
+mod remove;
 mod sparse;
 mod top;
 
@@ -18,10 +20,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
+pub use copy::{Target, copy, copy_attributes};
 pub use destination::{Destination, Placement};
 pub use error::TreeError;
 pub use extract::{ExtractOptions, Links, extract};
 pub use pack::{Scope, pack};
+pub use remove::remove;
 pub use top::Top;
 
 /// An entry that was left out, and why.

@@ -13,7 +13,7 @@ use crate::tar::{Entry, Kind, Segment, Writer};
 
 const BUFFER_BYTES: usize = 128 * 1024;
 /// Each level costs a descriptor; paths that the kernel takes have fewer.
-const MAXIMUM_DEPTH: usize = 2048;
+pub(super) const MAXIMUM_DEPTH: usize = 2048;
 
 /// How much of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
