@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use bulkhead_tests::{Installation, wait_until};
 
@@ -55,37 +56,86 @@ fn trees_go_in_and_out_of_running_and_stopped_containers() {
     assert_eq!(listed, "content7510");
 }
 
-#[test]
-fn nothing_is_copied_to_or_from_below_the_mounts_of_a_stopped_container() {
-    let installation = Installation::with_demo();
-    let folder = installation.folder().to_owned();
-    let (file, tree, shared) = (folder.join("file"), folder.join("data"), folder.join("host"));
-    for folder in [&tree, &shared] {
-        fs::create_dir(folder).unwrap();
-    }
-    fs::write(&file, "new").unwrap();
-    fs::write(tree.join("in-tree"), "new").unwrap();
-    installation.run_ok(&["volume", "create", "stv"]);
-    let host = format!("{}:/srv/host", shared.display());
-    let mounts = ["-v", "stv:/data", "-v", &host, "--tmpfs", "/srv/memory"];
-    let make = "echo kept > /data/k; touch /ready; sleep 600";
-    installation.run_ok(&[&["run", "-d", "--name", "vs"], &mounts[..], &["demo", "sh", "-c", make]].concat());
+/// A stopped container with a volume, a shared one, a folder, memory and a socket; in `/ways` are links to them.
+fn stopped_with_mounts(installation: &Installation) -> std::os::unix::net::UnixListener {
+    let folder = installation.folder();
+    fs::create_dir(folder.join("host")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(folder.join("x.sock")).unwrap();
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "shared"]);
+    let host = format!("{}:/srv/host", folder.join("host").display());
+    let socket = format!("{}:/run/x.sock", folder.join("x.sock").display());
+    let mounts = ["-v", "stv:/data", "-v", "shared:/srv/shared", "-v", &host, "-v", &socket];
+    let make = "mkdir -p /ways; ln -sfn /data /ways/volume; ln -sfn ../srv/memory /ways/memory; \
+                for f in /data /srv/shared /srv/host; do echo kept > $f/k; done; touch /ready; sleep 600";
+    let words = ["--tmpfs", "/srv/memory", "demo", "sh", "-c", make];
+    installation.run_ok(&[&["run", "-d", "--name", "vs"], &mounts[..], &words].concat());
     wait_until("the file", || installation.container(&["exec", "vs", "test", "-e", "/ready"]).code == 0);
     installation.run_ok(&["stop", "--time", "0", "vs"]);
+    listener
+}
 
-    let (own, target) = (text(&file), folder.join("out"));
+#[test]
+fn the_mounts_of_a_stopped_container_are_there_for_copies() {
+    let installation = Installation::with_demo();
+    let _listener = stopped_with_mounts(&installation);
+    let folder = installation.folder().to_owned();
+    let (file, tree, target) = (folder.join("file"), folder.join("data"), folder.join("out"));
+    fs::create_dir(&tree).unwrap();
+    fs::write(&file, "new").unwrap();
+    fs::write(tree.join("in-tree"), "new").unwrap();
+    for place in ["/data", "/srv/shared", "/srv/host", "/ways/volume"] {
+        installation.run_ok(&["cp", text(&file), &format!("vs:{place}/of{}", place.replace('/', "-"))]);
+        installation.run_ok(&["cp", &format!("vs:{place}/k"), text(&target)]);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "kept\n", "{place}");
+    }
+    assert_eq!(fs::read_to_string(folder.join("host/of-srv-host")).unwrap(), "new");
+    // Trees whose names lead there, and archives.
+    installation.run_ok(&["cp", text(&tree), "vs:/"]);
+    installation.run_ok(&["cp", &format!("{}/.", tree.display()), "vs:/srv/shared"]);
+    let packed = installation.container(&["cp", "vs:/srv/shared", "-"]).expect_code(0);
+    let _ = installation.container_with_input(&["cp", "-", "vs:/srv/host"], &packed.stdout).expect_code(0);
+    assert_eq!(fs::read_to_string(folder.join("host/shared/in-tree")).unwrap(), "new");
+    installation.run_ok(&["cp", "vs:/", text(&folder.join("all"))]);
+    for name in ["data/k", "data/in-tree", "srv/shared/k", "srv/host/shared/k"] {
+        assert!(folder.join("all").join(name).is_file(), "{name}");
+    }
+    installation.run_ok(&["start", "vs"]);
+    let inside = "ls /data /srv/shared; cat /srv/host/shared/k";
+    assert_eq!(
+        installation.run_ok(&["exec", "vs", "sh", "-c", inside]),
+        "/data:\nin-tree\nk\nof-data\nof-ways-volume\n\n/srv/shared:\nin-tree\nk\nof-srv-shared\nkept"
+    );
+    // A disk is of one machine at a time, this one included; the container's own files are exported without.
+    installation.run_ok(&["stop", "--time", "0", "vs"]);
+    installation.run_ok(&["run", "-d", "--name", "holder", "-v", "stv:/d", "demo", "sleep", "600"]);
+    let refused = installation.container(&["cp", "vs:/data/k", text(&target)]).expect_code(1);
+    assert!(refused.stderr.contains("volume 'stv' is in use by container 'holder'"), "{refused:?}");
+    installation.run_ok(&["export", "-o", text(&folder.join("exported.tar")), "vs"]);
+    installation.run_ok(&["delete", "--force", "holder"]);
+    installation.run_ok(&["cp", "vs:/data/k", text(&target)]);
+    fs::remove_dir_all(folder.join("host")).unwrap();
+    let refused = installation.container(&["cp", "vs:/data/k", text(&target)]).expect_code(1);
+    assert!(refused.stderr.contains("host' on the host"), "{refused:?}");
+}
+
+#[test]
+fn nothing_is_copied_below_what_a_stopped_container_has_not_got() {
+    let installation = Installation::with_demo();
+    let _listener = stopped_with_mounts(&installation);
+    let folder = installation.folder().to_owned();
+    let (file, tree, target) = (folder.join("file"), folder.join("memory"), folder.join("out"));
+    fs::create_dir(&tree).unwrap();
+    fs::write(&file, "new").unwrap();
+    fs::write(tree.join("in-tree"), "new").unwrap();
+    let own = text(&file);
     for (from, to, mount) in [
-        (own, "vs:/data/new", "/data"),
-        (own, "vs:/data", "/data"),
-        (own, "vs:/tmp/..//data/./new", "/data"),
-        (text(&tree), "vs:/", "/data"),
-        (own, "vs:/srv/host/new", "/srv/host"),
         (own, "vs:/srv/memory/new", "/srv/memory"),
-        ("vs:/data/k", text(&target), "/data"),
-        ("vs:/data", text(&target), "/data"),
-        ("vs:/srv", text(&target), "/srv/"),
+        (own, "vs:/srv/memory", "/srv/memory"),
+        (own, "vs:/tmp/..//srv/./memory/new", "/srv/memory"),
+        (text(&tree), "vs:/srv", "/srv/memory"),
+        (own, "vs:/run/x.sock", "/run/x.sock"),
         ("vs:/srv/memory/k", text(&target), "/srv/memory"),
-        ("vs:/data/k", "-", "/data"),
+        ("vs:/srv/memory/k", "-", "/srv/memory"),
     ] {
         let refused = installation.container(&["cp", from, to]).expect_code(1);
         let path = if from.starts_with("vs:") { from } else { to }.trim_start_matches("vs:");
@@ -94,18 +144,31 @@ fn nothing_is_copied_to_or_from_below_the_mounts_of_a_stopped_container() {
         assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
         assert!(!target.exists());
     }
+    // Where only the guest sees it: by links, by what a tree or an archive names.
+    let contents = format!("{}/.", folder.join("trees").display());
+    fs::create_dir_all(folder.join("trees/memory")).unwrap();
+    fs::write(folder.join("trees/memory/in-tree"), "new").unwrap();
+    for (from, to) in [(own, "vs:/ways/memory/new"), (&contents, "vs:/srv")] {
+        let refused = installation.container(&["cp", from, to]).expect_code(1);
+        assert!(refused.stderr.contains("Read-only file system"), "{from} {to}: {refused:?}");
+        assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+    }
+    let archive = Command::new("tar").arg("-C").arg(folder.join("trees")).args(["-c", "memory"]).output();
+    let archive = archive.unwrap().stdout;
+    let refused = installation.container_with_input(&["cp", "-", "vs:/srv"], &archive).expect_code(1);
+    assert!(refused.stderr.contains("Read-only file system"), "{refused:?}");
+
+    installation.run_ok(&["start", "vs"]);
+    let inside = "umount /srv/memory /run/x.sock; find /srv/memory /run/x.sock -type f -size +0";
+    let found = installation.container(&["exec", "--privileged", "vs", "sh", "-c", inside]).expect_code(0);
+    assert_eq!((found.text().as_str(), found.stderr.as_str()), ("", ""));
     // What has nothing to do with them is copied as ever.
     let archive = installation.container(&["cp", "vs:/etc", "-"]).expect_code(0);
+    installation.run_ok(&["stop", "--time", "0", "vs"]);
     let _ = installation.container_with_input(&["cp", "-", "vs:/"], &archive.stdout).expect_code(0);
-    installation.run_ok(&["cp", own, "vs:/"]);
     installation.run_ok(&["cp", own, "vs:/srv"]);
     installation.run_ok(&["cp", "vs:/srv/file", text(&target)]);
     assert_eq!(fs::read_to_string(&target).unwrap(), "new");
-
-    installation.run_ok(&["start", "vs"]);
-    installation.run_ok(&["cp", own, "vs:/data/new"]);
-    let inside = "cat /data/k /data/new; find /srv/host /srv/memory -type f";
-    assert_eq!(installation.run_ok(&["exec", "vs", "sh", "-c", inside]), "kept\nnew");
 }
 
 #[test]

@@ -91,6 +91,15 @@ fn files_of_folders_and_volumes_belong_to_the_user() {
             fs::symlink_metadata(installation.folder().join("app/volumes/all/content").join(name)).unwrap();
         assert_eq!((file.uid(), file.gid()), (user, user), "{name}");
     }
+    // A new one takes what the image has.
+    for name in ["filled", "filled-disk"] {
+        let kind = if name == "filled" { "type=shared" } else { "type=disk" };
+        installation.run_ok(&["volume", "create", "--opt", kind, name]);
+        let run = ["run", "--rm", "-v", &format!("{name}:/etc"), "demo", "cat", "/etc/passwd"];
+        assert!(installation.run_ok(&run).starts_with("root:"), "{name}");
+    }
+    let file = fs::metadata(installation.folder().join("app/volumes/filled/content/passwd")).unwrap();
+    assert_eq!((file.uid(), file.gid()), (user, user));
 }
 
 #[test]

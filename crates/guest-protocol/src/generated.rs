@@ -33,10 +33,10 @@ pub mod host_message {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GuestMessage {
-    /// The request answered; 0 for events (hello, process_exited).
+    /// The request answered; 0 for events (hello, process_exited, progress).
     #[prost(uint64, tag = "1")]
     pub request_id: u64,
-    #[prost(oneof = "guest_message::Body", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "guest_message::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub body: ::core::option::Option<guest_message::Body>,
 }
 /// Nested message and enum types in `GuestMessage`.
@@ -58,6 +58,9 @@ pub mod guest_message {
         Statistics(super::Statistics),
         #[prost(message, tag = "8")]
         Pong(super::Pong),
+        /// An event.
+        #[prost(message, tag = "9")]
+        Progress(super::Progress),
     }
 }
 /// First message on the control connection.
@@ -75,7 +78,8 @@ pub struct Hello {
 }
 /// Sets up the machine and starts the container's first process (number 0). Sent once.
 /// Answered by ProcessStarted or Failure. Where the process is a built-in, only the root file system
-/// is mounted: that is how the files of a stopped container are reached.
+/// and `mounts` are mounted, and what is at `masked_paths` cannot be read or written: that is how the files of
+/// a stopped container are reached.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Start {
     #[prost(message, optional, tag = "1")]
@@ -178,6 +182,10 @@ pub struct Mount {
     /// all of it. Not for binds.
     #[prost(string, tag = "5")]
     pub subpath: ::prost::alloc::string::String,
+    /// A new volume: before anything is mounted it takes what the image has at `destination`, if it is empty
+    /// (see volume_content.rs). Not for binds, and only where it can be written.
+    #[prost(bool, tag = "6")]
+    pub fill: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NetworkInterface {
@@ -263,7 +271,7 @@ pub struct Process {
 /// exit code is not 0 (see built_in.rs).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BuiltIn {
-    #[prost(oneof = "built_in::Work", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "built_in::Work", tags = "1, 2, 3, 4, 5, 6")]
     pub work: ::core::option::Option<built_in::Work>,
 }
 /// Nested message and enum types in `BuiltIn`.
@@ -280,6 +288,8 @@ pub mod built_in {
         ListChanges(super::ListChanges),
         #[prost(message, tag = "5")]
         ListProcesses(super::ListProcesses),
+        #[prost(message, tag = "6")]
+        FillVolumes(super::FillVolumes),
     }
 }
 /// Writes a file or a tree of the container to stdout, as a tar stream.
@@ -327,6 +337,10 @@ pub struct ListChanges {
 /// Writes ProcessEntry frames to stdout: the container's processes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListProcesses {
+}
+/// Does nothing: the start has filled the volumes that were to be filled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FillVolumes {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Change {
@@ -437,7 +451,7 @@ pub struct StartProcess {
     #[prost(message, optional, tag = "1")]
     pub process: ::core::option::Option<Process>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProcessStarted {
     #[prost(uint32, tag = "1")]
     pub number: u32,
@@ -447,6 +461,13 @@ pub struct ProcessStarted {
     /// CLOCK_BOOTTIME of the execve, nanoseconds.
     #[prost(uint64, tag = "3")]
     pub started_ns: u64,
+    /// Places in Start.mounts of those that were to be filled and hold something now, for good.
+    #[prost(uint32, repeated, tag = "4")]
+    pub filled_mounts: ::prost::alloc::vec::Vec<u32>,
+}
+/// A start that takes long is still under way. Sent at least every ten seconds then.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Progress {
 }
 /// Answered by Done or Failure.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

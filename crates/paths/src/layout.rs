@@ -206,6 +206,12 @@ impl Directories {
         self.volumes().join(name).join("content")
     }
 
+    /// There once the volume holds something; its name must have been validated.
+    #[must_use]
+    pub fn volume_filled(&self, name: &str) -> PathBuf {
+        self.volumes().join(name).join("filled")
+    }
+
     /// Formatted, empty disks that new containers start from.
     #[must_use]
     pub fn disk_templates(&self) -> PathBuf {

@@ -208,6 +208,8 @@ pub enum Event {
         /// Process id of the VMM on the host.
         vmm_pid: u32,
     },
+    /// The start takes long, and is still under way.
+    Progress,
     /// The start failed; `Stopped` follows.
     StartFailed(Failure),
     /// A client's descriptors were let go of without being asked to.

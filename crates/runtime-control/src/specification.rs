@@ -227,6 +227,10 @@ pub struct MountSpecification {
     pub destination: String,
     /// As in mount(8).
     pub options: Vec<String>,
+    /// The volume is new: the guest is to fill it with what the image has at `destination`. Once it holds
+    /// something, the helper makes this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<PathBuf>,
 }
 
 /// A process in the container.
@@ -321,6 +325,8 @@ pub enum BuiltIn {
     ListChanges,
     /// `ProcessEntry` frames to stdout.
     ListProcesses,
+    /// Nothing beyond what every start does with new volumes.
+    FillVolumes,
 }
 
 /// One setrlimit(2).

@@ -106,6 +106,7 @@ fn built_in(work: &BuiltIn) -> guest::BuiltIn {
         BuiltIn::Export => Work::Export(guest::Export {}),
         BuiltIn::ListChanges => Work::ListChanges(guest::ListChanges {}),
         BuiltIn::ListProcesses => Work::ListProcesses(guest::ListProcesses {}),
+        BuiltIn::FillVolumes => Work::FillVolumes(guest::FillVolumes {}),
     };
     guest::BuiltIn { work: Some(work) }
 }
@@ -140,6 +141,7 @@ fn mount(mount: &MountSpecification, specification: &RuntimeSpecification) -> gu
         destination: mount.destination.clone(),
         options: mount.options.clone(),
         subpath: subpath.to_owned(),
+        fill: mount.fill.is_some(),
     }
 }
 

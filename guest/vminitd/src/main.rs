@@ -38,6 +38,7 @@ mod streams;
 mod sysctl;
 mod unused_names;
 mod user;
+mod volume_content;
 mod vsock;
 
 /// Entered by the C runtime. Rust's own start-up code is left out: its nine system calls set up

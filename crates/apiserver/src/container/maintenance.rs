@@ -1,5 +1,5 @@
-//! A machine for the files of a stopped container: its disks, no network, and of the container's own
-//! nothing that runs. The work is the first process of such a run and ends it.
+//! A machine for the files of a stopped container: its disks, volumes and folders, no network, and of the
+//! container's own nothing that runs. The work is the first process of such a run and ends it.
 //!
 //! The helper locks the disk as for any run, so that there are never two machines on it. Logs and exit
 //! status go to a directory of their own, which is removed afterwards.
@@ -10,15 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_api::container::ContainerConfiguration;
-use bulkhead_api::error::ApiError;
+use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_paths::Directories;
 use bulkhead_runtime_control::{BuiltIn, Event, ProcessSpecification};
 use bulkhead_state::{ExitRecord, RunRecord};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Active, StartReply, exit_record};
+use super::covered::Visible;
 use super::identity::HelperProcess;
 use super::launch::{self, Order};
+use super::mounts;
 use super::running::{End, lost_exit};
 use super::specification::{self, Start};
 use crate::error::{failed, from_failure, timed_out};
@@ -89,6 +92,9 @@ pub(super) async fn ended(maintenance: Option<&mut Maintenance>) {
                     drop(reply.send(Ok(Arc::clone(&maintenance.active.run))));
                 }
             }
+            Some(Event::Progress) => {
+                maintenance.deadline = maintenance.deadline.map(|_| Instant::now() + START_LIMIT);
+            }
             Some(Event::StartFailed(failure)) => {
                 maintenance.failure.get_or_insert(from_failure(failure));
             }
@@ -117,7 +123,55 @@ pub(super) async fn launch(
     work: BuiltIn,
     order: Order,
 ) -> Result<Active, ApiError> {
-    let outcome = try_launch(service, configuration, work, &order).await;
+    let visible = Visible::of(&configuration.mounts, &work);
+    if !visible.mounts.is_empty() {
+        fill_volumes(service, configuration).await?;
+    }
+    boot(service, configuration, visible, work, order).await
+}
+
+/// Fills new volumes that the container has for reading only: what writes to them is never its own.
+pub(super) async fn fill_volumes(
+    service: &Service,
+    configuration: &ContainerConfiguration,
+) -> Result<(), ApiError> {
+    if !configuration.mounts.iter().any(mounts::is_read_only) {
+        return Ok(());
+    }
+    let volumes = service.volumes.mounted(&configuration.mounts);
+    let mounts = mounts::to_be_filled_first(&configuration.mounts, &volumes);
+    if mounts.is_empty() {
+        return Ok(());
+    }
+    let visible = Visible { mounts, covered: Vec::new() };
+    let active = boot(service, configuration, visible, BuiltIn::FillVolumes, Order::default()).await?;
+    let (reply, started) = oneshot::channel();
+    let mut maintenance = Maintenance::new(active, reply);
+    ended(Some(&mut maintenance)).await;
+    release(service, &configuration.id);
+    let exit_code = maintenance.exit.as_ref().map(|exit| exit.exit_code);
+    maintenance.finish();
+    match started.await {
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(_)) if exit_code == Some(0) => Ok(()),
+        _ => {
+            let id = &configuration.id;
+            Err(ApiError::new(
+                ErrorCode::InternalError,
+                format!("the machine that was to fill the volumes of container '{id}' has ended"),
+            ))
+        }
+    }
+}
+
+async fn boot(
+    service: &Service,
+    configuration: &ContainerConfiguration,
+    visible: Visible,
+    work: BuiltIn,
+    order: Order,
+) -> Result<Active, ApiError> {
+    let outcome = try_launch(service, configuration, visible, work, &order).await;
     if outcome.is_err() {
         release(service, &configuration.id);
     }
@@ -127,11 +181,21 @@ pub(super) async fn launch(
 async fn try_launch(
     service: &Service,
     configuration: &ContainerConfiguration,
+    visible: Visible,
     work: BuiltIn,
     order: &Order,
 ) -> Result<Active, ApiError> {
     service.machines.check()?;
     let id = &configuration.id;
+    // Whomever it knows, and whoever is to reach it, is of no interest.
+    let bare = ContainerConfiguration {
+        mounts: visible.mounts,
+        published_sockets: Vec::new(),
+        extra_hosts: Vec::new(),
+        dns: None,
+        ..configuration.clone()
+    };
+    service.volumes.hold(&bare)?;
     let unprepared = |error: &(dyn std::error::Error + 'static)| {
         failed(format!("cannot reach the files of container '{id}'"), error)
     };
@@ -162,18 +226,10 @@ async fn try_launch(
         ssh_agent_socket: None,
         detach_keys: &[],
     };
-    // Only the container's own files are of interest, whatever else it mounts and whomever it knows.
-    let bare = ContainerConfiguration {
-        mounts: Vec::new(),
-        published_sockets: Vec::new(),
-        extra_hosts: Vec::new(),
-        dns: None,
-        ..configuration.clone()
-    };
     let mut specification = specification::build(service, &bare, &image, &[], start)?;
     specification.durable_directory = scratch.durable;
     specification.process = ProcessSpecification::of_built_in(work);
-    specification.mounts.clear();
+    specification.masked_paths = visible.covered;
     specification.dns = None;
     specification.discard_disk = false;
     let active = launch::send_start(id, helper, specification, order, &[]).await?;
@@ -186,6 +242,7 @@ async fn try_launch(
 /// Removes every trace of a maintenance whose machine is gone.
 pub(super) fn release(service: &Service, id: &str) {
     let directories = service.directories.container(id).maintenance();
+    service.volumes.release(id);
     for outcome in [
         remove_directory(&directories.durable),
         remove_directory(&directories.runtime),
@@ -226,7 +283,7 @@ fn remove_directory(path: &Path) -> io::Result<()> {
 fn failed_start(exit: Option<&ExitRecord>) -> ApiError {
     let reason = exit.and_then(|exit| exit.reason.as_deref()).unwrap_or("its machine ended");
     ApiError::new(
-        bulkhead_api::error::ErrorCode::InternalError,
+        ErrorCode::InternalError,
         format!("the machine for the container's files did not start: {reason}"),
     )
 }

@@ -1,7 +1,7 @@
 //! What a container's mounts are to its helper and guest.
 
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bulkhead_api::container::{Mount, MountKind};
 use bulkhead_api::error::ApiError;
@@ -37,6 +37,9 @@ const SHARED_OPTIONS: [&str; 1] = ["nodev"];
 const FOLDER_OPTIONS: [&str; 2] = ["nodev", "nosuid"];
 /// Docker's word for a container that may lag behind the host.
 const RELAXED: &str = "cached";
+/// Docker's word for a volume that does not take what the image has in its place.
+const NO_COPY: &str = "nocopy";
+pub(super) const READ_ONLY: &str = "ro";
 
 /// A container's mounts, as its helper and guest get them.
 #[derive(Debug, Default)]
@@ -77,7 +80,7 @@ pub(super) fn arrange(
         arranged.folders.push(SharedFolder {
             path,
             is_file: source == Source::File,
-            read_only: mount.options.iter().any(|option| option == "ro"),
+            read_only: is_read_only(mount),
             relaxed: mount.options.iter().any(|option| option == RELAXED),
         });
     }
@@ -167,7 +170,7 @@ fn specification(mount: &Mount, volumes: &[MountedVolume], folder: Option<Backin
         }
     };
     // For us alone.
-    let ours = |option: &&String| *option == "nocopy" || *option == RELAXED;
+    let ours = |option: &&String| *option == NO_COPY || *option == RELAXED;
     options.extend(mount.options.iter().filter(|option| !ours(option)).cloned());
     let source = if mount.source.is_empty() { kind } else { &mount.source };
     MountSpecification {
@@ -176,7 +179,38 @@ fn specification(mount: &Mount, volumes: &[MountedVolume], folder: Option<Backin
         backing,
         destination: mount.destination.clone(),
         options,
+        fill: fill(mount, volumes).filter(|_| !is_read_only(mount)),
     }
+}
+
+/// Volumes that only read-only mounts would fill, as mounts that can: a machine of its own does it, whose
+/// programs are ours.
+pub(super) fn to_be_filled_first(mounts: &[Mount], volumes: &[MountedVolume]) -> Vec<Mount> {
+    let mut chosen: Vec<Mount> = Vec::new();
+    for mount in mounts {
+        let read_only = volumes.iter().any(|volume| volume.read_only && is_of(mount, volume));
+        let is_chosen = chosen.iter().any(|other| other.kind == mount.kind);
+        if read_only && !is_chosen && fill(mount, volumes).is_some() {
+            let options = mount.options.iter().filter(|option| *option != READ_ONLY).cloned().collect();
+            chosen.push(Mount { options, ..mount.clone() });
+        }
+    }
+    chosen
+}
+
+/// Where it is noted that the volume of a mount was filled, if this is to be done.
+fn fill(mount: &Mount, volumes: &[MountedVolume]) -> Option<PathBuf> {
+    let wanted = !mount.options.iter().any(|option| option == NO_COPY);
+    volumes.iter().find(|volume| wanted && is_of(mount, volume))?.fill.clone()
+}
+
+fn is_of(mount: &Mount, volume: &MountedVolume) -> bool {
+    matches!(&mount.kind, MountKind::Volume { name, .. } if *name == volume.name)
+}
+
+/// Whether a mount may not be written.
+pub(super) fn is_read_only(mount: &Mount) -> bool {
+    mount.options.iter().any(|option| option == READ_ONLY)
 }
 
 #[cfg(test)]
@@ -208,6 +242,7 @@ mod tests {
             read_only: true,
             journal_option: Some("data=journal".to_owned()),
             shared: false,
+            fill: None,
         };
         let ordered = arranged(&mounts, &[volume("b"), volume("a")]).mounts;
         let shown: Vec<_> = ordered.iter().map(|one| (one.destination.as_str(), one.backing)).collect();
@@ -241,6 +276,7 @@ mod tests {
             read_only: false,
             journal_option: None,
             shared,
+            fill: None,
         };
         let mounts = [
             mount(MountKind::volume("s"), "/s"),
@@ -255,6 +291,42 @@ mod tests {
         assert_eq!(folders[1].path, Path::new("/"));
         let backing: Vec<_> = mounts.iter().map(|one| one.backing).collect();
         assert_eq!(backing, [Some(Backing::Folder(0)), Some(Backing::Folder(1)), Some(Backing::Volume(0))]);
+    }
+
+    #[test]
+    fn new_volumes_are_filled_by_mounts_that_can_write() {
+        let volume = |name: &str, read_only, is_new: bool| MountedVolume {
+            name: name.to_owned(),
+            read_only,
+            journal_option: None,
+            shared: name == "shared",
+            fill: is_new.then(|| directories().volume_filled(name)),
+        };
+        let with = |name: &str, destination: &str, options: &[&str]| Mount {
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            ..mount(MountKind::volume(name), destination)
+        };
+        let mounts = [
+            with("new", "/a", &[]),
+            with("new", "/b", &["ro"]),
+            with("old", "/c", &[]),
+            with("bare", "/d", &["nocopy"]),
+            with("shared", "/e", &["ro", "noexec"]),
+            with("shared", "/f", &["ro"]),
+        ];
+        let volumes = [
+            volume("new", false, true),
+            volume("old", false, false),
+            volume("bare", false, true),
+            volume("shared", true, true),
+        ];
+        let arranged = arranged(&mounts, &volumes).mounts;
+        let filled: Vec<_> = arranged.iter().filter(|one| one.fill.is_some()).collect();
+        assert_eq!(filled.len(), 1);
+        assert_eq!(filled[0].destination, "/a");
+        assert_eq!(filled[0].fill, Some(directories().volume_filled("new")));
+        let first = to_be_filled_first(&mounts, &volumes);
+        assert_eq!(first, [with("shared", "/e", &["noexec"])]);
     }
 
     #[test]

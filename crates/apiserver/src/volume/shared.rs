@@ -2,10 +2,10 @@
 //! and no path is longer than the kernel takes at once.
 
 use std::collections::HashSet;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat};
@@ -24,6 +24,8 @@ const MAX_WAITING_BYTES: usize = 16 << 20;
 pub(super) fn create(path: &Path) -> Result<(), FormatError> {
     let (directory, volumes) = format::make_directory_of(path)?;
     let made = DirBuilder::new().mode(MODE).create(path).and_then(|()| {
+        // Whatever the services' umask takes away: it is the root of a file system.
+        std::fs::set_permissions(path, Permissions::from_mode(MODE))?;
         [path, directory, volumes].into_iter().try_for_each(|path| File::open(path)?.sync_all())
     });
     made.map_err(|source| {

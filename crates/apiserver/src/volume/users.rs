@@ -1,6 +1,7 @@
 //! Who mounts a volume, and whose machine has it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use bulkhead_api::container::{ContainerConfiguration, Mount, MountKind};
 use bulkhead_api::error::ApiError;
@@ -18,6 +19,8 @@ pub(crate) struct MountedVolume {
     pub(crate) journal_option: Option<String>,
     /// A directory in place of a disk.
     pub(crate) shared: bool,
+    /// As long as it is not known to hold something: the file that will say so.
+    pub(crate) fill: Option<PathBuf>,
 }
 
 impl Volumes {
@@ -99,7 +102,9 @@ impl Volumes {
             let journal_option =
                 configuration.and_then(|configuration| options::mount_option(&configuration.options));
             let shared = configuration.is_some_and(|found| options::is_shared(&found.options));
-            mounted.push(MountedVolume { name: name.clone(), read_only, journal_option, shared });
+            let filled = self.directories.volume_filled(name);
+            let fill = (!filled.exists()).then_some(filled);
+            mounted.push(MountedVolume { name: name.clone(), read_only, journal_option, shared, fill });
         }
         mounted
     }

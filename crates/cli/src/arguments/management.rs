@@ -107,7 +107,7 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "PATH")]
     pub(crate) masked_path: Vec<PathOrNone>,
 
-    /// Mount a folder, a volume or memory: type=bind|tmpfs|volume,source=…,target=…[,readonly][,size=…][,mode=…]
+    /// Mount a folder, a volume or memory: type=bind|tmpfs|volume,source=…,target=…[,readonly][,volume-nocopy][,size=…][,mode=…]
     #[arg(long, value_name = "MOUNT")]
     pub(crate) mount: Vec<MountSpecification>,
 
@@ -207,7 +207,7 @@ pub(crate) struct ManagementFlags {
     #[arg(long)]
     pub(crate) virtualization: bool,
 
-    /// Mount a folder or volume
+    /// Mount a folder or volume; a new volume takes what the image has at PATH, unless OPTIONS say nocopy
     #[arg(short, long, value_name = "[SOURCE:]PATH[:OPTIONS]")]
     pub(crate) volume: Vec<VolumeMount>,
 }

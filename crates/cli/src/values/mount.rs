@@ -50,7 +50,7 @@ impl FromStr for MountSpecification {
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let (mut kind, mut source, mut destination) = (None, None, None);
-        let (mut read_only, mut size, mut mode) = (false, None, None);
+        let (mut read_only, mut no_copy, mut size, mut mode) = (false, false, None, None);
         for part in text.split(',') {
             let (key, value) = part.split_once('=').map_or((part, None), |(key, value)| (key, Some(value)));
             match (key, value) {
@@ -61,6 +61,8 @@ impl FromStr for MountSpecification {
                 }
                 ("ro" | "readonly", None | Some("true" | "1")) => read_only = true,
                 ("ro" | "readonly", Some("false" | "0")) => read_only = false,
+                ("volume-nocopy", None | Some("true" | "1")) => no_copy = true,
+                ("volume-nocopy", Some("false" | "0")) => no_copy = false,
                 ("size", Some(value)) => set(&mut size, key, value.parse::<MemorySize>()?)?,
                 ("mode", Some(value)) => set(&mut mode, key, parse_mode(value)?)?,
                 _ => return invalid(format!("unknown mount option '{part}'")),
@@ -75,6 +77,9 @@ impl FromStr for MountSpecification {
         } else if size.is_some() || mode.is_some() {
             return invalid("size and mode are options of tmpfs mounts");
         }
+        if no_copy && kind != MountType::Volume {
+            return invalid("volume-nocopy is an option of volumes");
+        }
         match (kind, source.as_deref()) {
             (MountType::Bind, None | Some("")) => return invalid("a bind mount needs a source"),
             (MountType::Volume, Some(name)) => drop(name.parse::<VolumeName>()?),
@@ -82,6 +87,7 @@ impl FromStr for MountSpecification {
         }
         let mut options = Vec::new();
         options.extend(read_only.then(|| "ro".to_owned()));
+        options.extend(no_copy.then(|| "nocopy".to_owned()));
         options.extend(size.map(|size| format!("size={}", size.bytes())));
         options.extend(mode.map(|mode| format!("mode={mode:o}")));
         Ok(Self { kind, source: source.unwrap_or_default(), destination, options })
@@ -130,9 +136,15 @@ mod tests {
             "type=volume,source=v,destination=/y".parse::<MountSpecification>().unwrap().kind,
             MountType::Volume
         );
+        let bare: MountSpecification = "type=volume,dst=/y,volume-nocopy,ro".parse().unwrap();
+        assert_eq!(bare.options, ["ro", "nocopy"]);
+        let filled: MountSpecification = "type=volume,dst=/y,volume-nocopy=false".parse().unwrap();
+        assert!(filled.options.is_empty());
         for text in [
             "",
             "dst=/a",
+            "type=tmpfs,dst=/a,volume-nocopy",
+            "type=volume,dst=/a,volume-nocopy=perhaps",
             "type=tmpfs",
             "type=nfs,dst=/a",
             "type=tmpfs,dst=relative",

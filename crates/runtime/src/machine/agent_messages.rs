@@ -1,6 +1,7 @@
 //! What vminitd says. It runs in the guest, whose root may have replaced it: every message that it
 //! could not have sent in good faith ends the machine.
 
+use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::pending::Question;
 use super::process_table::ProcessState;
-use super::{Machine, Phase, START_REQUEST_ID, microseconds};
+use super::{BOOT_TIMEOUT, Machine, Phase, START_REQUEST_ID, microseconds};
 use crate::agent::Agent;
 use crate::text::sanitize;
 use crate::{exit, translation};
@@ -33,6 +34,7 @@ impl Machine {
         let accepted = match (message.request_id, message.body) {
             (0, Some(Body::Hello(hello))) => self.hello(&hello),
             (0, Some(Body::ProcessExited(exited))) => self.process_exited(&exited),
+            (0, Some(Body::Progress(_))) => self.progress(),
             (0, _) => false,
             // An answer that only a newer vminitd knows: who waits for it runs into a deadline.
             (request_id, None) => {
@@ -68,9 +70,33 @@ impl Machine {
         true
     }
 
+    /// Volumes are being filled, which takes as long as it takes.
+    fn progress(&mut self) -> bool {
+        let is_starting = self.phase == Phase::Booting;
+        if is_starting {
+            self.phase_deadline = Some(Instant::now() + BOOT_TIMEOUT);
+            self.connections.announce(&Event::Progress);
+        }
+        is_starting
+    }
+
+    /// Notes which volumes need not be filled any more. A guest that lies here has a volume of its own that stays
+    /// as it is.
+    fn volumes_filled(&self, numbers: &[u32]) {
+        for number in numbers {
+            let mount = usize::try_from(*number).ok().and_then(|place| self.specification.mounts.get(place));
+            let Some(path) = mount.and_then(|mount| mount.fill.as_deref()) else { continue };
+            // Not synced: whoever does not find it looks again.
+            if let Err(error) = File::create(path) {
+                tracing::warn!("cannot note that a volume is filled, '{}': {error}", path.display());
+            }
+        }
+    }
+
     fn start_answered(&mut self, body: Body) -> bool {
         match body {
             Body::ProcessStarted(started) if started.number == 0 => {
+                self.volumes_filled(&started.filled_mounts);
                 self.phase = Phase::Running;
                 self.phase_deadline = None;
                 self.processes.set(0, ProcessState::Running);

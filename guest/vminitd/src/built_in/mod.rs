@@ -29,8 +29,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
 
 use crate::failure::failure;
-use crate::mounts::MountError;
+use crate::mounts::{MountError, PreparedMount};
 use crate::process::clone::{self, Child};
+use crate::process::container::{self, ContainerError};
 use crate::process::stdio::ChildStdio;
 use crate::root_filesystem::Layers;
 
@@ -42,6 +43,8 @@ const BUFFER_BYTES: usize = 128 * 1024;
 enum BuiltInError {
     #[error("cannot enter the container")]
     Enter(#[source] Errno),
+    #[error(transparent)]
+    Mount(ContainerError),
     #[error(transparent)]
     Tree(#[from] TreeError),
     #[error("cannot see the container's root without its mounts")]
@@ -79,6 +82,15 @@ pub(crate) struct Plan<'a> {
     pub(crate) stdio: &'a ChildStdio,
     pub(crate) mount_namespace: &'a OwnedFd,
     pub(crate) layers: &'a Layers,
+    pub(crate) inside: Inside<'a>,
+}
+
+/// What is still to be mounted: all that a container which does not run has not got yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Inside<'a> {
+    pub(crate) mounts: &'a [PreparedMount],
+    /// Files that cannot be read or written.
+    pub(crate) masked_paths: &'a [String],
 }
 
 /// Starts the work.
@@ -109,6 +121,7 @@ fn run(plan: &Plan<'_>) -> Result<(), BuiltInError> {
     setsid().and_then(|_| set_up_stdio(plan.stdio)).map_err(BuiltInError::Enter)?;
     move_into_link_name_space(plan.mount_namespace.as_fd(), Some(LinkNameSpaceType::Mount))
         .map_err(BuiltInError::Enter)?;
+    container::attach_all(plan.inside.mounts, plan.inside.masked_paths).map_err(BuiltInError::Mount)?;
     if let Work::ListChanges(_) = plan.work {
         let image = plan.layers.mount_image().map_err(BuiltInError::Image)?;
         close_others(&[plan.layers.upper.as_raw_fd(), image.as_raw_fd()]);
@@ -120,7 +133,7 @@ fn run(plan: &Plan<'_>) -> Result<(), BuiltInError> {
         Work::ExtractArchive(request) => extract_archive(request),
         Work::Export(_) => export(),
         Work::ListProcesses(_) => processes::list(&mut output()),
-        Work::ListChanges(_) => Ok(()),
+        Work::ListChanges(_) | Work::FillVolumes(_) => Ok(()),
     }
 }
 

@@ -1,9 +1,11 @@
 //! From the request for a process to one that is watched.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use bulkhead_guest_protocol::messages::guest_message::Body;
 use bulkhead_guest_protocol::messages::{
-    BuiltIn, Failure, Process, ProcessStarted, RootFilesystem, Start, built_in::Work, failure::Code,
+    BuiltIn, Failure, Mount, Process, ProcessStarted, Progress, RootFilesystem, Start, built_in::Work,
+    failure::Code,
 };
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -11,6 +13,7 @@ use rustix::io::Errno;
 use super::{EventLoop, HOST_SOCKET, PROCESS, refusal, stack};
 use crate::boot::boot_time_ns;
 use crate::failure::{SetupError, failure};
+use crate::mounts::PreparedMount;
 use crate::process::Running;
 use crate::process::child::Surroundings;
 use crate::process::clone::Child;
@@ -21,29 +24,33 @@ use crate::root_filesystem::Root;
 use crate::streams::Stream;
 use crate::{
     built_in, capabilities, cgroup, devices_directory, entropy, generated_files, mounts, network,
-    root_filesystem, vsock,
+    root_filesystem, volume_content, vsock,
 };
 
 impl EventLoop {
-    pub(super) fn start(&mut self, start: Start) -> Result<ProcessStarted, Failure> {
+    pub(super) fn start(&mut self, mut start: Start) -> Result<ProcessStarted, Failure> {
         if std::mem::replace(&mut self.started, true) {
             return Err(refusal(Code::InvalidArgument, "the container was already started"));
         }
-        let process = start.process.ok_or_else(|| refusal(Code::InvalidArgument, "no process given"))?;
+        let process =
+            start.process.take().ok_or_else(|| refusal(Code::InvalidArgument, "no process given"))?;
         if process.number != 0 {
             return Err(refusal(Code::InvalidArgument, "the first process is number 0"));
         }
-        let root = start.root.ok_or_else(|| refusal(Code::InvalidArgument, "no root file system given"))?;
+        let root = start.root.take();
+        let root = root.ok_or_else(|| refusal(Code::InvalidArgument, "no root file system given"))?;
         vsock::set_secret(&start.stream_secret)
             .map_err(|_| refusal(Code::InvalidArgument, "no secret of the streams given"))?;
         if let Some(work) = &process.built_in {
-            return self.start_maintenance(&root, &start.random_seed, &process, work);
+            return self.start_maintenance(&root, &start, &process, work);
         }
         let setup = |error: &dyn std::error::Error| failure(Code::Setup, error);
         let step =
             |step: &'static str| move |source: Errno| failure(Code::Setup, &SetupError { step, source });
-        // Answered by the host while the mounts are made.
-        let dialled = stdio::dial(&process).map_err(|error| setup(&error))?;
+        // Answered by the host while the mounts are made. It does not wait for long, so not while volumes are filled.
+        let fills = start.mounts.iter().any(|mount| mount.fill);
+        let dial = || stdio::dial(&process).map_err(|error| setup(&error));
+        let early = if fills { None } else { Some(dial()?) };
         entropy::add(&start.random_seed).map_err(step("add entropy"))?;
         let Root { mount_namespace, layers } =
             root_filesystem::assemble(&root).map_err(|error| setup(&error))?;
@@ -59,10 +66,12 @@ impl EventLoop {
         let mut files = generated_files::prepare(&start.files).map_err(|error| setup(&error))?;
         let sockets = self.forwards.listen(&self.epoll, HOST_SOCKET, &start.host_sockets);
         files.extend(sockets.map_err(step("listen in place of sockets of the host"))?);
+        let mounts = mounts::prepare(&start.mounts).map_err(|error| setup(&error))?;
+        let filled_mounts = self.fill_volumes(&start.mounts, &mounts, &mount_namespace)?;
         let plan = ContainerPlan {
             mount_namespace,
             devices,
-            mounts: mounts::prepare(&start.mounts).map_err(|error| setup(&error))?,
+            mounts,
             files,
             sysctls: start.sysctls,
             masked_paths: start.masked_paths,
@@ -70,6 +79,7 @@ impl EventLoop {
             privileged: start.privileged,
             read_only_root: root.read_only,
         };
+        let dialled = early.map_or_else(dial, Ok)?;
         let (child_stdio, streams) = dialled.connect(&process).map_err(|error| setup(&error))?;
         capabilities::keep_inheritable()
             .and_then(|()| capabilities::limit_bounding_set(self.bounding_set, process.capabilities))
@@ -83,29 +93,48 @@ impl EventLoop {
         }
         self.mount_namespace = Some(plan.mount_namespace);
         self.layers = Some(layers);
-        self.register(process.number, child, child_stdio, streams, false)
+        let started = self.register(process.number, child, child_stdio, streams, false)?;
+        Ok(ProcessStarted { filled_mounts, ..started })
+    }
+
+    fn fill_volumes(
+        &mut self,
+        mounts: &[Mount],
+        prepared: &[PreparedMount],
+        mount_namespace: &OwnedFd,
+    ) -> Result<Vec<u32>, Failure> {
+        volume_content::fill(mounts, prepared, mount_namespace, || {
+            // A host that is not there any more is found out by the next who reads.
+            let _ = self.control.send(0, Body::Progress(Progress {}));
+        })
     }
 
     /// A machine for the files of a container that does not run: nothing of the container is started.
     fn start_maintenance(
         &mut self,
         root: &RootFilesystem,
-        random_seed: &[u8],
+        start: &Start,
         process: &Process,
         work: &BuiltIn,
     ) -> Result<ProcessStarted, Failure> {
-        entropy::add(random_seed)
-            .map_err(|source| failure(Code::Setup, &SetupError { step: "add entropy", source }))?;
-        let root = root_filesystem::assemble(root).map_err(|error| failure(Code::Setup, &error))?;
+        let setup = |error: &dyn std::error::Error| failure(Code::Setup, error);
+        entropy::add(&start.random_seed)
+            .map_err(|source| setup(&SetupError { step: "add entropy", source }))?;
+        let root = root_filesystem::assemble(root).map_err(|error| setup(&error))?;
+        let mounts = mounts::prepare(&start.mounts).map_err(|error| setup(&error))?;
+        let filled_mounts = self.fill_volumes(&start.mounts, &mounts, &root.mount_namespace)?;
         self.mount_namespace = Some(root.mount_namespace);
         self.layers = Some(root.layers);
-        self.start_built_in(process, work)
+        let inside = built_in::Inside { mounts: &mounts, masked_paths: &start.masked_paths };
+        let started = self.start_built_in(process, work, inside)?;
+        Ok(ProcessStarted { filled_mounts, ..started })
     }
 
     pub(super) fn start_built_in(
         &mut self,
         process: &Process,
         work: &BuiltIn,
+        inside: built_in::Inside<'_>,
     ) -> Result<ProcessStarted, Failure> {
         let work = work.work.as_ref().ok_or_else(|| refusal(Code::InvalidArgument, "unknown built-in"))?;
         let setup = |error: &dyn std::error::Error| failure(Code::Setup, error);
@@ -119,7 +148,7 @@ impl EventLoop {
         if freezes && !self.is_frozen() {
             self.set_frozen(true)?;
         }
-        let plan = built_in::Plan { work, stdio: &child_stdio, mount_namespace, layers };
+        let plan = built_in::Plan { work, stdio: &child_stdio, mount_namespace, layers, inside };
         let registered = built_in::spawn(plan)
             .map_err(|source| failure(Code::Setup, &SetupError { step: "create a process", source }))
             .and_then(|child| self.register(process.number, child, child_stdio, streams, freezes));
@@ -134,7 +163,7 @@ impl EventLoop {
             return Err(refusal(Code::InvalidArgument, "the process number is in use"));
         }
         if let Some(work) = &process.built_in {
-            return self.start_built_in(process, work);
+            return self.start_built_in(process, work, built_in::Inside::default());
         }
         // It would freeze on the way to its program, and PID 1 with it.
         if self.is_frozen() {
@@ -180,7 +209,8 @@ impl EventLoop {
         streams: Vec<Stream>,
         freezes: bool,
     ) -> Result<ProcessStarted, Failure> {
-        let started = ProcessStarted { number, pid: child.pid, started_ns: boot_time_ns() };
+        let (pid, started_ns) = (child.pid, boot_time_ns());
+        let started = ProcessStarted { number, pid, started_ns, filled_mounts: Vec::new() };
         // The pipes' other ends: without this no stream would ever end.
         drop(child_stdio);
         let watch = |source| failure(Code::Setup, &SetupError { step: "watch a process", source });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, fstat, mkdirat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree,
@@ -109,6 +109,17 @@ pub(crate) fn set_up(plan: &ContainerPlan) -> Result<(), ContainerError> {
     Ok(())
 }
 
+/// Mounts what a container that does not run has of its own, and covers `covered`, files of its own as well.
+pub(crate) fn attach_all(mounts: &[PreparedMount], covered: &[String]) -> Result<(), ContainerError> {
+    for prepared in mounts {
+        attach_prepared(prepared)?;
+    }
+    for path in covered {
+        cover(path).map_err(|source| ContainerError::Mask { path: path.clone(), source })?;
+    }
+    Ok(())
+}
+
 /// Mounts a file system of the kernel at a fixed path.
 fn mount_kernel(
     kind: &'static CStr,
@@ -198,6 +209,19 @@ fn mask(path: &str) -> Result<(), Errno> {
     };
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(tree, c"", place, c"", flags)
+}
+
+/// An empty file that cannot be written over what is there, or where nothing is.
+fn cover(path: &str) -> Result<(), Errno> {
+    let memory = crate::mounts::FileSystem::open("tmpfs")
+        .and_then(|tmpfs| tmpfs.mount(MountAttrFlags::empty()))
+        .map_err(|_| Errno::NOMEM)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    openat(&memory, c"empty", flags, Mode::RUSR)?;
+    let tree =
+        open_tree(&memory, c"empty", OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    set_attributes(&tree, c"", 0, MountAttrFlags::MOUNT_ATTR_RDONLY, 0)?;
+    attach(tree.as_fd(), path, || Kind::File)
 }
 
 /// OCI runtime specification, "Readonly Paths".

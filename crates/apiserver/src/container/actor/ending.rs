@@ -22,6 +22,12 @@ impl Actor {
                 self.started(timeline, &kernel_release, vmm_pid);
                 Life::Goes
             }
+            Some(Event::Progress) => {
+                if let Some(starting) = self.active.as_mut().and_then(|active| active.starting.as_mut()) {
+                    starting.goes_on();
+                }
+                Life::Goes
+            }
             Some(Event::StartFailed(failure)) => {
                 if let Some(starting) = self.active.as_mut().and_then(|active| active.starting.as_mut()) {
                     let is_damaged = failure.code == FailureCode::DamagedFileSystem;

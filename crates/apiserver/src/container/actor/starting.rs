@@ -10,6 +10,7 @@ use bulkhead_state::ExitRecord;
 use tokio::time::Instant;
 
 use super::super::launch::{self, Launched, Order};
+use super::super::maintenance;
 use super::super::status::Phase;
 use super::{Actor, Life, StartReply};
 use crate::date;
@@ -37,6 +38,11 @@ impl Starting {
     fn by(by_policy: bool) -> Self {
         let deadline = Instant::now() + START_LIMIT;
         Self { replies: Vec::new(), failure: None, by_policy, deadline }
+    }
+
+    /// It takes long, for a reason.
+    pub(super) fn goes_on(&mut self) {
+        self.deadline = Instant::now() + START_LIMIT;
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -115,6 +121,7 @@ impl Actor {
         self.restart_at = None;
         self.held = false;
         self.publish(Phase::Starting);
+        maintenance::fill_volumes(&self.service, &self.configuration).await?;
         let Launched { active, record } = launch::launch(&self.service, &self.configuration, order).await?;
         let active = self.active.insert(active);
         self.record.run = Some(record);

@@ -1,0 +1,233 @@
+//! What a new volume holds: what the image has where it is mounted.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use bulkhead_tests::{Installation, read_image, wait_until, write_layers};
+use tar::{Builder, EntryType, Header};
+
+/// A directory of the image; more is in `/srv/many`, `/srv/big` and `/srv/empty`.
+const SITE: &str = "/srv/site";
+const MANY: usize = 4000;
+const BIG_BYTES: usize = 8 << 20;
+/// All that can be told of what is there.
+const TELL: &str = "cd $0 && ls -A | sort && stat -c '%n %F %u:%g %a %Y' . && cd $0 && for f in deep deep/file \
+                    deep/same link pipe; do stat -c '%n %F %u:%g %a %h %Y' $f; done; cat deep/file; readlink link";
+
+fn add(layer: &mut Builder<Vec<u8>>, path: &str, kind: EntryType, mode: u32, contents: &[u8]) {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(33);
+    header.set_gid(44);
+    header.set_mtime(1_600_000_000);
+    header.set_size(if kind == EntryType::Regular { contents.len() as u64 } else { 0 });
+    let path = path.trim_start_matches('/');
+    match kind {
+        EntryType::Link | EntryType::Symlink => {
+            let target = std::str::from_utf8(contents).expect("a path");
+            layer.append_link(&mut header, path, target).expect("entry");
+        }
+        _ => layer.append_data(&mut header, path, contents).expect("entry"),
+    }
+}
+
+/// One that has `filled:latest`, the demo image with more in it.
+fn installation() -> Installation {
+    let installation = Installation::with_demo();
+    let (_, compressed) = read_image(&installation.demo_archive());
+    let mut gzip = Command::new("gzip")
+        .arg("-dc")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("gzip is missing: apt-get install gzip");
+    let mut input = gzip.stdin.take().expect("a pipe");
+    let feeder = std::thread::spawn(move || input.write_all(&compressed));
+    let demo = gzip.wait_with_output().expect("an archive").stdout;
+    feeder.join().expect("no panic").expect("an archive that is read");
+
+    let mut layer = Builder::new(Vec::new());
+    add(&mut layer, SITE, EntryType::Directory, 0o2750, b"");
+    add(&mut layer, "/srv/site/deep", EntryType::Directory, 0o1711, b"");
+    add(&mut layer, "/srv/site/deep/file", EntryType::Regular, 0o4640, b"content\n");
+    add(&mut layer, "/srv/site/deep/same", EntryType::Link, 0o4640, b"srv/site/deep/file");
+    add(&mut layer, "/srv/site/link", EntryType::Symlink, 0o777, b"deep/file");
+    add(&mut layer, "/srv/site/pipe", EntryType::Fifo, 0o620, b"");
+    add(&mut layer, "/srv/empty", EntryType::Directory, 0o1777, b"");
+    add(&mut layer, "/srv/way", EntryType::Symlink, 0o777, b"/srv/site");
+    add(&mut layer, "/srv/big/file", EntryType::Regular, 0o644, &vec![7; BIG_BYTES]);
+    for number in 0..MANY {
+        add(&mut layer, &format!("/srv/many/{}/{number}", number % 7), EntryType::Regular, 0o644, b"x");
+    }
+    let layers = [demo, layer.into_inner().expect("layer")];
+    installation.load(&write_layers(installation.folder(), "filled", "amd64", &layers));
+    installation
+}
+
+fn content(installation: &Installation, name: &str) -> PathBuf {
+    installation.folder().join("app/volumes").join(name).join("content")
+}
+
+/// What a shell in a container of the image says that has `mount`.
+fn run(installation: &Installation, mount: &str, script: &str, argument: &str) -> String {
+    let words = ["run", "--rm", "--no-dns", "-v", mount, "filled", "sh", "-c", script, argument];
+    installation.run_ok(&words)
+}
+
+#[test]
+fn a_new_volume_takes_what_the_image_has_in_its_place() {
+    let installation = installation();
+    let expected = installation.run_ok(&["run", "--rm", "filled", "sh", "-c", TELL, SITE]);
+    assert!(expected.contains("deep/file regular file 33:44 4640 2 1600000000"), "{expected}");
+    assert!(expected.contains(". directory 33:44 2750"), "{expected}");
+    // The time of the top is that of its last change.
+    let without_time = |text: &str| text.replacen(" 1600000000", "", 1);
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "shared"]);
+    for name in ["disk", "shared"] {
+        let mount = format!("{name}:{SITE}");
+        let found = run(&installation, &mount, TELL, SITE);
+        let top = |text: &str| text.lines().position(|line| line.starts_with(". ")).expect("the top");
+        let (mut found, mut expected): (Vec<_>, Vec<_>) =
+            (found.lines().collect(), expected.lines().collect());
+        let (one, other) = (found.remove(top(&found.join("\n"))), expected.remove(top(&expected.join("\n"))));
+        assert_eq!(found, expected, "{name}");
+        assert!(one.starts_with(without_time(other).trim_end()), "{one} {other}");
+        // Only once, whatever becomes of it.
+        run(&installation, &mount, "rm -r $0/deep $0/link; chmod 700 $0", SITE);
+        assert_eq!(run(&installation, &mount, "ls -A $0; stat -c %a $0", SITE), "pipe\n700");
+        run(&installation, &mount, "rm $0/pipe", SITE);
+        assert_eq!(run(&installation, &mount, "ls -A $0; stat -c %a $0", SITE), "700");
+    }
+    // Nobody wants it, or nothing is there to be had.
+    for (mount, path) in [("bare:/srv/site:nocopy", SITE), ("other:/nothing", "/nothing")] {
+        assert_eq!(run(&installation, mount, "ls -A $0; stat -c %u%a $0", path), "0755", "{mount}");
+    }
+    let mount = "type=volume,source=third,target=/srv/site,volume-nocopy";
+    let words = ["run", "--rm", "--mount", mount, "filled", "ls", "-A", SITE];
+    assert_eq!(installation.run_ok(&words), "");
+    // It is as empty as it was.
+    assert_eq!(run(&installation, "other:/srv/site", "ls -A $0", SITE), "deep\nlink\npipe");
+    // An empty directory has an owner and a mode to give.
+    for name in ["disk-2", "shared-2"] {
+        if name == "shared-2" {
+            installation.run_ok(&["volume", "create", "--opt", "type=shared", name]);
+        }
+        let mount = format!("{name}:/srv/empty");
+        assert_eq!(run(&installation, &mount, "stat -c %u:%g-%a $0", "/srv/empty"), "33:44-1777");
+        run(&installation, &mount, "chmod 711 $0", "/srv/empty");
+        assert_eq!(run(&installation, &mount, "stat -c %u:%g-%a $0", "/srv/empty"), "33:44-711");
+    }
+}
+
+#[test]
+fn links_read_only_mounts_and_mounts_below_each_other() {
+    let installation = installation();
+    // By a link, and for reading only: from the first moment on.
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "shared"]);
+    for name in ["disk", "shared"] {
+        let mount = format!("{name}:/srv/way:ro");
+        let script = "cat $0/link; mount -o remount,rw $0; echo no > $0/new; ls $0";
+        let words = ["run", "--rm", "--privileged", "-v", &mount, "filled", "sh", "-c", script, "/srv/way"];
+        let outcome = installation.container(&words);
+        assert_eq!(outcome.text(), "content\ndeep\nlink\npipe\n", "{outcome:?}");
+        assert!(outcome.stderr.contains("Read-only"), "{outcome:?}");
+    }
+    // Each takes what the image has, not what is mounted meanwhile.
+    let words = ["run", "--rm", "-v", "inner:/srv/site", "-v", "outer:/srv", "filled", "sh", "-c"];
+    let script = "ls /srv /srv/site; umount /srv/site 2>/dev/null; ls /srv/empty";
+    assert_eq!(
+        installation.run_ok(&[&words[..], &[script]].concat()),
+        "/srv:\nbig\nempty\nmany\nsite\nway\n\n/srv/site:\ndeep\nlink\npipe"
+    );
+    assert_eq!(run(&installation, "outer:/o", "ls $0/site", "/o"), "deep\nlink\npipe");
+    // One volume in two places takes what is in the first.
+    let words =
+        ["run", "--rm", "-v", "twice:/srv/site", "-v", "twice:/srv/empty:ro", "filled", "ls", "/srv/empty"];
+    assert_eq!(installation.run_ok(&words), "deep\nlink\npipe");
+    // No directory.
+    let refused = installation.container(&["run", "--rm", "-v", "file:/bin/sh", "filled", "true"]);
+    assert_eq!(refused.code, 125, "{refused:?}");
+    assert!(refused.stderr.contains("/bin/sh"), "{refused:?}");
+    // Without a name.
+    let words = ["run", "--rm", "-v", SITE, "filled", "sh", "-c", "cat $0/link; stat -c %u $0", SITE];
+    assert_eq!(installation.run_ok(&words), "content\n33");
+}
+
+#[test]
+fn a_volume_without_room_stays_empty_and_nothing_starts() {
+    let installation = installation();
+    installation.run_ok(&["volume", "create", "-s", "4m", "small"]);
+    let words = ["run", "--rm", "-v", "small:/srv/big", "filled", "echo", "started"];
+    let outcome = installation.container(&words).expect_code(125);
+    assert_eq!(outcome.text(), "", "{outcome:?}");
+    let told = ["new volume at /srv/big", "'file'", "No space left on device"];
+    assert!(told.iter().all(|part| outcome.stderr.contains(part)), "{outcome:?}");
+    assert_eq!(outcome.stderr.lines().filter(|line| line.starts_with("Error")).count(), 1, "{outcome:?}");
+    assert_eq!(run(&installation, "small:/srv/site:nocopy", "ls -A $0", SITE), "");
+    assert_eq!(run(&installation, "small:/srv/site", "cat $0/link", SITE), "content");
+}
+
+#[test]
+fn a_machine_that_dies_meanwhile_leaves_nothing_that_counts() {
+    let installation = installation();
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "shared"]);
+    installation.run_ok(&["create", "--name", "box", "-v", "shared:/srv/many", "filled", "sleep", "600"]);
+    let partial = content(&installation, "shared").join(".bulkhead-filling/partial/content");
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| installation.container(&["start", "box"]));
+        wait_until("some of it is copied", || {
+            fs::read_dir(&partial).is_ok_and(|entries| entries.count() > 2)
+        });
+        for pid in installation.file_servers() {
+            installation.kill(pid);
+        }
+        let outcome = starting.join().expect("no panic");
+        assert_ne!(outcome.code, 0, "{outcome:?}");
+    });
+    let left = content(&installation, "shared").join(".bulkhead-filling");
+    assert!(left.exists() && !left.with_file_name("0").exists(), "it was not in the middle of the copy");
+    installation.run_ok(&["start", "box"]);
+    let script = "ls -A /srv/many; find /srv/many -type f | wc -l";
+    let found = installation.run_ok(&["exec", "box", "sh", "-c", script]);
+    assert_eq!(found, format!("0\n1\n2\n3\n4\n5\n6\n{MANY}"));
+}
+
+#[test]
+fn of_several_that_come_at_once_one_fills_a_shared_volume() {
+    let installation = installation();
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "shared"]);
+    let script = "ls -A $0 | wc -l; find $0 -type f | wc -l; find $0 -name .bulkhead* | wc -l";
+    std::thread::scope(|scope| {
+        let start = || run(&installation, "shared:/srv/many", script, "/srv/many");
+        let threads: Vec<_> = (0..3).map(|_| scope.spawn(start)).collect();
+        for thread in threads {
+            assert_eq!(thread.join().expect("no panic"), format!("7\n{MANY}\n0"));
+        }
+    });
+    assert_eq!(fs::read_dir(content(&installation, "shared")).expect("a directory").count(), 7);
+}
+
+#[test]
+fn what_is_copied_to_a_container_that_never_ran_comes_beside_it() {
+    let installation = installation();
+    let file = installation.folder().join("new");
+    fs::write(&file, "new").expect("a file");
+    for mount in ["disk:/srv/site", "read:/srv/site:ro"] {
+        installation.run_ok(&["create", "--name", "box", "-v", mount, "filled", "sleep", "600"]);
+        let found = installation.container(&["cp", "box:/srv/site/deep/file", "-"]).expect_code(0);
+        assert!(found.stdout.windows(8).any(|part| part == b"content\n"), "{mount}");
+        let copied = installation.container(&["cp", file.to_str().expect("a path"), "box:/srv/site"]);
+        installation.run_ok(&["start", "box"]);
+        let names = installation.run_ok(&["exec", "box", "ls", SITE]);
+        if mount.ends_with("ro") {
+            assert!(copied.code == 1 && copied.stderr.contains("Read-only"), "{copied:?}");
+            assert_eq!(names, "deep\nlink\npipe");
+        } else {
+            assert_eq!((copied.code, names.as_str()), (0, "deep\nlink\nnew\npipe"), "{copied:?}");
+        }
+        installation.run_ok(&["delete", "--force", "box"]);
+    }
+}
