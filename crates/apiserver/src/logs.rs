@@ -14,12 +14,14 @@ mod tail;
 mod view;
 
 use std::io;
-use std::path::PathBuf;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bulkhead_api::error::ApiError;
 use bulkhead_api::request::LogsQuery;
-use bulkhead_paths::Directories;
+use bulkhead_paths::{ContainerDirectories, Directories};
+use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -42,23 +44,38 @@ pub(crate) fn stream(
     query: LogsQuery,
 ) -> Result<Chunks, ApiError> {
     let files = directories.container(&container.id);
-    let (path, format) =
-        if query.boot { (files.console_log(), Format::Raw) } else { (files.log(), Format::Lines) };
     let watch = if query.follow { follow::Watch::new(&files.durable) } else { Ok(None) };
     let watch = watch
         .map_err(|error| failed(format!("cannot watch the log of container '{}'", container.id), &error))?;
+    // Whoever follows goes on when the container gets another name.
+    let folder = open_folder(&files.durable).filter(|_| query.follow);
+    let files = match &folder {
+        Some(folder) => {
+            ContainerDirectories { durable: format!("/proc/self/fd/{}", folder.as_raw_fd()).into(), ..files }
+        }
+        None => files,
+    };
+    let (path, format) =
+        if query.boot { (files.console_log(), Format::Raw) } else { (files.log(), Format::Lines) };
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let status = container.watch();
     let id = container.id.clone();
     let source = Source { path, format, view: View::from(query), end: end(query) };
     tokio::spawn(async move {
         let outcome = follow::run(source, watch, status, &sender).await;
+        drop(folder);
         if let Err(error) = outcome {
             tracing::warn!(id, "reading a log failed: {error}");
             drop(sender.send(Err(error)).await);
         }
     });
     Ok(receiver)
+}
+
+/// `None` when the container was never started, or is gone: then there is nothing to follow either.
+fn open_folder(path: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).ok()
 }
 
 /// What to read.

@@ -225,6 +225,25 @@ impl Networks {
         }
     }
 
+    /// A container has another name, and with it what it holds.
+    pub(crate) async fn rename(
+        &self,
+        old: &str,
+        configuration: &ContainerConfiguration,
+        run: &RunRecord,
+    ) -> Result<(), ApiError> {
+        if run.networks.is_empty() {
+            return Ok(());
+        }
+        let held = Held::recorded(configuration, run);
+        self.link.rename(held::renaming(old, configuration), held).await
+    }
+
+    /// During recovery: an earlier service may have told container-network nothing of this.
+    pub(crate) fn expect_renaming(&self, old: &str, configuration: &ContainerConfiguration) {
+        self.link.expect_renaming(held::renaming(old, configuration));
+    }
+
     /// After recovery: what running containers hold is made sure of, the rest is given up. Starts no
     /// daemon that nobody needs.
     pub(crate) async fn settle(&self) {

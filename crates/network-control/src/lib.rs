@@ -15,5 +15,5 @@ pub use client::{Client, ClientError};
 pub use message::{
     DEFAULT_NETWORK, Denial, Domain, EgressPolicy, EgressRule, EgressTarget, Failure, FailureCode, Lease,
     LeaseRequest, NameServer, Network, NetworkConfiguration, PortRange, PortSpan, Protocol, PublishRequest,
-    Reply, ReplyFrame, Request, RequestFrame, RestoreRequest,
+    RenameRequest, Reply, ReplyFrame, Request, RequestFrame, RestoreRequest,
 };

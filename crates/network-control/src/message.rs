@@ -62,6 +62,9 @@ pub enum Request {
         /// Ids that keep their leases.
         container_ids: Vec<String>,
     },
+    /// Leases and published ports of a container belong to its new name from now on; nothing else about
+    /// them changes. Replied with `Done`, also when it has none.
+    Rename(RenameRequest),
     /// What egress policies refused since this was asked last. Replied with `Denials`, at once or when
     /// there are any or after some time.
     Denials,
@@ -134,6 +137,18 @@ pub struct LeaseRequest {
     /// Absent: it may reach whatever its network lets it.
     #[serde(default)]
     pub egress: Option<EgressPolicy>,
+}
+
+/// A container's new names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RenameRequest {
+    /// Container id until now.
+    pub container_id: String,
+    /// Container id from now on.
+    pub new_container_id: String,
+    /// Name under which others find it, for each of its networks.
+    pub hostnames: BTreeMap<String, String>,
 }
 
 /// A domain by which the host finds containers, or containers the host.

@@ -140,6 +140,10 @@ async fn answer(service: &Service, request: Request) -> Result<(Reply, Option<Ow
             networks.retain(&container_ids).await;
             Reply::Done
         }
+        Request::Rename(request) => {
+            networks.rename(&request)?;
+            Reply::Done
+        }
         Request::Denials => Reply::Denials(networks.denials().await),
         Request::SetDomains { domains } => Reply::NameServer(networks.set_domains(domains).await?),
         Request::Shutdown => {

@@ -148,6 +148,14 @@ impl Ports {
         }
     }
 
+    /// The ports of a container belong to its new name.
+    pub(crate) fn rename(&self, container_id: &str, new_container_id: &str) {
+        let mut published = self.published();
+        if let Some(publication) = published.remove(container_id) {
+            published.insert(new_container_id.to_owned(), publication);
+        }
+    }
+
     /// Frees the ports of all others.
     pub(crate) async fn retain(&self, container_ids: &[String]) {
         let others: Vec<String> =

@@ -95,6 +95,11 @@ pub enum Request {
         /// Freeze.
         paused: bool,
     },
+    /// The container has another name, as its directories have already. Replied with `Done`.
+    Rename {
+        /// Validated container id.
+        container_id: String,
+    },
     /// End the VM at once by SIGKILL; the exit status becomes 137. Replied with `Done`.
     Kill,
 }

@@ -27,6 +27,7 @@ use super::status::{Phase, Status};
 use crate::service::Service;
 
 pub(super) use ending::{exit_of_lost_run, exit_record};
+pub(super) use renaming::tell_helper;
 pub(crate) use starting::Starting;
 
 /// What requests want.
@@ -132,7 +133,8 @@ impl Actor {
             Some(_) => Phase::Running,
         };
         let run = active.as_ref().map(|active| Arc::clone(&active.run));
-        let (status, receiver) = watch::channel(Status { phase, run, record: record.clone() });
+        let id = configuration.id.clone();
+        let (status, receiver) = watch::channel(Status { id, phase, run, record: record.clone() });
         let actor = Self {
             restarts: Restarts::new(configuration.restart_policy),
             held: record.stopped_by_user,
@@ -238,6 +240,7 @@ impl Actor {
 
     fn publish(&self, phase: Phase) {
         self.status.send_replace(Status {
+            id: self.configuration.id.clone(),
             phase,
             run: self.active.as_ref().map(|active| Arc::clone(&active.run)),
             record: self.record.clone(),

@@ -15,6 +15,7 @@ use bulkhead_runtime_control::{ProcessSpecification, Request};
 
 use super::launch::Order;
 use super::registry::Container;
+use super::run::Name;
 use super::{capabilities, environment, paths, resource_limits, signals, user};
 use crate::error::{from_control, invalid};
 use crate::events::EventSink;
@@ -48,21 +49,27 @@ pub(crate) async fn exec(
     if !attached {
         return Ok(());
     }
+    let (mut name, mut ended) = (Name::of(container), ended);
     if told {
-        tokio::select! {
-            status = ended => {
-                let (exit_code, message) = match status {
-                    Ok(status) => (status.exit_code, status.message),
-                    Err(_) => (137, Some(format!("container '{}' has ended", container.id))),
-                };
-                sink.send(StreamEvent::Exited { exit_code, message }).await;
-                return Ok(());
+        loop {
+            tokio::select! {
+                status = &mut ended => {
+                    let (exit_code, message) = match status {
+                        Ok(status) => (status.exit_code, status.message),
+                        Err(_) => (137, Some(format!("container '{}' has ended", container.id))),
+                    };
+                    sink.send(StreamEvent::Exited { exit_code, message }).await;
+                    return Ok(());
+                }
+                reason = client.detached() => {
+                    sink.send(StreamEvent::Detached { id: name.id, reason }).await;
+                    return Ok(());
+                }
+                () = name.changed() => {
+                    sink.send(StreamEvent::Started { id: name.id.clone(), process: number }).await;
+                }
+                () = sink.closed() => break,
             }
-            reason = client.detached() => {
-                sink.send(StreamEvent::Detached { id: container.id.clone(), reason }).await;
-                return Ok(());
-            }
-            () = sink.closed() => {}
         }
     }
     let let_go = async {

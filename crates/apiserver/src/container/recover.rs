@@ -11,7 +11,7 @@ use bulkhead_state::{Change, ContainerRecord, Quarantined, RunRecord};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::actor::{Active, Starting, exit_of_lost_run};
+use super::actor::{Active, Starting, exit_of_lost_run, tell_helper};
 use super::identity::HelperProcess;
 use super::running::Run;
 use super::{delete, launch, maintenance, rename, restart};
@@ -58,8 +58,11 @@ async fn one(service: &Arc<Service>, record: ContainerRecord) {
     let ContainerRecord { configuration, mut state } = record;
     let id = configuration.id.clone();
     if let Some(old) = state.renamed_from.take() {
-        match rename::directory(&service.directories, &old, &id) {
-            Ok(()) => tracing::info!(id, old, "completed the renaming of a container"),
+        match rename::directories(&service.directories, &old, &id) {
+            Ok(()) => {
+                tracing::info!(id, old, "completed the renaming of a container");
+                service.networks.expect_renaming(&old, &configuration);
+            }
             Err(error) => {
                 // Under the new name it would get somebody else's disk, or none; its own is kept.
                 tracing::error!(id, old, "a container is left out: {error}");
@@ -136,7 +139,8 @@ async fn adopt(service: &Service, id: &str, process: HelperProcess) -> Option<(A
     })
     .await;
     let (connection, events, status) = match subscribed {
-        Ok(Ok((connection, events, Reply::Status(status)))) if status.container_id == id => {
+        // By its name it may not have been told yet that it has another one.
+        Ok(Ok((connection, events, Reply::Status(status)))) if status.helper_pid == process.identity.pid => {
             (connection, events, status)
         }
         outcome => {
@@ -169,6 +173,9 @@ async fn adopt(service: &Service, id: &str, process: HelperProcess) -> Option<(A
     let first_client = status.last_client.saturating_add(1);
     let run = Arc::new(Run::new(connection, process, ended, first_process, first_client));
     run.set_paused(status.paused);
+    if status.container_id != id {
+        tell_helper(&run, id).await;
+    }
     let starting = (status.state == RuntimeState::Starting).then(Starting::new);
     let unresponsive_since = status.unresponsive_since.as_deref().map(printable);
     Some((Active { run, events, end, starting }, unresponsive_since))

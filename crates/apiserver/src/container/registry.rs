@@ -66,21 +66,20 @@ impl Containers {
         Ok(())
     }
 
-    /// Puts a container with a new, reserved name in the place of the old one.
-    pub(super) fn succeed(
-        &self,
-        service: &Arc<Service>,
-        old: &str,
-        configuration: Arc<ContainerConfiguration>,
-        record: StateRecord,
-    ) {
-        let id = configuration.id.clone();
-        let (container, actor) = prepare(service, configuration, record, None);
+    /// Puts a container under its new, reserved name. Handles that were taken under the old one lead to
+    /// the same actor.
+    pub(super) fn succeed(&self, old: &str, configuration: Arc<ContainerConfiguration>) {
         let mut containers = self.lock();
-        containers.remove(old);
-        containers.insert(id, container);
-        drop(containers);
-        tokio::spawn(actor.run());
+        let Some(known) = containers.remove(old) else { return };
+        let id = configuration.id.clone();
+        let container = Container {
+            id: id.clone(),
+            configuration,
+            history: Arc::clone(&known.history),
+            status: known.status.clone(),
+            commands: known.commands.clone(),
+        };
+        containers.insert(id, Arc::new(container));
     }
 
     pub(crate) fn find(&self, id: &str) -> Result<Arc<Container>, ApiError> {
@@ -183,7 +182,7 @@ impl Container {
         drop(receiver.await);
     }
 
-    /// Gives it another name; this handle is then of no more use.
+    /// Gives it another name, under which it is then found; this handle keeps the old one.
     pub(crate) async fn rename(&self, id: &str) -> Result<(), ApiError> {
         identifier::validate(id)?;
         let (reply, receiver) = oneshot::channel();

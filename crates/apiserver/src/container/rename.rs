@@ -1,4 +1,4 @@
-//! The directory of a container that gets another name.
+//! The directories of a container that gets another name.
 
 use std::fs::File;
 use std::io;
@@ -19,9 +19,22 @@ pub(super) fn expect_free(directories: &Directories, id: &str) -> Result<(), Api
     }
 }
 
-/// Durable when it returns: only then may the record forget the old name. A directory that was never
-/// made, or is renamed already, is no error.
-pub(super) fn directory(directories: &Directories, from: &str, to: &str) -> Result<(), ApiError> {
+/// Both, or none. A directory that was never made, or is renamed already, is no error.
+pub(super) fn directories(directories: &Directories, from: &str, to: &str) -> Result<(), ApiError> {
+    durable(directories, from, to)?;
+    let (old, new) = (directories.container(from).runtime, directories.container(to).runtime);
+    match std::fs::rename(&old, &new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            // The caller goes on with the old name.
+            durable(directories, to, from)?;
+            Err(failed(format!("cannot rename the sockets of container '{from}'"), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Durable when it returns: only then may the record forget the old name.
+fn durable(directories: &Directories, from: &str, to: &str) -> Result<(), ApiError> {
     let (old, new) = (directories.container(from).durable, directories.container(to).durable);
     let renamed = match std::fs::rename(&old, &new) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

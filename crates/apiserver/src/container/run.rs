@@ -13,12 +13,14 @@ use bulkhead_api::error::ApiError;
 use bulkhead_api::event::StreamEvent;
 use bulkhead_api::request::{RunRequest, StartRequest};
 use bulkhead_runtime_control::Request;
+use tokio::sync::watch;
 
 use super::create::{Created, abandon, reserve};
 use super::launch::Order;
 use super::registry::Container;
 use super::running::{Client, Run};
 use super::signals;
+use super::status::Status;
 use crate::error::from_control;
 use crate::events::EventSink;
 use crate::machine::Machines;
@@ -138,16 +140,49 @@ async fn follow(container: &Arc<Container>, run: &Arc<Run>, attached: bool, sink
     }
 }
 
+/// What a container is called, while others may rename it.
+#[derive(Debug)]
+pub(super) struct Name {
+    pub(super) id: String,
+    status: watch::Receiver<Status>,
+}
+
+impl Name {
+    pub(super) fn of(container: &Container) -> Self {
+        Self { id: container.id.clone(), status: container.watch() }
+    }
+
+    /// Ready when it has another name.
+    pub(super) async fn changed(&mut self) {
+        let known = self.id.clone();
+        let other = self.status.wait_for(|status| status.id != known).await.map(|status| status.id.clone());
+        match other {
+            Ok(id) => self.id = id,
+            // It was removed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
 /// Until the run ends, or the client is let go of, or goes.
 async fn wait(container: &Container, run: &Run, mut client: Client, sink: &EventSink) -> Followed {
-    let event = tokio::select! {
-        exit = run.ended() => StreamEvent::Exited { exit_code: exit.exit_code, message: exit.reason },
-        reason = client.detached() => StreamEvent::Detached { id: container.id.clone(), reason },
-        () = sink.closed() => {
-            if let Err(error) = client.detach().await {
-                tracing::debug!(id = container.id, "cannot detach: {error}");
+    let mut name = Name::of(container);
+    let event = loop {
+        tokio::select! {
+            exit = run.ended() => {
+                break StreamEvent::Exited { exit_code: exit.exit_code, message: exit.reason };
             }
-            return Followed::Gone;
+            reason = client.detached() => break StreamEvent::Detached { id: name.id, reason },
+            // Signals and sizes go to the name that the client knows.
+            () = name.changed() => {
+                sink.send(StreamEvent::Started { id: name.id.clone(), process: 0 }).await;
+            }
+            () = sink.closed() => {
+                if let Err(error) = client.detach().await {
+                    tracing::debug!(id = container.id, "cannot detach: {error}");
+                }
+                return Followed::Gone;
+            }
         }
     };
     if sink.send(event).await { Followed::Told } else { Followed::Gone }

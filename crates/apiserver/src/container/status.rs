@@ -32,6 +32,8 @@ impl Phase {
 /// Latest state of a container.
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
+    /// Its name, which a handle of it may be too old to know.
+    pub(crate) id: String,
     pub(crate) phase: Phase,
     /// Present from Starting to Stopping.
     pub(crate) run: Option<Arc<Run>>,

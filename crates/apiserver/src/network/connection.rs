@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_network_control::{
-    Client, ClientError, DEFAULT_NETWORK, Denial, FailureCode, Network, NetworkConfiguration, Reply, Request,
+    Client, ClientError, DEFAULT_NETWORK, Denial, FailureCode, Network, NetworkConfiguration, RenameRequest,
+    Reply, Request,
 };
 use bulkhead_paths::Directories;
 use bulkhead_state::{Change, DomainRecord, NetworkRecord};
@@ -52,6 +53,8 @@ pub(super) struct Link {
     connecting: tokio::sync::Mutex<()>,
     /// By container id.
     held: Mutex<BTreeMap<String, Held>>,
+    /// New names that the daemon has to hear before anything else.
+    renamings: Mutex<Vec<RenameRequest>>,
     /// What running containers have lost, by id.
     problems: Mutex<BTreeMap<String, String>>,
     /// container-network keeps its namespace here when it dies.
@@ -91,6 +94,7 @@ impl Link {
             client: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             held: Mutex::default(),
+            renamings: Mutex::default(),
             problems: Mutex::default(),
             pinned_namespace: directories.network_namespace(),
             ending: AtomicBool::new(false),
@@ -226,6 +230,15 @@ impl Link {
                 outcome => drop(outcome?),
             }
         }
+        let renamings = std::mem::take(&mut *self.renamings.lock().unwrap_or_else(PoisonError::into_inner));
+        for renaming in renamings {
+            match client.request(Request::Rename(renaming)).await {
+                Err(ClientError::Refused(failure)) => {
+                    tracing::error!("cannot complete a renaming: {failure}")
+                }
+                outcome => drop(outcome?),
+            }
+        }
         let client = Arc::new(client);
         self.restore(&client).await?;
         self.supervise(Arc::clone(&client));
@@ -337,6 +350,28 @@ impl Link {
     pub(super) fn let_go(&self, id: &str) {
         self.held().remove(id);
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// What a container holds belongs to another name. A daemon that dies meanwhile is told of the name
+    /// that this then ends with: by what is held.
+    pub(super) async fn rename(&self, renaming: RenameRequest, held: Held) -> Result<(), ApiError> {
+        let (old, new) = (renaming.container_id.clone(), renaming.new_container_id.clone());
+        if let Some(client) = self.current() {
+            within_limit(client.request(Request::Rename(renaming))).await.map_err(from_client)?;
+        }
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(problem) = problems.remove(&old) {
+            problems.insert(new.clone(), problem);
+        }
+        drop(problems);
+        let mut all = self.held();
+        all.remove(&old);
+        all.insert(new, held);
+        Ok(())
+    }
+
+    pub(super) fn expect_renaming(&self, renaming: RenameRequest) {
+        self.renamings.lock().unwrap_or_else(PoisonError::into_inner).push(renaming);
     }
 
     pub(super) fn problem(&self, id: &str) -> Option<String> {

@@ -1,7 +1,7 @@
 //! What running containers hold of the network, as a new container-network has to hear it.
 
-use bulkhead_api::container::{ContainerConfiguration, NetworkStatus, PublishedPort};
-use bulkhead_network_control::{Lease, PortRange, PublishRequest, Request, RestoreRequest};
+use bulkhead_api::container::{ContainerConfiguration, NetworkConfiguration, NetworkStatus, PublishedPort};
+use bulkhead_network_control::{Lease, PortRange, PublishRequest, RenameRequest, Request, RestoreRequest};
 use bulkhead_state::RunRecord;
 
 use super::egress;
@@ -49,6 +49,17 @@ impl Held {
             }));
         }
         requests
+    }
+}
+
+/// What container-network has to hear of a container's new name.
+pub(super) fn renaming(old: &str, configuration: &ContainerConfiguration) -> RenameRequest {
+    let hostname =
+        |network: &NetworkConfiguration| (network.network.clone(), network.options.hostname.clone());
+    RenameRequest {
+        container_id: old.to_owned(),
+        new_container_id: configuration.id.clone(),
+        hostnames: configuration.networks.iter().map(hostname).collect(),
     }
 }
 

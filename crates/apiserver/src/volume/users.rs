@@ -50,6 +50,9 @@ impl Volumes {
             if entry.users.remove(old) {
                 entry.users.insert(new.to_owned());
             }
+            if entry.holder.as_deref() == Some(old) {
+                entry.holder = Some(new.to_owned());
+            }
         }
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use bulkhead_network_control::{Failure, FailureCode, Lease, LeaseRequest, PortRange, PublishRequest};
+use bulkhead_network_control::{
+    Failure, FailureCode, Lease, LeaseRequest, PortRange, PublishRequest, RenameRequest,
+};
 
 use super::configuration::{DEFAULT_MTU_BYTES, check_mac, check_mtu, check_name};
 use super::state::Holding;
@@ -218,6 +220,41 @@ impl Networks {
             false => Answers::ToGateway { own, own6: own6.into_iter().flatten().collect() },
         };
         Ok(Container { address: held.address, address6: held.address6, answers })
+    }
+
+    /// Gives what a container holds its new names.
+    pub(crate) fn rename(&self, request: &RenameRequest) -> Result<(), Failure> {
+        let RenameRequest { container_id: old, new_container_id: new, hostnames } = request;
+        check_name("container id", new)?;
+        for hostname in hostnames.values() {
+            check_name("host name", hostname)?;
+        }
+        let mut state = self.state();
+        for (network, segment) in
+            state.segments.iter().filter(|(_, segment)| segment.leases.contains_key(old))
+        {
+            let hostname = hostnames.get(network).unwrap_or(new).to_ascii_lowercase();
+            let mut others = segment.leases.iter().filter(|(id, _)| *id != old);
+            let holder = others.find(|(id, held)| {
+                *id == new || held.hostname == hostname || id.eq_ignore_ascii_case(&hostname)
+            });
+            if let Some((id, _)) = holder {
+                return Err(failure(
+                    FailureCode::Exists,
+                    format!("host name '{hostname}' on network '{network}' belongs to container '{id}'"),
+                ));
+            }
+        }
+        for (network, segment) in &mut state.segments {
+            if let Some(mut held) = segment.leases.remove(old) {
+                held.hostname = hostnames.get(network).unwrap_or(new).to_ascii_lowercase();
+                tracing::info!(container = old, new, network, address = %held.address, "renamed");
+                segment.leases.insert(new.clone(), held);
+            }
+        }
+        drop(state);
+        self.ports.rename(old, new);
+        Ok(())
     }
 
     /// Ends the leases of one container and frees its ports of the host; its interfaces go in the

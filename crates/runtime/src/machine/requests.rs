@@ -65,6 +65,10 @@ impl Machine {
                 )
             }
             Request::SetPaused { paused } => self.set_paused(connection, id, paused),
+            Request::Rename { container_id } => {
+                self.specification.container_id = container_id;
+                Some(Ok(Reply::Done))
+            }
             Request::Kill => {
                 // Nobody is to wait for a client either.
                 self.streams.detach_all();

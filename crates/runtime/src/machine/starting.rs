@@ -1,6 +1,8 @@
 //! What happens between `Start` and the first input.
 
+use std::os::fd::IntoRawFd;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
@@ -10,6 +12,7 @@ use bulkhead_guest_protocol::messages::host_message;
 use bulkhead_guest_protocol::stream::StreamSecret;
 use bulkhead_paths::ContainerDirectories;
 use bulkhead_runtime_control::{Event, FailureCode, Reply, Request, RuntimeSpecification, Timeline};
+use rustix::fs::{Mode, OFlags};
 
 use super::heartbeat::Heartbeat;
 use super::launch::{Launched, launch};
@@ -33,8 +36,8 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
     let Request::Start(specification) = order.frame.request else { bail!("the first request was not Start") };
     let specification = *specification;
     let directories = ContainerDirectories {
-        durable: specification.durable_directory.clone(),
-        runtime: specification.runtime_directory.clone(),
+        durable: anchored(&specification.durable_directory)?,
+        runtime: anchored(&specification.runtime_directory)?,
     };
     let mut connections = Connections::default();
     connections.add(FIRST_CONNECTION, control.try_clone().context("cannot copy a descriptor")?);
@@ -133,6 +136,15 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         specification,
     };
     live_and_end(machine, &inputs)
+}
+
+/// A path to the directory that stays true when it is renamed, which happens with its container.
+fn anchored(path: &Path) -> Result<PathBuf> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty())
+        .with_context(|| format!("cannot open '{}'", path.display()))?;
+    // Open as long as this process lives, as everything else about its container is.
+    Ok(format!("/proc/self/fd/{}", directory.into_raw_fd()).into())
 }
 
 fn expect_streams(

@@ -130,6 +130,7 @@ impl Actor {
         self.record.health = None;
         let starting = active.starting.insert(Starting::by(by_policy));
         self.status.send_replace(super::Status {
+            id: self.configuration.id.clone(),
             phase: Phase::Starting,
             run: Some(Arc::clone(&active.run)),
             record: self.record.clone(),
