@@ -291,3 +291,27 @@ fn no_color_means_no_color() {
         }
     }
 }
+
+#[test]
+fn words_of_docker_that_mean_the_same_are_understood() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&[
+        "create",
+        "--name",
+        "made",
+        "--net",
+        "none",
+        "--dns-opt",
+        "ndots:2",
+        "demo",
+        "true",
+    ]);
+    let configuration = installation.snapshot("made")["configuration"].take();
+    assert!(configuration["networks"].as_array().unwrap().is_empty(), "{configuration}");
+    assert_eq!(configuration["dns"]["options"][0], "ndots:2");
+    assert_eq!(installation.run_ok(&["ps", "-aq", "--no-trunc", "-f", "name=mad"]), "made");
+    installation.run_ok(&["run", "-d", "--name", "runs", "demo", "sleep", "600"]);
+    installation.run_ok(&["stop", "--timeout", "0", "runs"]);
+    // Help shows the compatible words alone.
+    assert!(!installation.run_ok(&["list", "--help"]).contains("no-trunc"));
+}

@@ -116,7 +116,11 @@ pub(crate) struct ManagementFlags {
     pub(crate) name: Option<ContainerName>,
 
     /// Join a network, with optional addresses, MTU and further names; none joins none
-    #[arg(long, value_name = "NAME[,mac=MAC][,mtu=MTU][,ip=ADDRESS][,ip6=ADDRESS][,alias=NAME]")]
+    #[arg(
+        long,
+        alias = "net",
+        value_name = "NAME[,mac=MAC][,mtu=MTU][,ip=ADDRESS][,ip6=ADDRESS][,alias=NAME]"
+    )]
     pub(crate) network: Vec<NetworkAttachment>,
 
     /// Give the container a further name on its network
@@ -254,7 +258,7 @@ pub(crate) struct DnsFlags {
     dns_domain: Option<String>,
 
     /// Option of the resolver
-    #[arg(long, value_name = "OPTION")]
+    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
     dns_option: Vec<String>,
 
     /// Domain to search

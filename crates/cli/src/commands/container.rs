@@ -51,7 +51,7 @@ pub(crate) enum ContainerCommand {
     /// Send a signal to one or more running containers
     Kill(kill::KillArguments),
     /// List containers
-    #[command(visible_alias = "ls")]
+    #[command(visible_alias = "ls", alias = "ps")]
     List(list::ListArguments),
     /// Fetch the output of a container
     Logs(logs::LogsArguments),
@@ -61,7 +61,7 @@ pub(crate) enum ContainerCommand {
     Port(port::PortArguments),
     /// Delete all containers that do not run
     Prune(prune::PruneArguments),
-    /// Give a stopped container another name
+    /// Give a container another name
     Rename(rename::RenameArguments),
     /// Stop and start one or more containers
     Restart(restart::RestartArguments),

@@ -21,7 +21,7 @@ pub(crate) struct ListArguments {
     all: bool,
 
     /// Show only some: name=, id=, label=, status=, exited=, ancestor=, health=
-    #[arg(long, value_name = "FILTER")]
+    #[arg(short, long, value_name = "FILTER")]
     filter: Vec<ContainerFilter>,
 
     /// Show the container that was created last, running or not
@@ -39,6 +39,10 @@ pub(crate) struct ListArguments {
     /// Show ids only
     #[arg(short, long)]
     quiet: bool,
+
+    /// Docker's word for what this does anyway
+    #[arg(long, hide = true)]
+    no_trunc: bool,
 }
 
 pub(crate) fn run(arguments: &ListArguments) -> Result<ExitStatus, Failure> {

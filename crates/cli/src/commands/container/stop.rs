@@ -22,7 +22,7 @@ pub(crate) struct StopArguments {
     signal: Option<String>,
 
     /// Seconds to wait before the container is killed [default: the container's, else 5]
-    #[arg(short, long, value_name = "SECONDS")]
+    #[arg(short, long, alias = "timeout", value_name = "SECONDS")]
     time: Option<u32>,
 
     /// Containers to stop
