@@ -6,11 +6,13 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{fstat, fstatfs};
+use virtiofsd::passthrough::credentials::UnixCredentials;
 
 /// The coarsest clock of a file system that is in use, FAT's, has two seconds.
 const REST: Duration = Duration::from_secs(3);
@@ -83,7 +85,14 @@ fn is_written(file: &File) -> bool {
         unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) == 0 }
     };
     // Given back at once: whoever opens the file for writing waits for that.
-    !lease(libc::F_RDLCK) || !lease(libc::F_UNLCK)
+    let is_unwritten = || lease(libc::F_RDLCK) && lease(libc::F_UNLCK);
+    if is_unwritten() {
+        return false;
+    }
+    // Rights within a user namespace are none to leases, of which only the owner gets one there.
+    let is_refused = io::Error::last_os_error().raw_os_error() == Some(libc::EACCES);
+    let owner = || UnixCredentials::new(fstat(file).ok()?.st_uid.into(), 0.into()).set().ok().flatten();
+    !(is_refused && owner().is_some_and(|_owner| is_unwritten()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! | system calls | those of a file server |
 //! | descriptors | the socket to its machine, its own `/proc/self/fd` |
 //!
-//! Without root all of it is in a user namespace, in which the user of the host is root and the only user.
+//! Without root all of it is in a user namespace ([`crate::namespace`]), in which the user of the host is root.
 //!
 //! The order matters: mounts are cloned while they can still be named, namespaces are left while there
 //! is one thread.
@@ -29,6 +29,8 @@ use rustix::mount::{
 use rustix::process::{Pid, Signal, WaitOptions, fchdir, pivot_root, waitpid};
 use rustix::thread::UnshareFlags;
 use thiserror::Error;
+
+use crate::namespace::{self, Ids};
 
 /// What a shared file is called in the server's root; the helper knows it too.
 const FILE_NAME: &CStr = c"file";
@@ -65,8 +67,11 @@ pub(crate) fn open_file_limit() -> io::Result<u64> {
 
 /// Enters the jail; returns the `/proc/self/fd` of the server. `None` in the waiter, when the server
 /// has ended well.
-pub(crate) fn enter(shared: OwnedFd, read_only: bool) -> Result<Option<File>, JailError> {
-    let shared = if rustix::process::geteuid().is_root() { shared } else { become_root(&shared)? };
+pub(crate) fn enter(shared: OwnedFd, ids: Ids, read_only: bool) -> Result<Option<File>, JailError> {
+    let shared = match ids {
+        Ids::Host => shared,
+        ids => become_root(&shared, ids)?,
+    };
     let is_directory = fstat(&shared)
         .map(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory)
         .map_err(step("examine what is shared"))?;
@@ -114,17 +119,10 @@ pub(crate) fn enter(shared: OwnedFd, read_only: bool) -> Result<Option<File>, Ja
 
 /// Makes an ordinary user root of a user namespace, with a copy of the mounts; returns what is shared as
 /// it is there: mounts of the host's own namespace cannot be cloned with these rights.
-fn become_root(shared: &OwnedFd) -> Result<OwnedFd, JailError> {
-    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+fn become_root(shared: &OwnedFd, ids: Ids) -> Result<OwnedFd, JailError> {
     let named = std::fs::read_link(format!("/proc/self/fd/{}", shared.as_raw_fd()))
         .map_err(step("find the name of what is shared"))?;
-    // SAFETY: this process has one thread; neither memory nor descriptors are unshared.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNS) }
-        .map_err(step("make a user namespace"))?;
-    std::fs::write("/proc/self/setgroups", "deny")
-        .and_then(|()| std::fs::write("/proc/self/uid_map", format!("0 {user} 1\n")))
-        .and_then(|()| std::fs::write("/proc/self/gid_map", format!("0 {group} 1\n")))
-        .map_err(step("become root of a user namespace"))?;
+    namespace::enter(ids).map_err(step("become root of a user namespace"))?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let again = openat(CWD, &named, flags, Mode::empty()).map_err(step("open what is shared again"))?;
     let identity = |file: &OwnedFd| fstat(file).map(|status| (status.st_dev, status.st_ino));

@@ -16,6 +16,7 @@ use vm_memory::GuestMemoryMmap;
 use crate::arguments::Arguments;
 use crate::device::{Device, Memory};
 use crate::folder::Folder;
+use crate::namespace::Owners;
 use crate::rights;
 use crate::unnamed::Files;
 
@@ -32,9 +33,8 @@ const MAXIMUM_UNNAMED: u64 = 64 * 1024;
 /// Where the server is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    /// Every file belongs to the user of the host, whom the guest sees as root: there is nobody else to whom
-    /// it could.
-    pub(crate) one_user: bool,
+    /// Whose files there can be.
+    pub(crate) owners: Owners,
     /// Something is mounted inside of what is shared.
     pub(crate) has_mounts: bool,
 }
@@ -47,7 +47,8 @@ pub(crate) fn serve(
     limit: u64,
     place: Place,
 ) -> Result<()> {
-    let Place { one_user, has_mounts } = place;
+    let Place { owners, has_mounts } = place;
+    let one_user = owners == Owners::OnlyUser;
     // Zero: whoever looks asks the host, which may have changed the file in the meantime; the guest's
     // kernel stretches that to a millisecond, and to five for what a listing brought
     // (kernel/patches, 0016). File content is cached, and dropped when the host has written.
@@ -73,7 +74,7 @@ pub(crate) fn serve(
     })
     .context("cannot prepare the file system")?;
     rights::restrict(arguments.read_only).context("cannot give up rights")?;
-    let files = Files::new(files, of_unnamed, one_user, timeout, usize::try_from(unnamed)?);
+    let files = Files::new(files, of_unnamed, owners, timeout, usize::try_from(unnamed)?);
     let folder = Folder::new(files, own);
     if has_mounts {
         folder.keep_no_names();

@@ -33,6 +33,7 @@ use virtiofsd::passthrough::credentials::{UnixCredentials, UnixCredentialsGuard}
 use virtiofsd::soft_idmap::Id as _;
 
 use crate::borrowed::{bad_descriptor, nobody, with_file};
+use crate::namespace::Owners;
 pub(crate) use request::{Creation, MAXIMUM_BYTES};
 use system::Unnamed;
 pub(crate) use table::is_own;
@@ -45,7 +46,7 @@ type Handle = u64;
 pub(crate) struct Files {
     named: PassthroughFs,
     unnamed: Unnamed,
-    one_user: bool,
+    owners: Owners,
     /// The guest says which groups count.
     tells_groups: AtomicBool,
 }
@@ -56,12 +57,13 @@ impl Files {
     pub(crate) fn new(
         named: PassthroughFs,
         descriptors: File,
-        one_user: bool,
+        owners: Owners,
         timeout: Duration,
         maximum: usize,
     ) -> Self {
+        let one_user = owners == Owners::OnlyUser;
         let unnamed = Unnamed::new(Table::new(maximum), descriptors, one_user, timeout);
-        Self { named, unnamed, one_user, tells_groups: AtomicBool::new(false) }
+        Self { named, unnamed, owners, tells_groups: AtomicBool::new(false) }
     }
 
     /// Makes a file without a name, and opens it.
@@ -71,18 +73,20 @@ impl Files {
         parent: Inode,
         creation: &Creation,
     ) -> io::Result<(Entry, Handle)> {
-        let open = self.in_directory(parent, |directory| {
+        let make = |directory: &File| {
             let _user = self.become_user(context, &creation.groups)?;
             // Without effect where the directory has a default list, acl(5).
             let _umask = ScopedUmask::new(creation.umask);
             Unnamed::make(directory, creation.flags, creation.mode)
-        })?;
+        };
+        let has_groups = !creation.groups.is_empty();
+        let open = self.in_directory(parent, |directory| self.with_groups(has_groups, || make(directory)))?;
         self.unnamed.keep(open)
     }
 
     /// Who asks is who owns it, and has to have the right to make it.
     fn become_user(&self, context: Context, groups: &[u32]) -> io::Result<Option<UnixCredentialsGuard>> {
-        if self.one_user {
+        if self.owners == Owners::OnlyUser {
             return Ok(None);
         }
         let (user, group) = (context.uid.into_inner(), context.gid.into_inner());
@@ -99,8 +103,25 @@ impl Files {
     /// A user namespace of one user has no supplementary groups, user_namespaces(7), and needs none. virtiofsd tells the
     /// guest that it wants them whatever it is told.
     fn possible(&self, extensions: Extensions) -> Extensions {
-        let sup_gids = if self.one_user { Vec::new() } else { extensions.sup_gids };
+        let sup_gids = if self.owners == Owners::OnlyUser { Vec::new() } else { extensions.sup_gids };
         Extensions { sup_gids, ..extensions }
+    }
+
+    /// Makes something for who is in other groups than the first. virtiofsd takes these for the thread, and leaves it
+    /// none afterwards. The user of the host would lose those of his own, by which he may have the right to files, and
+    /// has no right to take them back: a thread of its own takes that along.
+    fn with_groups<T: Send>(
+        &self,
+        has_groups: bool,
+        make: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        if !has_groups || self.owners != Owners::Subordinate {
+            return make();
+        }
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, make)?;
+            thread.join().unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::EIO)))
+        })
     }
 
     fn in_directory<T>(&self, inode: Inode, work: impl FnOnce(&File) -> io::Result<T>) -> io::Result<T> {
@@ -178,7 +199,8 @@ macro_rules! named {
 macro_rules! made {
     ($(fn $name:ident($($argument:ident: $type:ty),*);)*) => {
         $(fn $name(&self, $($argument: $type,)* extensions: Extensions) -> io::Result<Entry> {
-            self.named.$name($($argument,)* self.possible(extensions))
+            let extensions = self.possible(extensions);
+            self.with_groups(!extensions.sup_gids.is_empty(), || self.named.$name($($argument,)* extensions))
         })*
     };
 }
@@ -239,8 +261,9 @@ impl FileSystem for Files {
         extensions: Extensions,
     ) -> io::Result<(Entry, Option<Handle>, OpenOptions)> {
         let extensions = self.possible(extensions);
-        let (entry, handle, options) =
-            self.named.create(context, parent, name, mode, kill_privileges, flags, umask, extensions)?;
+        let (entry, handle, options) = self.with_groups(!extensions.sup_gids.is_empty(), || {
+            self.named.create(context, parent, name, mode, kill_privileges, flags, umask, extensions)
+        })?;
         let named = entry.inode;
         let known = match self.as_known(entry) {
             Ok(entry) if !is_own(entry.inode) => return Ok((entry, handle, options)),

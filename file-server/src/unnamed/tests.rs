@@ -38,7 +38,7 @@ impl Folder {
             xattr: true,
             ..Config::default()
         });
-        let files = Files::new(named.unwrap(), descriptors(), true, Duration::ZERO, maximum);
+        let files = Files::new(named.unwrap(), descriptors(), Owners::OnlyUser, Duration::ZERO, maximum);
         files.init(FsOptions::empty()).unwrap();
         files
     }

@@ -9,10 +9,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, bail, ensure};
 use bulkhead_paths::environment::RUNTIME_ROOT;
 use bulkhead_runtime_control::{RuntimeSpecification, SharedFolder};
+use bulkhead_subordinate_ids::{MapError, SubordinateIds};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
@@ -26,6 +28,8 @@ const FILE_NAME: &str = "file";
 /// Where the server finds its descriptors.
 const LISTENER: i32 = 3;
 const SHARED: i32 = 4;
+/// By which it gets subordinate ids, if there are any.
+const IDS: i32 = 5;
 /// Above these.
 const LIFTED: i32 = 10;
 /// As much of its complaint as is told.
@@ -48,12 +52,24 @@ pub(crate) struct FolderServer {
     child: Child,
     pidfd: OwnedFd,
     complaint: File,
+    /// Maps subordinate ids for it, if there are any.
+    mapping: Option<JoinHandle<Result<(), MapError>>>,
 }
 
 impl FolderServer {
     /// Becomes readable when the server has ended.
     pub(crate) fn end_descriptor(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+
+    /// Waits until it has its ids.
+    ///
+    /// # Errors
+    /// It gets none.
+    pub(super) fn expect_ids(&mut self) -> Result<()> {
+        let Some(mapping) = self.mapping.take() else { return Ok(()) };
+        let outcome = mapping.join().unwrap_or(Ok(()));
+        outcome.with_context(|| format!("cannot share '{}'", self.path.display()))
     }
 
     /// Reaps it, and says what it said.
@@ -83,10 +99,13 @@ impl Drop for FolderServer {
 /// Starts a server for each folder; returns them with the machine's ends of their sockets.
 pub(super) fn serve(specification: &RuntimeSpecification) -> Result<(Vec<FolderServer>, Vec<OwnedFd>)> {
     let folders = &specification.folders;
+    let is_root = rustix::process::geteuid().is_root();
+    // Without them there is one user; 'system status' says what is missing.
+    let ids = if is_root || folders.is_empty() { None } else { SubordinateIds::of_this_user().ok() };
     let mut servers = Vec::with_capacity(folders.len());
     let mut sockets = Vec::with_capacity(folders.len());
     for (index, folder) in folders.iter().enumerate() {
-        let started = start(index, folder, folders, &specification.runtime_directory);
+        let started = start(index, folder, ids.as_ref(), specification);
         match started.with_context(|| format!("cannot share '{}'", folder.path.display())) {
             Ok((server, socket)) => {
                 servers.push(server);
@@ -101,19 +120,33 @@ pub(super) fn serve(specification: &RuntimeSpecification) -> Result<(Vec<FolderS
 fn start(
     index: usize,
     folder: &SharedFolder,
-    all: &[SharedFolder],
-    directory: &Path,
+    ids: Option<&SubordinateIds>,
+    specification: &RuntimeSpecification,
 ) -> Result<(FolderServer, OwnedFd)> {
-    let shared = open(folder, all)?;
+    let directory = &specification.runtime_directory;
+    let shared = open(folder, &specification.folders)?;
     let (listener, socket) = socket(directory)?;
+    let (answering, asking) = match ids {
+        Some(ids) => {
+            let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
+            (Some((ids.clone(), ours)), Some(OwnedFd::from(theirs)))
+        }
+        None => (None, None),
+    };
     let program = std::env::current_exe().context("cannot find the server")?.with_file_name(PROGRAM);
     let mut words = vec![tag(index)];
     words.extend(folder.read_only.then(|| "--read-only".to_owned()));
     words.extend(folder.relaxed.then(|| "--relaxed".to_owned()));
-    let lift = |descriptor: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(descriptor, LIFTED);
-    let lifted = (lift(listener.as_fd()).and_then(|listener| Ok((listener, lift(shared.as_fd())?))))
+    words.extend(asking.is_some().then(|| "--subordinate-ids".to_owned()));
+    let passed = [(Some(listener), LISTENER), (Some(shared), SHARED), (asking, IDS)];
+    let lifted: Vec<(OwnedFd, i32)> = passed
+        .into_iter()
+        .filter_map(|(descriptor, number)| Some((descriptor?, number)))
+        .map(|(descriptor, number)| Ok((rustix::io::fcntl_dupfd_cloexec(descriptor, LIFTED)?, number)))
+        .collect::<Result<_, rustix::io::Errno>>()
         .context("cannot copy a descriptor")?;
-    let raw = [(lifted.0.as_raw_fd(), LISTENER), (lifted.1.as_raw_fd(), SHARED)];
+    let raw: Vec<(i32, i32)> =
+        lifted.iter().map(|(descriptor, number)| (descriptor.as_raw_fd(), *number)).collect();
     let mut command = Command::new(&program);
     command
         .args(words.iter().map(OsStr::new))
@@ -128,8 +161,8 @@ fn start(
     // SAFETY: between fork and exec this makes system calls only.
     unsafe {
         command.pre_exec(move || {
-            for (from, to) in raw {
-                if libc::dup2(from, to) < 0 {
+            for (from, to) in &raw {
+                if libc::dup2(*from, *to) < 0 {
                     return Err(std::io::Error::last_os_error());
                 }
             }
@@ -138,12 +171,19 @@ fn start(
         });
     }
     let mut child = command.spawn().with_context(|| format!("cannot run '{}'", program.display()))?;
+    // The server's end is its own alone, so that each hears of the other's death.
+    drop(lifted);
+    let id = child.id();
+    // Its machine is started meanwhile. Without a thread the server hears of no ids, and says so.
+    let mapping = answering.and_then(|(ids, stream)| {
+        std::thread::Builder::new().name("ids".to_owned()).spawn(move || ids.answer(stream, id)).ok()
+    });
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pidfd = pid.context("a process without id").and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?));
     match (pidfd, child.stderr.take()) {
         (Ok(pidfd), Some(complaint)) => {
             let complaint = File::from(OwnedFd::from(complaint));
-            let server = FolderServer { path: folder.path.clone(), child, pidfd, complaint };
+            let server = FolderServer { path: folder.path.clone(), child, pidfd, complaint, mapping };
             rustix::fs::fcntl_setfl(&server.complaint, OFlags::NONBLOCK)
                 .context("cannot watch the server")?;
             Ok((server, socket))

@@ -12,7 +12,7 @@ use bulkhead_runtime_control::{RuntimeSpecification, VmmKind};
 use bulkhead_vmm::{MachineConfiguration, NetworkDevice, Uml, Vmm, VmmProcess};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::{disks, folders};
+use super::{FolderServer, disks, folders};
 use crate::watch::Device;
 
 /// linux/if_packet.h
@@ -44,7 +44,7 @@ pub(super) fn launch(specification: &RuntimeSpecification, networks: Vec<OwnedFd
     let (disk_sockets, block_devices): (Vec<_>, Vec<_>) =
         disk_sockets.into_iter().map(|pair| (pair.ours, pair.theirs)).unzip();
     let vsock_socket = socket_pair()?;
-    let (servers, file_systems) = folders::serve(specification)?;
+    let (mut servers, file_systems) = folders::serve(specification)?;
     let (console, console_writer) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
     let started = backend(specification.vmm.kind)?.start(MachineConfiguration {
         kernel: specification.vmm.kernel.clone(),
@@ -63,6 +63,10 @@ pub(super) fn launch(specification: &RuntimeSpecification, networks: Vec<OwnedFd
     // Behind the VMM's back: it has its jail to build and a kernel to boot before it looks for them.
     let served = serve(disks, disk_sockets, vsock_socket.ours);
     vmm.confirm()?;
+    let served = served.and_then(|served| {
+        servers.iter_mut().try_for_each(FolderServer::expect_ids)?;
+        Ok(served)
+    });
     match served {
         Ok((mut devices, connections)) => {
             devices.extend(servers.into_iter().map(Device::Folder));
