@@ -32,6 +32,9 @@ pub struct SystemStatus {
     /// Networks, where an ordinary user has them; beyond the compatible keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkSupport>,
+    /// Folders of the host and shared volumes, where an ordinary user has them; beyond the compatible keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folders: Option<FolderSupport>,
 }
 
 /// What this host offers.
@@ -57,6 +60,16 @@ pub struct MachineSupport {
 pub struct NetworkSupport {
     /// rootless
     pub mode: String,
+    /// What is other than for root, a clause each.
+    pub limits: Vec<String>,
+    /// What is missing or degraded, each with the command that mends it.
+    pub advice: Vec<Advice>,
+}
+
+/// What containers can do with files of the host here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FolderSupport {
     /// What is other than for root, a clause each.
     pub limits: Vec<String>,
     /// What is missing or degraded, each with the command that mends it.

@@ -5,6 +5,7 @@
 
 mod allocator;
 mod arguments;
+mod as_owner;
 mod container;
 mod daemon;
 mod date;
@@ -20,6 +21,7 @@ mod lock;
 mod logs;
 mod machine;
 mod network;
+mod owners;
 mod process_limits;
 mod readiness;
 mod records;
@@ -34,7 +36,14 @@ use std::process::ExitCode;
 use arguments::Arguments;
 
 fn main() -> ExitCode {
-    let outcome = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| daemon::run(&arguments));
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == as_owner::ARGUMENT) {
+        return finish(as_owner::child(words));
+    }
+    finish(Arguments::parse(std::env::args().skip(1)).and_then(|arguments| daemon::run(&arguments)))
+}
+
+fn finish(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

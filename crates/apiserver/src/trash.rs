@@ -9,6 +9,8 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use tokio::task::JoinHandle;
 
+use crate::as_owner;
+
 /// Begins the names of such directories; no name of ours begins with a dot.
 const PREFIX: &str = ".trash-";
 
@@ -34,7 +36,11 @@ pub(crate) fn discard(parent: &Path, name: &str) -> io::Result<JoinHandle<()>> {
 
 /// Removes a directory of ours; what cannot be removed now is swept at the next start.
 pub(crate) fn unlink(path: &Path) {
-    match remove_tree(path) {
+    let removed = remove_tree(path).or_else(|error| match as_owner::helps(&error) {
+        true => as_owner::remove(path),
+        false => Err(error),
+    });
+    match removed {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!("cannot remove '{}': {error}", path.display()),
@@ -43,7 +49,7 @@ pub(crate) fn unlink(path: &Path) {
 
 /// As `remove_dir_all()`, but for trees of any depth: a guest may have made one in a shared volume that
 /// no stack can follow. What is deeper moves up to the top before its turn comes.
-fn remove_tree(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = openat(CWD, path, flags, Mode::empty())?;
     // Begins names that nothing at the top has.

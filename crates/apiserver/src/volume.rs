@@ -20,6 +20,7 @@ mod shared;
 mod users;
 
 pub(crate) use create::validate_name;
+pub(crate) use shared::occupied_bytes;
 pub(crate) use users::MountedVolume;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

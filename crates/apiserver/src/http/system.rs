@@ -31,6 +31,7 @@ pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemSt
             None => crate::network::forwarding::support(service.networks.lead_outside_by_ipv6()).await,
             support => support,
         },
+        folders: crate::owners::support(),
     })
 }
 

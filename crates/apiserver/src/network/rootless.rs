@@ -24,7 +24,6 @@ pub(crate) fn support() -> Option<NetworkSupport> {
     let mut limits = vec![
         "connections of containers to other hosts are made by slirp4netns, which does not ping by IPv6"
             .to_owned(),
-        "files in folders of the host belong to you, who is root in containers".to_owned(),
     ];
     if first_port > 0 {
         limits.push(format!("host ports below {first_port} cannot be published"));

@@ -10,7 +10,10 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 
+use rustix::io::Errno;
+
 use super::format::{self, FormatError};
+use crate::as_owner;
 use crate::disk_usage::STAT_BLOCK_BYTES;
 
 /// Mode of the root of a new file system.
@@ -37,19 +40,41 @@ pub(super) fn create(path: &Path) -> Result<(), FormatError> {
 
 /// What is below takes so much. Deeper than `PATH_MAX` nothing is counted, and of trees beyond all reason only what
 /// was found first: a guest decides what is there.
-pub(super) fn occupied_bytes(path: &Path) -> u64 {
+pub(crate) fn occupied_bytes(path: &Path) -> u64 {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(root) = openat(CWD, path, flags, Mode::empty()) else { return 0 };
     let mut count = Count::new(MAX_ENTRIES, MAX_WAITING_BYTES);
+    let root = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(root) => root,
+        Err(error) => return as_owner_if_denied(path, &error.into()).unwrap_or(0),
+    };
+    let whole = path;
     while let Some(path) = count.directories.pop() {
         count.waiting_bytes -= path.len();
         // It may have been removed meanwhile, or the guest may have made it too deep.
-        if count.add(&root, &path).is_ok() && count.is_full() {
-            tracing::warn!("'{}' holds more than can be counted", String::from_utf8_lossy(&path));
-            break;
+        match count.add(&root, &path) {
+            Ok(()) if count.is_full() => {
+                tracing::warn!("'{}' holds more than can be counted", String::from_utf8_lossy(&path));
+                break;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if let Some(bytes) = as_owner_if_denied(whole, &error) {
+                    return bytes;
+                }
+            }
         }
     }
     count.bytes
+}
+
+/// Counts again what the user may not see by himself; nothing if that is not why it failed.
+fn as_owner_if_denied(path: &Path, error: &io::Error) -> Option<u64> {
+    as_owner::helps(error)
+        .then(|| as_owner::measure(path))?
+        .inspect_err(|error| {
+            tracing::warn!("cannot count what is in '{}': {error}", path.display());
+        })
+        .ok()
 }
 
 struct Count {
@@ -93,7 +118,12 @@ impl Count {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            let Ok(status) = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let status = match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(status) => status,
+                // Read but not searched, as no directory is that its owner asks about.
+                Err(Errno::ACCESS) => return Err(Errno::ACCESS.into()),
+                Err(_) => continue,
+            };
             self.entries += 1;
             let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
             if is_directory || status.st_nlink < 2 || self.linked.insert(status.st_ino) {

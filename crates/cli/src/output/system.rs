@@ -1,6 +1,6 @@
 //! The service in tables.
 
-use bulkhead_api::system::{Advice, NetworkSupport, SystemStatus};
+use bulkhead_api::system::{Advice, FolderSupport, NetworkSupport, SystemStatus};
 
 use super::render;
 
@@ -31,6 +31,10 @@ pub(crate) fn status_table(status: &SystemStatus) -> String {
         rows.extend(network.limits.iter().map(|limit| row("limit", limit)));
         rows.extend(network_advice(network).map(|advice| row("advice", &advice)));
     }
+    if let Some(folders) = &status.folders {
+        rows.extend(folders.limits.iter().map(|limit| row("limit", limit)));
+        rows.extend(folder_advice(folders).map(|advice| row("advice", &advice)));
+    }
     render::table(&["FIELD", "VALUE"], &rows)
 }
 
@@ -48,12 +52,18 @@ pub(crate) fn absent(status: &str) -> SystemStatus {
         configuration_problem: None,
         machine: None,
         network: None,
+        folders: None,
     }
 }
 
 /// What to mend about networks, a line each.
 pub(crate) fn network_advice(network: &NetworkSupport) -> impl Iterator<Item = String> {
     network.advice.iter().map(told)
+}
+
+/// What to mend about folders and shared volumes, a line each.
+pub(crate) fn folder_advice(folders: &FolderSupport) -> impl Iterator<Item = String> {
+    folders.advice.iter().map(told)
 }
 
 fn told(advice: &Advice) -> String {

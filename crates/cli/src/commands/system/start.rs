@@ -73,6 +73,7 @@ pub(super) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
         block_on(async { services.call(async |client| client.system_properties().await).await })?;
     properties::warnings(&configured).for_each(|warning| message::warning(&warning));
     current.network.iter().flat_map(system::network_advice).for_each(|advice| message::warning(&advice));
+    current.folders.iter().flat_map(system::folder_advice).for_each(|advice| message::warning(&advice));
     Ok(ExitStatus::Success)
 }
 
