@@ -35,7 +35,7 @@ pub use image::{LayerFiles, digest, read_image, write_image, write_index, write_
 pub use installation::Installation;
 pub use outcome::{Outcome, run_with_deadline};
 pub use outside::Outside;
-pub use own_host::{OwnHost, require_program};
+pub use own_host::{FIRST_SUBORDINATE_ID, OwnHost, SUBORDINATE_IDS, require_program};
 pub use places::places;
 pub use processes::{PATIENCE, Process, wait_until};
 pub use program::put_program;

@@ -1,7 +1,9 @@
 //! A host of its own, as far as networks, mounts and users are concerned.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::{env, fs, io};
@@ -15,6 +17,13 @@ use crate::outside::ip;
 /// Users of tests; other users of the host come after them.
 const FIRST_USER: u32 = 61_000;
 const USERS: u32 = 1000;
+/// Of the ordinary user of [`OwnHost::with_subordinate_ids`]; other ranges of the host come before.
+pub const FIRST_SUBORDINATE_ID: u32 = 1_500_000_000;
+/// As many as usual.
+pub const SUBORDINATE_IDS: u32 = 65_536;
+/// Where each host has a file system of its own.
+const PRIVATE: &str = "/dev/net";
+static NEXT_FILE: AtomicU32 = AtomicU32::new(0);
 /// Major and minor number of /dev/net/tun, Linux, Documentation/admin-guide/devices.txt.
 const TUNNEL_DEVICE: (u32, u32) = (10, 200);
 
@@ -38,6 +47,45 @@ impl OwnHost {
     #[must_use]
     pub fn new() -> Self {
         Self::of(FIRST_USER + std::process::id() % USERS)
+    }
+
+    /// One whose user has [`SUBORDINATE_IDS`] users and groups from [`FIRST_SUBORDINATE_ID`] on, and a name.
+    ///
+    /// # Panics
+    /// As [`Self::new`]
+    #[must_use]
+    pub fn with_subordinate_ids() -> Self {
+        let host = Self::new();
+        host.name_user();
+        let range = format!("tester:{FIRST_SUBORDINATE_ID}:{SUBORDINATE_IDS}\n");
+        host.replace("/etc/subuid", &range, 0o644);
+        host.replace("/etc/subgid", &range, 0o644);
+        host
+    }
+
+    /// Gives the ordinary user a name: tester.
+    ///
+    /// # Panics
+    /// As [`Self::replace`]
+    pub fn name_user(&self) {
+        let mut users = fs::read_to_string("/etc/passwd").expect("users of the host");
+        users += &format!("tester:x:{0}:{0}::/nonexistent:/bin/sh\n", self.user);
+        self.replace("/etc/passwd", &users, 0o644);
+    }
+
+    /// Puts other content, with these rights, in the place of a file of the host.
+    ///
+    /// # Panics
+    /// There is no such file.
+    pub fn replace(&self, path: &str, content: &str, mode: u32) {
+        // In a file system of this host, that allows what its files do and goes with it.
+        let file = format!("{PRIVATE}/{}", NEXT_FILE.fetch_add(1, Ordering::Relaxed));
+        let (path, content) = (path.to_owned(), content.to_owned());
+        self.run(move || {
+            fs::write(&file, content).expect("a file in the place of another");
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("mode of a file");
+            mount_bind(&file, &path).expect("mount");
+        });
     }
 
     /// One whose user is root.
@@ -137,12 +185,12 @@ impl Drop for OwnHost {
 /// It is.
 #[track_caller]
 pub fn require_program(name: &str, package: &str) {
-    let found = Command::new(name).arg("--version").stdout(Stdio::null()).status();
+    let found = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     assert!(found.is_ok(), "{name} is missing: apt-get install {package}");
 }
 
 fn make_tunnel_device() -> io::Result<()> {
-    let folder = Path::new("/dev/net");
+    let folder = Path::new(PRIVATE);
     if !folder.exists() {
         fs::create_dir(folder)?;
     }

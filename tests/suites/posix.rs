@@ -15,7 +15,7 @@ const NOT_ON_FOLDERS: [(&str, &str); 1] = [
     ("devices", "PermissionError: [Errno 1]"),
 ];
 
-/// Without root there is one user on the host, who is root in the container: rootless.rs.
+/// Without root and subordinate ids there is one user on the host, who is root in the container: rootless.rs.
 const NOT_WITHOUT_ROOT: [(&str, &str); 10] = [
     NOT_ON_FOLDERS[0],
     ("chmod_of_a_foreign_group_drops_setgid", "AssertionError: PermissionError(1"),
@@ -85,8 +85,18 @@ fn on_a_folder_of_the_host() {
 
 #[test]
 fn on_a_folder_of_an_ordinary_user() {
+    of_an_ordinary_user(OwnHost::new(), &NOT_WITHOUT_ROOT);
+}
+
+#[test]
+fn on_a_folder_of_an_ordinary_user_with_subordinate_ids() {
+    require_program("newuidmap", "uidmap");
+    of_an_ordinary_user(OwnHost::with_subordinate_ids(), &NOT_ON_FOLDERS);
+}
+
+fn of_an_ordinary_user(host: OwnHost, known: &[(&str, &str)]) {
     require_program("slirp4netns", "slirp4netns");
-    let installation = Installation::of_ordinary_user(OwnHost::new());
+    let installation = Installation::of_ordinary_user(host);
     let archive = installation.folder().join("debian.tar");
     fs::copy(installation.debian_archive(), &archive).unwrap();
     installation.load(&archive);
@@ -95,5 +105,5 @@ fn on_a_folder_of_an_ordinary_user() {
     let user = installation.host().user();
     chown(&folder, Some(user), Some(user)).unwrap();
     let volume = format!("{}:/place", folder.to_str().expect("a path in UTF-8"));
-    expect_failures(&failures(&installation, &["-v", &volume]), &NOT_WITHOUT_ROOT);
+    expect_failures(&failures(&installation, &["-v", &volume]), known);
 }

@@ -104,14 +104,19 @@ fn files_of_folders_and_volumes_belong_to_the_user() {
 
 #[test]
 fn programs_are_told_what_happens_to_a_folder() {
-    let installation = installation();
+    for host in [OwnHost::new(), OwnHost::with_subordinate_ids()] {
+        programs_are_told(&Installation::of_ordinary_user(host));
+    }
+}
+
+fn programs_are_told(installation: &Installation) {
     let user = installation.host().user();
     let folder = installation.folder().join("shared");
     fs::create_dir(&folder).unwrap();
     chown(&folder, Some(user), Some(user)).unwrap();
     let volume = format!("{}:/shared", folder.display());
     installation.run_ok(&["run", "-d", "--name", "box", "-v", &volume, "demo", "sleep", "600"]);
-    put_program(&installation, "box", "watcher");
+    put_program(installation, "box", "watcher");
     let mut command = installation.command(&["exec", "box", "watcher", "/shared"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
