@@ -78,6 +78,11 @@ fn files_belong_to_whom_the_container_gives_them() {
         assert_eq!(run(&[], &script).expect_code(0).text(), "");
         assert_eq!(owners(&on_host.join("last")), (SUBORDINATE_IDS, 0));
     }
+    // The folder itself, as an image's first start gives it away.
+    let script = "chown 999:999 /folder && chmod 700 /folder";
+    installation.run_ok(&["run", "--rm", "-v", &volume, "demo", "sh", "-c", script]);
+    let again = ["run", "--rm", "-u", "999:999", "-v", &volume, "demo", "cat", "/folder/private/y"];
+    assert_eq!(installation.run_ok(&again), "x");
     // What belongs to nobody that the container knows, and root of the container may not read.
     let script = "stat -c %u:%g /folder/foreign && ! cat /folder/foreign && ! chown 0 /folder/foreign";
     let outcome = installation.container(&["run", "--rm", "-v", &volume, "demo", "sh", "-c", script]);

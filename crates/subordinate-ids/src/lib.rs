@@ -62,6 +62,14 @@ impl SubordinateIds {
         Ok(Self { users, groups, map_users, map_groups })
     }
 
+    /// Whether root of such a namespace has rights over files of this user and group of the host.
+    #[must_use]
+    pub fn hold(&self, user: u32, group: u32) -> bool {
+        let is_own = |id, own: u32, ranges: &[Range]| id == own || ranges.iter().any(|range| range.holds(id));
+        is_own(user, rustix::process::geteuid().as_raw(), &self.users)
+            && is_own(group, rustix::process::getegid().as_raw(), &self.groups)
+    }
+
     /// Users 1 and further of the namespace, on the host.
     #[must_use]
     pub fn users(&self) -> &[Range] {

@@ -37,6 +37,10 @@ impl Range {
         self.start() + u64::from(self.count)
     }
 
+    pub(crate) fn holds(self, id: u32) -> bool {
+        (self.start()..self.end()).contains(&id.into())
+    }
+
     /// What is left of it, before and after another.
     fn without(self, other: Self) -> impl Iterator<Item = Self> {
         let before = Self::between(self.start(), self.end().min(other.start()));
@@ -135,6 +139,7 @@ mod tests {
         assert_eq!(of(text, "ann", 1000), expected);
         assert_eq!(of(text, "eve", 1), []);
         assert_eq!(range(100_000, 65_536).to_string(), "100000 to 165535");
+        assert_eq!([4, 5, 9, 10].map(|id| range(5, 5).holds(id)), [false, true, true, false]);
         assert_eq!(first_free(&["ann:100000:65536\n", "bob:200000:5\n"]), 200_005);
         assert_eq!(first_free(&["", "x:5:5"]), 100_000);
     }

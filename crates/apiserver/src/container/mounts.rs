@@ -1,6 +1,6 @@
 //! What a container's mounts are to its helper and guest.
 
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use bulkhead_api::container::{Mount, MountKind};
@@ -10,6 +10,7 @@ use bulkhead_runtime_control::{
     Backing, HostSocket, HostSocketSource, MountSpecification, SharedFolder, VolumeDisk,
 };
 
+use bulkhead_subordinate_ids::SubordinateIds;
 use rustix::fs::{Access, AtFlags, CWD};
 
 use crate::error::{failed, invalid, not_found};
@@ -125,10 +126,16 @@ pub(super) fn examine(source: &str) -> Result<Source, ApiError> {
     }
 }
 
-/// The file server of an ordinary user has no other rights than the user.
+/// The file server of an ordinary user has no other rights than the user, and those over files of his subordinate ids.
 fn expect_access(source: &str, access: Access, verb: &str) -> Result<(), ApiError> {
     let Err(error) = rustix::fs::accessat(CWD, source, access, AtFlags::EACCESS) else { return Ok(()) };
-    let user = rustix::process::geteuid().as_raw();
+    let (user, status) = (rustix::process::geteuid().as_raw(), std::fs::metadata(source));
+    let is_held = |status: std::fs::Metadata| {
+        SubordinateIds::of_this_user().is_ok_and(|ids| ids.hold(status.uid(), status.gid()))
+    };
+    if status.is_ok_and(is_held) {
+        return Ok(());
+    }
     let message = format!("cannot share '{}': user {user} may not {verb} it", source.escape_default());
     Err(failed(message, &std::io::Error::from(error)))
 }
