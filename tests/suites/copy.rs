@@ -105,17 +105,22 @@ fn the_mounts_of_a_stopped_container_are_there_for_copies() {
         installation.run_ok(&["exec", "vs", "sh", "-c", inside]),
         "/data:\nin-tree\nk\nof-data\nof-ways-volume\n\n/srv/shared:\nin-tree\nk\nof-srv-shared\nkept"
     );
-    // A disk is of one machine at a time, this one included; the container's own files are exported without.
+    // A disk is of one machine at a time, this one included; the container's own files are there without.
     installation.run_ok(&["stop", "--time", "0", "vs"]);
     installation.run_ok(&["run", "-d", "--name", "holder", "-v", "stv:/d", "demo", "sleep", "600"]);
     let refused = installation.container(&["cp", "vs:/data/k", text(&target)]).expect_code(1);
     assert!(refused.stderr.contains("volume 'stv' is in use by container 'holder'"), "{refused:?}");
+    installation.run_ok(&["cp", "vs:/etc/hostname", text(&target)]);
+    installation.run_ok(&["cp", "vs:/", text(&folder.join("without-disk"))]);
+    assert!(folder.join("without-disk/srv/host/shared/k").is_file());
+    assert!(!folder.join("without-disk/data/k").exists());
     installation.run_ok(&["export", "-o", text(&folder.join("exported.tar")), "vs"]);
     installation.run_ok(&["delete", "--force", "holder"]);
     installation.run_ok(&["cp", "vs:/data/k", text(&target)]);
     fs::remove_dir_all(folder.join("host")).unwrap();
-    let refused = installation.container(&["cp", "vs:/data/k", text(&target)]).expect_code(1);
+    let refused = installation.container(&["cp", "vs:/srv/host/k", text(&target)]).expect_code(1);
     assert!(refused.stderr.contains("host' on the host"), "{refused:?}");
+    installation.run_ok(&["cp", "vs:/data/k", text(&target)]);
 }
 
 #[test]

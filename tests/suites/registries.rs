@@ -181,7 +181,7 @@ fn single_registries_are_described_in_the_configuration_file() {
     let wrong = "[registry.hosts.'registry.example']\nmirors = []\n";
     fs::write(folder.join("config.toml"), wrong).unwrap();
     user.ok(&["system", "stop"]);
-    let refused = user.run(&["image", "list"], b"").expect_code(1);
+    let refused = user.run(&["image", "pull", "registry.example/app:1"], b"").expect_code(1);
     assert!(refused.stderr.contains("line 1: registry.hosts must be tables"), "{refused:?}");
     assert!(refused.stderr.contains("'mirors' is none of them"), "{refused:?}");
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::launch::Order;
 use super::registry::Container;
 use super::running::Run;
-use super::{covered, exec, paths, signals};
+use super::{exec, paths, signals};
 use crate::error::{failed, from_control, invalid, printable};
 use crate::events::EventSink;
 
@@ -109,7 +109,6 @@ pub(super) async fn start(
     let notes = tokio::spawn(read_notes(reader));
     let order = Order { descriptors: vec![stream, (DescriptorPurpose::Stderr, writer)], ..Order::default() };
     let Some(run) = container.settled_run().await else {
-        covered::check(&id, &container.configuration.mounts, &work)?;
         let run = container.maintain(work, order).await?;
         return Ok(Running { id, run, process: None, notes });
     };

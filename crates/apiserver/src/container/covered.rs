@@ -1,8 +1,9 @@
 //! What of a stopped container's mounts the machine for its files has.
 //!
 //! Volumes and folders it has as the container does. Memory and sockets are only there while the container
-//! runs: in their place is something empty that cannot be written, so that nothing lands below them, where the
-//! container would never see it.
+//! runs, the disk of a volume is elsewhere while another container runs with it, and folders may be gone: in
+//! their place is something empty that cannot be written, so that nothing lands below them, where the container
+//! would never see it, and all else can be copied.
 
 use bulkhead_api::container::{Mount, MountKind};
 use bulkhead_api::error::ApiError;
@@ -15,13 +16,18 @@ use crate::error::{invalid_state, printable};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Visible {
     pub(super) mounts: Vec<Mount>,
-    /// Paths of files that cannot be read or written.
+    /// Paths of what is empty and cannot be written.
     pub(super) covered: Vec<String>,
 }
 
 impl Visible {
-    /// What a work is to see.
-    pub(super) fn of(mounts: &[Mount], work: &BuiltIn) -> Self {
+    /// What a work of a container is to see. `holder` names the container that has a volume's disk.
+    pub(super) fn of(
+        id: &str,
+        mounts: &[Mount],
+        holder: impl Fn(&str) -> Option<String>,
+        work: &BuiltIn,
+    ) -> Self {
         let mut visible = Self::default();
         match work {
             BuiltIn::PackTree { .. } | BuiltIn::ExtractArchive { .. } => {}
@@ -32,10 +38,10 @@ impl Visible {
         }
         for mount in mounts {
             let mut mount = mount.clone();
-            match presence(&mount) {
+            match presence(id, &mount, &holder) {
                 Presence::Always => {}
                 Presence::Memory => mount.options.push(READ_ONLY.to_owned()),
-                Presence::Socket => {
+                Presence::Socket | Presence::Elsewhere(_) | Presence::Gone(_) => {
                     visible.covered.push(mount.destination);
                     continue;
                 }
@@ -47,30 +53,43 @@ impl Visible {
 }
 
 /// When there is something in a mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Presence {
     Always,
     Memory,
     Socket,
+    /// The disk of a volume that this container has.
+    Elsewhere(String),
+    /// Nothing of the host can be shared, for this reason.
+    Gone(String),
 }
 
-fn presence(mount: &Mount) -> Presence {
-    match mount.kind {
+fn presence(id: &str, mount: &Mount, holder: &impl Fn(&str) -> Option<String>) -> Presence {
+    match &mount.kind {
         MountKind::Tmpfs {} => Presence::Memory,
-        // What is not there is told by whoever wants to mount it.
-        MountKind::Virtiofs {} if matches!(mounts::examine(&mount.source), Ok(Source::Socket)) => {
-            Presence::Socket
-        }
-        MountKind::Virtiofs {} | MountKind::Volume { .. } => Presence::Always,
+        MountKind::Virtiofs {} => match mounts::examine(&mount.source) {
+            Ok(Source::Socket) => Presence::Socket,
+            Ok(Source::Directory | Source::File) => Presence::Always,
+            Err(error) => Presence::Gone(error.message),
+        },
+        MountKind::Volume { name, .. } => match holder(name).filter(|holder| holder != id) {
+            Some(other) => Presence::Elsewhere(other),
+            None => Presence::Always,
+        },
     }
 }
 
-/// Refuses work on paths of mounts that are only there while the container runs: before anything is done, and
-/// with the reason.
-pub(super) fn check(id: &str, mounts: &[Mount], work: &BuiltIn) -> Result<(), ApiError> {
+/// Refuses work on paths of mounts that are not there now: before anything is done, and with the reason.
+pub(super) fn check(
+    id: &str,
+    mounts: &[Mount],
+    holder: impl Fn(&str) -> Option<String>,
+    work: &BuiltIn,
+) -> Result<(), ApiError> {
     for path in &paths(work) {
         let names = normalized(path);
-        for mount in mounts.iter().filter(|mount| presence(mount) != Presence::Always) {
+        for mount in mounts {
+            let presence = presence(id, mount, &holder);
             let destination = normalized(&mount.destination);
             let relation = if names.starts_with(&destination) {
                 "is in"
@@ -79,10 +98,19 @@ pub(super) fn check(id: &str, mounts: &[Mount], work: &BuiltIn) -> Result<(), Ap
             } else {
                 continue;
             };
+            let reason = match (presence, &mount.kind) {
+                (Presence::Always, _) => continue,
+                (Presence::Elsewhere(other), MountKind::Volume { name, .. }) => {
+                    format!(
+                        ": volume '{name}' is in use by container '{other}', stop that one first (container stop {other})"
+                    )
+                }
+                (Presence::Gone(reason), _) => format!(": {reason}"),
+                _ => format!(", which it only has while it runs: start it first (container start {id})"),
+            };
             let (path, mount) = (printable(path), printable(&mount.destination));
             return Err(invalid_state(format!(
-                "'{path}' {relation} the mount '{mount}' of container '{id}', which it only has while it runs: \
-                 start it first (container start {id})"
+                "'{path}' {relation} the mount '{mount}' of container '{id}'{reason}"
             )));
         }
     }
@@ -131,6 +159,10 @@ mod tests {
         Mount { kind, source, destination, options: Vec::new() }
     }
 
+    fn nobody(_: &str) -> Option<String> {
+        None
+    }
+
     fn memory(destinations: &[&str]) -> Vec<Mount> {
         destinations.iter().map(|destination| mount(MountKind::Tmpfs {}, "", destination)).collect()
     }
@@ -148,7 +180,7 @@ mod tests {
     #[test]
     fn paths_in_memory_and_trees_over_it_are_refused() {
         let mounts = memory(&["/srv/data/", "/m"]);
-        let is_refused = |work: &BuiltIn| check("c", &mounts, work).is_err();
+        let is_refused = |work: &BuiltIn| check("c", &mounts, nobody, work).is_err();
         for path in ["/srv/data", "/srv//data/k", "/x/../srv/./data/k", "/../m"] {
             assert!(is_refused(&pack(path)), "{path}");
         }
@@ -178,15 +210,32 @@ mod tests {
             mount(MountKind::Virtiofs {}, "/missing/for/sure", "/gone"),
             mount(MountKind::Tmpfs {}, "", "/m"),
         ];
-        let visible = Visible::of(&mounts, &pack("/"));
+        let visible = Visible::of("c", &mounts, nobody, &pack("/"));
         let shown: Vec<_> =
             visible.mounts.iter().map(|one| (one.destination.as_str(), one.options.len())).collect();
-        assert_eq!(shown, [("/v", 0), ("/f", 0), ("/gone", 0), ("/m", 1)]);
-        assert_eq!(visible.covered, ["/run/x.sock"]);
-        assert_eq!(Visible::of(&mounts, &BuiltIn::Export), Visible::default());
-        for path in ["/v/x", "/f", "/gone/x"] {
-            assert!(check("c", &mounts, &pack(path)).is_ok(), "{path}");
+        assert_eq!(shown, [("/v", 0), ("/f", 0), ("/m", 1)]);
+        assert_eq!(visible.covered, ["/run/x.sock", "/gone"]);
+        assert_eq!(Visible::of("c", &mounts, nobody, &BuiltIn::Export), Visible::default());
+        for path in ["/v/x", "/f", "/"] {
+            assert!(check("c", &mounts, nobody, &pack(path)).is_ok(), "{path}");
         }
-        assert!(check("c", &mounts, &extract("/run/x.sock", "x.sock", false)).is_err());
+        assert!(check("c", &mounts, nobody, &extract("/run/x.sock", "x.sock", false)).is_err());
+        let refusal = check("c", &mounts, nobody, &pack("/gone/x")).unwrap_err();
+        assert!(refusal.to_string().contains("no '/missing/for/sure' on the host"), "{refusal}");
+    }
+
+    #[test]
+    fn a_volume_that_another_container_has_is_covered() {
+        let mounts = [mount(MountKind::volume("v"), "", "/v"), mount(MountKind::volume("w"), "", "/w")];
+        let holder = |name: &str| Some(if name == "v" { "other" } else { "c" }.to_owned());
+        let visible = Visible::of("c", &mounts, holder, &pack("/"));
+        assert_eq!(
+            (visible.mounts.as_slice(), visible.covered.as_slice()),
+            (&mounts[1..], &["/v".to_owned()][..])
+        );
+        let refusal = check("c", &mounts, holder, &pack("/v/file")).unwrap_err();
+        assert!(refusal.to_string().contains("in use by container 'other'"), "{refusal}");
+        assert!(check("c", &mounts, holder, &pack("/w/file")).is_ok());
+        assert!(check("c", &mounts, holder, &pack("/etc")).is_ok());
     }
 }

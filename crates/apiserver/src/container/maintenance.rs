@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Active, StartReply, exit_record};
-use super::covered::Visible;
+use super::covered::{self, Visible};
 use super::identity::HelperProcess;
 use super::launch::{self, Order};
 use super::mounts;
@@ -116,16 +116,20 @@ pub(super) async fn ended(maintenance: Option<&mut Maintenance>) {
     }
 }
 
-/// Boots the machine; on failure everything is released.
+/// Boots the machine, unless the work is about mounts that it cannot have; on failure everything is released.
 pub(super) async fn launch(
     service: &Service,
     configuration: &ContainerConfiguration,
     work: BuiltIn,
     order: Order,
 ) -> Result<Active, ApiError> {
-    let visible = Visible::of(&configuration.mounts, &work);
+    let (id, all) = (&configuration.id, &configuration.mounts);
+    let holder = |name: &str| service.volumes.holder(name);
+    covered::check(id, all, holder, &work)?;
+    let visible = Visible::of(id, all, holder, &work);
     if !visible.mounts.is_empty() {
-        fill_volumes(service, configuration).await?;
+        let with_these = ContainerConfiguration { mounts: visible.mounts.clone(), ..configuration.clone() };
+        fill_volumes(service, &with_these).await?;
     }
     boot(service, configuration, visible, work, order).await
 }

@@ -81,6 +81,11 @@ impl Volumes {
         Ok(())
     }
 
+    /// The container whose machine has the volume's disk.
+    pub(crate) fn holder(&self, name: &str) -> Option<String> {
+        self.lock().get(name)?.holder.clone()
+    }
+
     /// Its machine is gone.
     pub(crate) fn release(&self, container: &str) {
         for entry in self.lock().values_mut() {

@@ -211,8 +211,11 @@ fn mask(path: &str) -> Result<(), Errno> {
     move_mount(tree, c"", place, c"", flags)
 }
 
-/// An empty file that cannot be written over what is there, or where nothing is.
+/// Something empty that cannot be written over what is there, or a file where nothing is.
 fn cover(path: &str) -> Result<(), Errno> {
+    if mount_points::open(path).is_ok_and(|place| kind_of(&place) == Kind::Directory) {
+        return mask(path);
+    }
     let memory = crate::mounts::FileSystem::open("tmpfs")
         .and_then(|tmpfs| tmpfs.mount(MountAttrFlags::empty()))
         .map_err(|_| Errno::NOMEM)?;
