@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use bulkhead_tests::{Installation, read_image, wait_until, write_layers};
+use bulkhead_tests::{
+    FIRST_SUBORDINATE_ID, Installation, OwnHost, read_image, require_program, wait_until, write_layers,
+};
 use tar::{Builder, EntryType, Header};
 
 /// A directory of the image; more is in `/srv/many`, `/srv/big` and `/srv/empty`.
@@ -34,10 +37,15 @@ fn add(layer: &mut Builder<Vec<u8>>, path: &str, kind: EntryType, mode: u32, con
     }
 }
 
-/// One that has `filled:latest`, the demo image with more in it.
 fn installation() -> Installation {
     let installation = Installation::with_demo();
-    let (_, compressed) = read_image(&installation.demo_archive());
+    let demo = installation.demo_archive();
+    with_filled(installation, &demo)
+}
+
+/// Gives it `filled:latest`, the demo image with more in it.
+fn with_filled(installation: Installation, demo: &Path) -> Installation {
+    let (_, compressed) = read_image(demo);
     let mut gzip = Command::new("gzip")
         .arg("-dc")
         .stdin(Stdio::piped())
@@ -120,6 +128,27 @@ fn a_new_volume_takes_what_the_image_has_in_its_place() {
         run(&installation, &mount, "chmod 711 $0", "/srv/empty");
         assert_eq!(run(&installation, &mount, "stat -c %u:%g-%a $0", "/srv/empty"), "33:44-711");
     }
+}
+
+#[test]
+fn a_new_volume_of_an_ordinary_user_has_the_owners_of_the_image() {
+    require_program("slirp4netns", "slirp4netns");
+    require_program("newuidmap", "uidmap");
+    // That of the user's own installation is only on his host.
+    let demo = Installation::new().demo_archive();
+    let installation = Installation::of_ordinary_user(OwnHost::with_subordinate_ids());
+    let installation = with_filled(installation, &demo);
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "shared"]);
+    let tell = "stat -c %u:%g-%a $0 $0/deep/file && cat $0/deep/file";
+    for name in ["disk", "shared"] {
+        let mount = format!("{name}:{SITE}");
+        for _ in 0..2 {
+            assert_eq!(run(&installation, &mount, tell, SITE), "33:44-2750\n33:44-4640\ncontent", "{name}");
+        }
+    }
+    let on_host = fs::metadata(content(&installation, "shared").join("deep/file")).unwrap();
+    let expected = (FIRST_SUBORDINATE_ID + 33 - 1, FIRST_SUBORDINATE_ID + 44 - 1);
+    assert_eq!((on_host.uid(), on_host.gid()), expected);
 }
 
 #[test]
