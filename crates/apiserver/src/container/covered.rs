@@ -10,6 +10,7 @@ use bulkhead_api::error::ApiError;
 use bulkhead_runtime_control::BuiltIn;
 
 use super::mounts::{self, READ_ONLY, Source};
+use super::paths::normalized;
 use crate::error::{invalid_state, printable};
 
 /// The mounts of that machine.
@@ -135,19 +136,6 @@ fn paths(work: &BuiltIn) -> Vec<String> {
 /// mount in it goes elsewhere; a tree of that mount's name does not.
 fn replaces_all_below(work: &BuiltIn, path: &str) -> bool {
     matches!(work, BuiltIn::ExtractArchive { path: directory, .. } if path != directory)
-}
-
-/// The names of an absolute path, without regard to links.
-fn normalized(path: &str) -> Vec<&str> {
-    let mut names = Vec::new();
-    for name in path.split('/') {
-        match name {
-            "" | "." => {}
-            ".." => drop(names.pop()),
-            name => names.push(name),
-        }
-    }
-    names
 }
 
 #[cfg(test)]

@@ -52,9 +52,26 @@ pub(crate) fn absolute(path: &str) -> Result<(), ApiError> {
     if path.starts_with('/') && !path.contains('\0') && path.len() < 4096 {
         Ok(())
     } else {
-        let shown: String = path.chars().take(200).flat_map(char::escape_default).collect();
-        Err(invalid(format!("'{shown}' is not an absolute path")))
+        Err(invalid(format!("'{}' is not an absolute path", shown(path))))
     }
+}
+
+/// The names of an absolute path, without regard to links.
+pub(crate) fn normalized(path: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    names
+}
+
+/// A path of a stranger in an error: short, and on one line.
+fn shown(path: &str) -> String {
+    path.chars().take(200).flat_map(char::escape_default).collect()
 }
 
 /// Files of /proc that a mount may replace, as lxcfs does (runc, libcontainer/rootfs_linux.go, `checkProcMount`).
@@ -75,14 +92,7 @@ const REPLACEABLE: [&str; 11] = [
 /// Refuses what is mounted over /proc or in it, where what protects the container is looked for, and over
 /// /dev, without whose devices nothing starts.
 pub(crate) fn mountable(destination: &str) -> Result<(), ApiError> {
-    let mut names: Vec<&str> = Vec::new();
-    for name in destination.split('/') {
-        match name {
-            "" | "." => {}
-            ".." => drop(names.pop()),
-            name => names.push(name),
-        }
-    }
+    let names = normalized(destination);
     let reason = match names[..] {
         ["dev"] => "the container's devices are there",
         ["proc", ..] if !REPLACEABLE.contains(&&*format!("/{}", names.join("/"))) => {
@@ -90,8 +100,7 @@ pub(crate) fn mountable(destination: &str) -> Result<(), ApiError> {
         }
         _ => return Ok(()),
     };
-    let shown: String = destination.chars().take(200).flat_map(char::escape_default).collect();
-    Err(invalid(format!("nothing can be mounted over '{shown}': {reason}")))
+    Err(invalid(format!("nothing can be mounted over '{}': {reason}", shown(destination))))
 }
 
 #[cfg(test)]
