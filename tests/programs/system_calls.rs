@@ -97,7 +97,8 @@ fn row() {
 /// Registers and FP registers keep what is in them over `ROW` calls; returns what R13 became, which began as 0.
 #[inline(never)]
 fn rows_of_calls(seed: u64) -> u64 {
-    let (mut r12, mut r13, mut r14, mut r15, mut fp) = (seed, 0u64, !seed, seed.rotate_left(32), f64::from_bits(seed >> 2));
+    let (mut r12, mut r13, mut r14, mut r15, mut fp) =
+        (seed, 0u64, !seed, seed.rotate_left(32), f64::from_bits(seed >> 2));
     // SAFETY: getppid(2) touches no memory, and all registers that change are named.
     unsafe {
         asm!(
@@ -352,7 +353,9 @@ fn calls_in(page: usize) -> Vec<u16> {
     if child == 0 {
         for offset in 0..4095u16 {
             // SAFETY: see above.
-            if unsafe { (page as *const u8).add(offset.into()).cast::<[u8; 2]>().read_volatile() } == [0x0f, 0x05] {
+            if unsafe { (page as *const u8).add(offset.into()).cast::<[u8; 2]>().read_volatile() }
+                == [0x0f, 0x05]
+            {
                 there.write_all(&offset.to_ne_bytes()).expect("to write");
             }
         }
