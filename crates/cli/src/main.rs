@@ -15,6 +15,7 @@ mod failure;
 mod output;
 mod services;
 mod ssh_agent;
+mod template;
 mod terminal;
 mod transfer;
 mod values;

@@ -8,7 +8,7 @@ use super::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::{escape, format::Format, render};
+use crate::output::{escape, format::Structure, render};
 use crate::services::Services;
 use crate::values::event_filter::{self, EventFilter};
 use crate::values::moment::Moment;
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &EventsArguments) -> Result<ExitStatus, Failure> {
             if event_filter::all_match(&arguments.filter, &event) {
                 output::print(&match arguments.format {
                     EventFormat::Plain => line(&event),
-                    EventFormat::Json => render::structured(&event, Format::Json)?,
+                    EventFormat::Json => render::structured(&event, Structure::Json)?,
                 })?;
             }
         }

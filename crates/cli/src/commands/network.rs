@@ -6,6 +6,7 @@ mod inspect;
 mod list;
 mod prune;
 
+use bulkhead_api::network::NetworkResource;
 use clap::Subcommand;
 
 use crate::arguments::ListFlags;
@@ -24,7 +25,7 @@ pub(crate) enum NetworkCommand {
     Inspect(inspect::InspectArguments),
     /// List networks
     #[command(visible_alias = "ls")]
-    List(ListFlags),
+    List(ListFlags<NetworkResource>),
     /// Delete all networks but the default one that no container refers to
     Prune,
 }

@@ -6,6 +6,7 @@ mod inspect;
 mod list;
 mod prune;
 
+use bulkhead_api::volume::VolumeResource;
 use clap::Subcommand;
 
 use crate::arguments::ListFlags;
@@ -24,7 +25,7 @@ pub(crate) enum VolumeCommand {
     Inspect(inspect::InspectArguments),
     /// List volumes
     #[command(visible_alias = "ls")]
-    List(ListFlags),
+    List(ListFlags<VolumeResource>),
     /// Remove volumes that no container has
     Prune(prune::PruneArguments),
 }

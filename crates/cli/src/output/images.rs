@@ -5,6 +5,8 @@ use bulkhead_oci::Reference;
 
 use super::render::{self, Listed};
 
+/// In place of the tag of an image without one.
+pub(crate) const NO_TAG: &str = "<none>";
 /// Digits of a digest that tables show.
 const DIGEST_LENGTH: usize = 24;
 
@@ -48,7 +50,7 @@ fn verbose_row(image: &ImageResource, variant: &ImageVariant) -> Vec<String> {
 }
 
 pub(crate) fn name_and_tag(reference: &str) -> (String, String) {
-    let none = || "<none>".to_owned();
+    let none = || NO_TAG.to_owned();
     match reference.parse::<Reference>() {
         Ok(parsed) => {
             let familiar = parsed.familiar_name();

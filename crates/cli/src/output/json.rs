@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::escape;
 
 /// One line.
-pub(super) fn line(value: &Value) -> String {
+pub(crate) fn line(value: &Value) -> String {
     let mut text = String::new();
     write_value(&mut text, value, None);
     text

@@ -4,12 +4,13 @@ use bulkhead_api::error::ErrorCode;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::format::Format;
+use super::format::{Format, Structure};
+use super::vocabulary::{self, Templated};
 use super::{escape, json, table, toml_text, yaml};
 use crate::failure::Failure;
 
 /// An object that tables can show.
-pub(crate) trait Listed: Serialize {
+pub(crate) trait Listed: Templated {
     /// Titles of the columns.
     const HEADER: &'static [&'static str];
 
@@ -21,7 +22,7 @@ pub(crate) trait Listed: Serialize {
 }
 
 /// A list; `quiet` changes the table only.
-pub(crate) fn list<T: Listed>(objects: &[T], format: Format, quiet: bool) -> Result<String, Failure> {
+pub(crate) fn list<T: Listed>(objects: &[T], format: &Format, quiet: bool) -> Result<String, Failure> {
     match format {
         Format::Table if quiet => {
             Ok(objects.iter().map(|object| format!("{}\n", escape::text(object.id()))).collect())
@@ -30,23 +31,44 @@ pub(crate) fn list<T: Listed>(objects: &[T], format: Format, quiet: bool) -> Res
             let rows: Vec<_> = objects.iter().map(Listed::row).collect();
             Ok(table(T::HEADER, &rows))
         }
-        Format::Json | Format::Yaml | Format::Toml => structured(&objects, format),
+        _ => objects_as(objects, format),
     }
 }
 
-/// A list without a table of its own.
-pub(crate) fn structured<T: Serialize + ?Sized>(value: &T, format: Format) -> Result<String, Failure> {
-    let value = to_value(value)?;
+/// Objects without a table of their own.
+pub(crate) fn objects_as<T: Templated>(objects: &[T], format: &Format) -> Result<String, Failure> {
     match format {
-        Format::Json | Format::Table => Ok(json::line(&value)),
-        Format::Yaml => yaml::render(&harmless(value)),
-        Format::Toml => toml_text::render(&harmless(value)),
+        Format::Table => structured(objects, Structure::Json),
+        Format::Structured(structure) => structured(objects, *structure),
+        Format::Template(template) => vocabulary::apply(objects, template),
     }
 }
 
-/// `inspect`: always an array, indented.
-pub(crate) fn inspect<T: Serialize>(objects: &[T]) -> Result<String, Failure> {
-    Ok(json::pretty(&to_value(objects)?))
+/// One object without a table of its own.
+pub(crate) fn object_as<T: Templated>(object: &T, format: &Format) -> Result<String, Failure> {
+    match format {
+        Format::Table => structured(object, Structure::Json),
+        Format::Structured(structure) => structured(object, *structure),
+        Format::Template(template) => vocabulary::apply(std::slice::from_ref(object), template),
+    }
+}
+
+/// Data in this notation.
+pub(crate) fn structured<T: Serialize + ?Sized>(value: &T, structure: Structure) -> Result<String, Failure> {
+    let value = to_value(value)?;
+    match structure {
+        Structure::Json => Ok(json::line(&value)),
+        Structure::Yaml => yaml::render(&harmless(value)),
+        Structure::Toml => toml_text::render(&harmless(value)),
+    }
+}
+
+/// `inspect`: an array, indented unless something else is asked for.
+pub(crate) fn inspect<T: Templated>(objects: &[T], format: Option<&Format>) -> Result<String, Failure> {
+    match format {
+        None => Ok(json::pretty(&to_value(objects)?)),
+        Some(format) => objects_as(objects, format),
+    }
 }
 
 /// One object, indented.
@@ -59,7 +81,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     table::render(header, rows)
 }
 
-fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, Failure> {
+pub(super) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, Failure> {
     serde_json::to_value(value)
         .map_err(|error| Failure::caused_by(ErrorCode::InternalError, "cannot write JSON", &error))
 }

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use bulkhead_api::observation::ContainerStatistics;
+use serde::Serialize;
 
-/// Two readings of one container.
-#[derive(Clone, Debug, PartialEq)]
+/// One reading of a container, and what two tell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
 pub(crate) struct Sample {
-    /// 100 is one whole processor.
-    cpu_percent: Option<f64>,
-    latest: ContainerStatistics,
+    /// 100 is one whole processor; absent: one reading does not tell.
+    #[serde(skip)]
+    pub(super) cpu_percent: Option<f64>,
+    pub(super) latest: ContainerStatistics,
 }
 
 impl Sample {
@@ -26,6 +29,11 @@ impl Sample {
         Self { cpu_percent, latest }
     }
 
+    /// One reading.
+    pub(crate) fn once(latest: ContainerStatistics) -> Self {
+        Self { cpu_percent: None, latest }
+    }
+
     pub(crate) fn row(&self) -> Vec<String> {
         let latest = &self.latest;
         let pair = |one, other| format!("{} / {}", size(one), size(other));
@@ -40,7 +48,8 @@ impl Sample {
     }
 }
 
-fn absent() -> String {
+/// In place of what cannot be told.
+pub(super) fn absent() -> String {
     "--".to_owned()
 }
 

@@ -160,7 +160,18 @@ impl ContainerFilter {
 }
 
 impl Status {
-    fn of(container: &ContainerSnapshot) -> Self {
+    /// Docker's word; it has none for a container that is on the way down.
+    pub(crate) fn docker_word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running | Self::Stopping => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "exited",
+            Self::Restarting => "restarting",
+        }
+    }
+
+    pub(crate) fn of(container: &ContainerSnapshot) -> Self {
         let status = &container.status;
         match status.state {
             ContainerState::Running if status.paused => Self::Paused,

@@ -1,6 +1,6 @@
 //! `list`
 
-use bulkhead_api::container::ContainerState;
+use bulkhead_api::container::{ContainerSnapshot, ContainerState};
 use clap::Args;
 
 use crate::arguments::Selection;
@@ -8,7 +8,7 @@ use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::format::Format;
+use crate::output::format::{self, Format};
 use crate::output::render;
 use crate::services::Services;
 use crate::values::container_filter::{self, ContainerFilter};
@@ -32,8 +32,8 @@ pub(crate) struct ListArguments {
     #[arg(short = 'n', long, value_name = "NUMBER")]
     last: Option<usize>,
 
-    /// Format of the output
-    #[arg(long, value_enum, default_value_t)]
+    /// Format of the output, or a template: '{{.id}}'
+    #[arg(long, default_value = "table", value_parser = format::parser::<ContainerSnapshot>())]
     format: Format,
 
     /// Show ids only
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &ListArguments) -> Result<ExitStatus, Failure> {
         containers.sort_by_key(|container| std::cmp::Reverse(container.configuration.creation_time_us));
         containers.truncate(count);
     }
-    output::print(&render::list(&containers, arguments.format, arguments.quiet)?)?;
+    output::print(&render::list(&containers, &arguments.format, arguments.quiet)?)?;
     Ok(ExitStatus::Success)
 }
 

@@ -14,7 +14,7 @@ use crate::arguments::Identifier;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
-use crate::output::format::Format;
+use crate::output::format::{self, Format};
 use crate::output::statistics::Sample;
 use crate::output::{self, render};
 use crate::services::Services;
@@ -24,11 +24,14 @@ use crate::terminal::signals::{self, Signals};
 /// Between the two readings of which the use of the processor is the difference.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// Docker's word for the use of the processor, which takes two readings.
+const PROCESSOR_WORD: &str = "CPUPerc";
+
 /// Arguments of `stats`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct StatsArguments {
-    /// Format of the output; all but the table are shown once
-    #[arg(long, value_enum, default_value_t)]
+    /// Format of the output, or a template: '{{.numProcesses}}'; all but the table are shown once
+    #[arg(long, default_value = "table", value_parser = format::parser::<Sample>())]
     format: Format,
 
     /// Show the first result only
@@ -46,8 +49,13 @@ pub(crate) fn run(arguments: &StatsArguments) -> Result<ExitStatus, Failure> {
         let ids = running(&services, &arguments.ids).await?;
         let client = services.client();
         if arguments.format != Format::Table {
-            let statistics = read(client, &ids).await;
-            output::print(&render::structured(&statistics, arguments.format)?)?;
+            let samples = match &arguments.format {
+                Format::Template(template) if template.mentions(&[PROCESSOR_WORD]) => {
+                    sample(client, &ids).await
+                }
+                _ => read(client, &ids).await.into_iter().map(Sample::once).collect(),
+            };
+            output::print(&render::objects_as(&samples, &arguments.format)?)?;
         } else if arguments.no_stream || !io::stdout().is_terminal() {
             output::print(&table(&sample(client, &ids).await))?;
         } else {

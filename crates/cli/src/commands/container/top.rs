@@ -1,5 +1,6 @@
 //! `top`
 
+use bulkhead_api::observation::ProcessEntry;
 use clap::Args;
 
 use crate::arguments::Identifier;
@@ -7,7 +8,7 @@ use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::format::Format;
+use crate::output::format::{self, Format};
 use crate::output::{processes, render};
 use crate::services::Services;
 use crate::values::process_columns;
@@ -15,8 +16,8 @@ use crate::values::process_columns;
 /// Arguments of `top`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TopArguments {
-    /// Format of the output
-    #[arg(long, value_enum, default_value_t)]
+    /// Format of the output, or a template: '{{.pid}}'
+    #[arg(long, default_value = "table", value_parser = format::parser::<ProcessEntry>())]
     format: Format,
 
     /// Container whose processes are shown
@@ -36,12 +37,12 @@ pub(crate) fn run(arguments: &TopArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     let id = arguments.id.as_str();
     let list = block_on(services.call(async |client| client.container_processes(id).await))?;
-    output::print(&match arguments.format {
+    output::print(&match &arguments.format {
         Format::Table => {
             let container = block_on(services.call(async |client| client.container(id).await))?;
             processes::table(&list, &columns, container.configuration.resources.memory_in_bytes)
         }
-        format => render::structured(&list, format)?,
+        format => render::objects_as(&list, format)?,
     })?;
     Ok(ExitStatus::Success)
 }

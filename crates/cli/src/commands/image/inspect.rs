@@ -1,5 +1,6 @@
 //! `image inspect`
 
+use bulkhead_api::image::ImageResource;
 use clap::Args;
 
 use crate::arguments::Identifier;
@@ -7,12 +8,17 @@ use crate::commands::block_on;
 use crate::exit_status::{ExitStatus, OwnFailure};
 use crate::failure::Failure;
 use crate::output;
+use crate::output::format::{self, Format};
 use crate::output::render;
 use crate::services::Services;
 
 /// Arguments of `image inspect`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InspectArguments {
+    /// Format of the output, or a template: '{{.id}}'
+    #[arg(short, long, value_parser = format::details_parser::<ImageResource>())]
+    format: Option<Format>,
+
     /// Images to display
     #[arg(required = true, value_name = "IMAGES")]
     images: Vec<Identifier>,
@@ -32,7 +38,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<ExitStatus, Failure> {
         Ok(images)
     })?;
     if status == ExitStatus::Success || !images.is_empty() {
-        output::print(&render::inspect(&images)?)?;
+        output::print(&render::inspect(&images, arguments.format.as_ref())?)?;
     }
     Ok(status)
 }

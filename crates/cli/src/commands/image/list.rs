@@ -1,20 +1,21 @@
 //! `image list`
 
+use bulkhead_api::image::ImageResource;
 use clap::Args;
 
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::format::Format;
+use crate::output::format::{self, Format};
 use crate::output::{images, render};
 use crate::services::Services;
 
 /// Arguments of `image list`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ListArguments {
-    /// Format of the output
-    #[arg(long, value_enum, default_value_t)]
+    /// Format of the output, or a template: '{{.configuration.name}}'
+    #[arg(long, default_value = "table", value_parser = format::parser::<ImageResource>())]
     format: Format,
 
     /// Show names only
@@ -32,7 +33,7 @@ pub(super) fn run(arguments: &ListArguments) -> Result<ExitStatus, Failure> {
     let text = if arguments.verbose && arguments.format == Format::Table {
         images::verbose(&found)
     } else {
-        render::list(&found, arguments.format, arguments.quiet)?
+        render::list(&found, &arguments.format, arguments.quiet)?
     };
     output::print(&text)?;
     Ok(ExitStatus::Success)

@@ -1,5 +1,6 @@
 //! `network inspect`
 
+use bulkhead_api::network::NetworkResource;
 use clap::Args;
 
 use crate::arguments::Identifier;
@@ -7,12 +8,17 @@ use crate::commands::block_on;
 use crate::exit_status::{ExitStatus, OwnFailure};
 use crate::failure::Failure;
 use crate::output;
+use crate::output::format::{self, Format};
 use crate::output::render;
 use crate::services::Services;
 
 /// Arguments of `network inspect`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InspectArguments {
+    /// Format of the output, or a template: '{{.id}}'
+    #[arg(short, long, value_parser = format::details_parser::<NetworkResource>())]
+    format: Option<Format>,
+
     /// Networks to display
     #[arg(required = true, value_name = "NETWORK-NAMES")]
     names: Vec<Identifier>,
@@ -32,7 +38,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<ExitStatus, Failure> {
         Ok(networks)
     })?;
     if status == ExitStatus::Success || !networks.is_empty() {
-        output::print(&render::inspect(&networks)?)?;
+        output::print(&render::inspect(&networks, arguments.format.as_ref())?)?;
     }
     Ok(status)
 }

@@ -20,7 +20,7 @@ pub(crate) enum DnsCommand {
     Delete(delete::DeleteArguments),
     /// List domains
     #[command(visible_alias = "ls")]
-    List(ListFlags),
+    List(ListFlags<String>),
 }
 
 pub(super) fn run(command: &DnsCommand) -> Result<ExitStatus, Failure> {

@@ -6,7 +6,7 @@ use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::format::Format;
+use crate::output::format::Structure;
 use crate::output::{message, properties, render};
 use crate::services::Services;
 
@@ -44,7 +44,7 @@ pub(super) fn run(command: &PropertyCommand) -> Result<ExitStatus, Failure> {
     }
     output::print(&match arguments.format {
         PropertyFormat::Toml => properties::toml(&values),
-        PropertyFormat::Json => render::structured(&properties::tree(&values), Format::Json)?,
+        PropertyFormat::Json => render::structured(&properties::tree(&values), Structure::Json)?,
     })?;
     Ok(ExitStatus::Success)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use bulkhead_api::system::SystemStatus;
 use bulkhead_client::ClientError;
 use clap::Args;
 
@@ -9,7 +10,7 @@ use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::format::Format;
+use crate::output::format::{self, Format};
 use crate::output::{render, system};
 use crate::services::{self, Services};
 
@@ -20,8 +21,8 @@ pub(crate) struct StatusArguments {
     #[arg(short, long, value_name = "PREFIX")]
     prefix: Option<String>,
 
-    /// Format of the output
-    #[arg(long, value_enum, default_value_t)]
+    /// Format of the output, or a template: '{{.status}}'
+    #[arg(long, default_value = "table", value_parser = format::parser::<SystemStatus>())]
     format: Format,
 }
 
@@ -40,10 +41,10 @@ pub(super) fn run(arguments: &StatusArguments) -> Result<ExitStatus, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    let text = match (arguments.format, exit) {
+    let text = match (&arguments.format, exit) {
         (Format::Table, ExitStatus::Success) => system::status_table(&status),
         (Format::Table, _) => "container services are not running".to_owned(),
-        (format, _) => render::structured(&status, format)?,
+        (format, _) => render::object_as(&status, format)?,
     };
     output::print(&text)?;
     Ok(exit)

@@ -6,16 +6,17 @@ use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::format::Format;
+use crate::output::format::{self, Format};
 use crate::output::render;
 use crate::output::version::{self, ComponentVersion};
+use crate::output::vocabulary::VersionPair;
 use crate::services::Services;
 
 /// Arguments of `system version`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct VersionArguments {
-    /// Format of the output
-    #[arg(long, value_enum, default_value_t)]
+    /// Format of the output, or a template: '{{.version}}'
+    #[arg(long, default_value = "table", value_parser = format::parser::<ComponentVersion>())]
     format: Format,
 }
 
@@ -37,6 +38,13 @@ pub(super) fn run(arguments: &VersionArguments) -> Result<ExitStatus, Failure> {
             app_name: status.api_server_app_name,
         });
     }
-    output::print(&render::list(&components, arguments.format, false)?)?;
+    let text = match &arguments.format {
+        // Docker's words are of both at once.
+        Format::Template(template) if template.mentions(&VersionPair::WORDS) => {
+            render::object_as(&VersionPair(components), &arguments.format)?
+        }
+        format => render::list(&components, format, false)?,
+    };
+    output::print(&text)?;
     Ok(ExitStatus::Success)
 }

@@ -22,9 +22,9 @@ impl Listed for String {
     }
 }
 
-pub(super) fn run(flags: &ListFlags) -> Result<ExitStatus, Failure> {
+pub(super) fn run(flags: &ListFlags<String>) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     let domains = block_on(services.call(async |client| client.list_domains().await))?;
-    output::print(&render::list(&domains, flags.format, flags.quiet)?)?;
+    output::print(&render::list(&domains, &flags.format, flags.quiet)?)?;
     Ok(ExitStatus::Success)
 }

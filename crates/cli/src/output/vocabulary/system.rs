@@ -1,0 +1,133 @@
+//! The services themselves.
+
+use bulkhead_api::system::{
+    Advice, DiskUsage, DiskUsageEntry, FolderSupport, MachineSupport, NetworkSupport, SystemStatus,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Templated, size};
+use crate::output::version::ComponentVersion;
+
+impl Templated for SystemStatus {
+    fn examples() -> Vec<Self> {
+        let text = || Some(String::new());
+        let texts = || vec![String::new()];
+        let advice = || vec![Advice { problem: String::new(), remedy: String::new() }];
+        vec![Self {
+            status: String::new(),
+            app_root: String::new(),
+            install_root: String::new(),
+            log_root: text(),
+            api_server_version: String::new(),
+            api_server_commit: String::new(),
+            api_server_build: String::new(),
+            api_server_app_name: String::new(),
+            configuration_problem: text(),
+            machine: Some(MachineSupport {
+                vmm: String::new(),
+                barrier: String::new(),
+                reason: String::new(),
+                maximum_cpus: Some(0),
+                advice: advice(),
+            }),
+            network: Some(NetworkSupport { mode: String::new(), limits: texts(), advice: advice() }),
+            folders: Some(FolderSupport { limits: texts(), advice: advice() }),
+        }]
+    }
+
+    fn words(&self) -> Value {
+        json!({"ServerVersion": self.api_server_version})
+    }
+}
+
+/// A row of `system df`, or all of it: which of them a template is about, its words say.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct DiskUsageRow {
+    whole: DiskUsage,
+    #[serde(skip)]
+    kind: &'static str,
+}
+
+impl DiskUsageRow {
+    /// Docker's words, which are of a row.
+    pub(crate) const WORDS: [&str; 5] = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
+
+    /// All of it.
+    pub(crate) fn whole(usage: DiskUsage) -> Self {
+        Self { whole: usage, kind: "" }
+    }
+
+    /// Each row.
+    pub(crate) fn rows(usage: DiskUsage) -> Vec<Self> {
+        ["Images", "Containers", "Local Volumes"].map(|kind| Self { whole: usage, kind }).into()
+    }
+
+    fn entry(&self) -> &DiskUsageEntry {
+        match self.kind {
+            "Images" => &self.whole.images,
+            "Containers" => &self.whole.containers,
+            _ => &self.whole.volumes,
+        }
+    }
+}
+
+impl Templated for DiskUsageRow {
+    fn examples() -> Vec<Self> {
+        vec![Self::whole(DiskUsage::default())]
+    }
+
+    fn words(&self) -> Value {
+        let entry = self.entry();
+        let all = u128::from(entry.size_in_bytes.max(entry.reclaimable).max(1));
+        let percent = u128::from(entry.reclaimable) * 100 / all;
+        json!({
+            "Type": self.kind,
+            "TotalCount": entry.total,
+            "Active": entry.active,
+            "Size": size(entry.size_in_bytes),
+            "Reclaimable": format!("{} ({percent}%)", size(entry.reclaimable)),
+        })
+    }
+}
+
+impl Templated for ComponentVersion {
+    fn examples() -> Vec<Self> {
+        vec![Self {
+            version: String::new(),
+            build_type: String::new(),
+            commit: String::new(),
+            app_name: String::new(),
+        }]
+    }
+
+    fn words(&self) -> Value {
+        let part = json!({"Version": "", "GitCommit": ""});
+        json!({"Client": part, "Server": part})
+    }
+}
+
+/// Both programs at once, as templates of Docker ask for them.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct VersionPair(pub(crate) Vec<ComponentVersion>);
+
+impl VersionPair {
+    /// Docker's words.
+    pub(crate) const WORDS: [&str; 2] = ["Client", "Server"];
+}
+
+impl Templated for VersionPair {
+    fn examples() -> Vec<Self> {
+        let component = ComponentVersion::examples();
+        vec![Self([component.clone(), component].concat())]
+    }
+
+    fn words(&self) -> Value {
+        let part = |index: usize| {
+            self.0.get(index).map(|part| json!({"Version": part.version, "GitCommit": part.commit}))
+        };
+        json!({"Client": part(0), "Server": part(1)})
+    }
+}
