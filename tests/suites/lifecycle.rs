@@ -24,6 +24,45 @@ fn a_container_goes_through_its_life() {
 }
 
 #[test]
+fn several_are_started_in_the_order_of_the_command_line() {
+    let installation = Installation::with_demo();
+    for id in ["one", "two", "three"] {
+        installation.run_ok(&["create", "--name", id, "demo", "sleep", "600"]);
+    }
+    // Whatever becomes of one of them, and each once.
+    let started =
+        installation.container(&["start", "two", "nobody", "one", "two", "no-one", "three"]).expect_code(1);
+    assert_eq!(started.text(), "two\none\nthree\n");
+    let told: Vec<&str> = started.stderr.lines().filter(|line| line.starts_with("Error: ")).collect();
+    assert_eq!(told.len(), 2, "{started:?}");
+    assert!(told[0].contains("'nobody'") && told[1].contains("'no-one'"), "{started:?}");
+    assert_eq!(installation.run_ok(&["list", "--quiet"]).lines().count(), 3);
+    let words = ["events", "--since", "1h", "--until", "0s", "--format", "json", "--filter", "event=start"];
+    let events = installation.run_ok(&words);
+    let order: Vec<String> = events
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(order, ["two", "one", "three"], "one after the other");
+    assert_eq!(
+        installation.run_ok(&["start", "one", "three"]),
+        "one\nthree",
+        "starting running ones is no error"
+    );
+
+    installation.run_ok(&["stop", "-t", "0", "one", "two", "three"]);
+    for flag in ["--attach", "--interactive", "-ai"] {
+        let refused = installation.container(&["start", flag, "one", "two"]).expect_code(1);
+        assert!(refused.stderr.contains("cannot be started and attached at once"), "{refused:?}");
+        assert!(refused.stdout.is_empty());
+    }
+    assert_eq!(installation.run_ok(&["list", "--quiet"]), "");
+    let _ = installation.container(&["start"]).expect_code(64);
+}
+
+#[test]
 fn files_survive_a_restart_of_the_container() {
     let installation = Installation::with_demo();
     installation.run_ok(&[

@@ -67,7 +67,7 @@ pub(crate) enum ContainerCommand {
     Restart(restart::RestartArguments),
     /// Run a container
     Run(Box<run::RunArguments>),
-    /// Start a container
+    /// Start one or more containers
     Start(start::StartArguments),
     /// Display the use of resources by running containers
     Stats(stats::StatsArguments),

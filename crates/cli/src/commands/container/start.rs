@@ -5,10 +5,10 @@ use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::request::StartRequest;
 use clap::Args;
 
-use crate::arguments::{DetachFlags, Identifier, ProgressMode};
+use crate::arguments::{DetachFlags, Identifier, ProgressMode, Selection};
 use crate::attached::{Outcome, Session};
 use crate::commands::block_on;
-use crate::exit_status::ExitStatus;
+use crate::exit_status::{ExitStatus, OwnFailure};
 use crate::failure::Failure;
 use crate::output::progress::Progress;
 use crate::services::Services;
@@ -29,9 +29,9 @@ pub(crate) struct StartArguments {
     #[command(flatten)]
     detach: DetachFlags,
 
-    /// Container to start
-    #[arg(value_name = "CONTAINER-ID")]
-    id: Identifier,
+    /// Containers to start, one after the other; with --attach or --interactive one
+    #[arg(required = true, value_name = "CONTAINER-IDS")]
+    ids: Vec<Identifier>,
 }
 
 impl StartArguments {
@@ -41,19 +41,39 @@ impl StartArguments {
 }
 
 pub(crate) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
-    let services = Services::from_environment()?;
-    let outcome = block_on(async {
-        if arguments.is_attached() {
-            attached(arguments, &services).await
-        } else {
-            detached(arguments, &services).await
+    match arguments.ids.as_slice() {
+        [id] if arguments.is_attached() => {
+            let services = Services::from_environment()?;
+            block_on(attached(arguments, id.as_str(), &services))?.conclude()
         }
-    })?;
-    outcome.conclude()
+        _ if arguments.is_attached() => Err(Failure::refused(
+            ErrorCode::InvalidArgument,
+            "several containers cannot be started and attached at once",
+        )),
+        ids => {
+            let selection = Selection::resolve("container", false, ids)?;
+            let services = Services::from_environment()?;
+            block_on(detached(selection, &services))
+        }
+    }
 }
 
-async fn detached(arguments: &StartArguments, services: &Services) -> Result<Outcome, Failure> {
-    let id = arguments.id.as_str();
+/// One after the other, for who names a database before what asks it means that order.
+async fn detached(selection: Selection, services: &Services) -> Result<ExitStatus, Failure> {
+    let mut status = ExitStatus::Success;
+    for id in super::list::select(services, selection, true).await? {
+        match start(&id, services).await {
+            Ok(outcome) => {
+                outcome.conclude()?;
+            }
+            Err(failure @ Failure::Signal(_)) => return Err(failure),
+            Err(failure) => status = failure.report(OwnFailure::Plain),
+        }
+    }
+    Ok(status)
+}
+
+async fn start(id: &str, services: &Services) -> Result<Outcome, Failure> {
     let streams = Streams::detached();
     let request = StartRequest { ssh_agent_socket: ssh_agent::socket(), ..streams.request() };
     let started = async {
@@ -76,8 +96,7 @@ async fn detached(arguments: &StartArguments, services: &Services) -> Result<Out
     }
 }
 
-async fn attached(arguments: &StartArguments, services: &Services) -> Result<Outcome, Failure> {
-    let id = arguments.id.as_str();
+async fn attached(arguments: &StartArguments, id: &str, services: &Services) -> Result<Outcome, Failure> {
     let snapshot = services.call(async |client| client.container(id).await).await?;
     if snapshot.status.state == ContainerState::Running {
         return Err(Failure::Refused(
