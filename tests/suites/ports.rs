@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use bulkhead_tests::{Installation, PATIENCE, exchange, serve_echo};
-use serde_json::Value;
+use bulkhead_tests::{
+    Installation, PATIENCE, Reply, ScriptedImage, ScriptedRegistry, exchange, read_image, serve_echo,
+};
+use serde_json::{Value, json};
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -75,6 +77,59 @@ fn streams_and_datagrams_reach_the_container() {
     installation.run_ok(&["stop", "-t", "0", "web"]);
     assert!(TcpStream::connect((LOCAL, host_port(0))).is_err(), "the port is bound after stop");
     assert_eq!(installation.run_ok(&["port", "web"]), "");
+}
+
+#[test]
+fn what_an_image_and_flags_expose_is_published_at_free_ports() {
+    let installation = Installation::with_demo();
+    let (mut configuration, layer) = read_image(&installation.demo_archive());
+    configuration["config"]["ExposedPorts"] = json!({"7000/tcp": {}, "7001/udp": {}, "132/sctp": {}});
+    let mut image = ScriptedImage::new(1);
+    image.layer = layer;
+    image.configuration = configuration.to_string().into_bytes();
+    image.manifest = image.manifest_value().to_string().into_bytes();
+    let registry = ScriptedRegistry::start(image, |_| Reply::Honest);
+    let reference = registry.reference("image:1");
+
+    let taken = format!("127.0.0.1:{}:7000", free_port());
+    for (name, flags, expected) in [
+        ("all", &["-P"][..], &["7000/tcp -> 0.0.0.0:", "7001/udp -> 0.0.0.0:"][..]),
+        (
+            "more",
+            &["--publish-all", "--expose", "8000-8001", "--expose", "7000/udp", "-p", &taken],
+            &[
+                "7000/tcp -> 127.0.0.1:",
+                "8000/tcp -> 0.0.0.0:",
+                "8001/tcp -> 0.0.0.0:",
+                "7000/udp -> 0.0.0.0:",
+                "7001/udp -> 0.0.0.0:",
+            ],
+        ),
+        // What is exposed is only told.
+        ("none", &["--expose", "9000"], &[]),
+    ] {
+        let words = [&["run", "-d", "--name", name], flags, &[&reference, "sleep", "600"]].concat();
+        installation.run_ok(&words);
+        let shown = installation.run_ok(&["port", name]);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{name}: {shown}");
+        for (line, beginning) in lines.iter().zip(expected) {
+            let port = line.strip_prefix(beginning).and_then(|port| port.parse::<u16>().ok());
+            assert!(port.is_some_and(|port| port > 0), "{name}: {shown}");
+        }
+    }
+    let snapshot = installation.snapshot("all");
+    serve_echo(&installation, "all", 7000);
+    assert_answers((LOCAL, chosen(&snapshot)).into());
+    let listed = installation.run_ok(&["list", "--filter", "name=all", "--format", "{{.Ports}}"]);
+    assert!(listed.starts_with(&format!("0.0.0.0:{}->7000/tcp, ", chosen(&snapshot))), "{listed}");
+
+    for expose in ["0", "80/sctp", "9-8", "8080:80"] {
+        let _ = installation.container(&["create", "--expose", expose, "demo", "true"]).expect_code(64);
+    }
+    let words = ["create", "--network", "none", "-P", "--expose", "80", "demo", "true"];
+    let none = installation.container(&words).expect_code(1);
+    assert!(none.stderr.contains("the container joins no network"), "{none:?}");
 }
 
 #[test]

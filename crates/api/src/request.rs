@@ -62,6 +62,11 @@ pub struct CreateRequest {
     pub mounts: Vec<Mount>,
     /// Ports.
     pub published_ports: Vec<PublishedPort>,
+    /// Publish each port that the image or `exposed_ports` name at any free port of the host, unless
+    /// `published_ports` has it.
+    pub publish_all: bool,
+    /// `port[-port][/tcp|udp]` that the container listens on beside those of its image.
+    pub exposed_ports: Vec<String>,
     /// Sockets.
     pub published_sockets: Vec<PublishedSocket>,
     /// Capabilities.

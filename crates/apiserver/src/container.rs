@@ -41,6 +41,7 @@ pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod environment;
 pub(crate) mod exec;
+pub(crate) mod exposed_ports;
 pub(crate) mod health;
 pub(crate) mod hosts;
 pub(crate) mod identifier;

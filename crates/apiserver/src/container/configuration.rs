@@ -10,8 +10,8 @@ use bulkhead_api::request::CreateRequest;
 use bulkhead_network_control::DEFAULT_NETWORK;
 
 use super::{
-    capabilities, environment, health, hosts, identifier, kernel_arguments, mounts, paths, published_ports,
-    resource_limits, signals, sockets, user,
+    capabilities, environment, exposed_ports, health, hosts, identifier, kernel_arguments, mounts, paths,
+    published_ports, resource_limits, signals, sockets, user,
 };
 use crate::date;
 use crate::error::{invalid, not_found};
@@ -56,6 +56,7 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
         return Err(invalid("an egress policy needs a network: without one, nothing is reached anyway"));
     }
     published_ports::validate(&request.published_ports, joins_network)?;
+    exposed_ports::validate(&request.exposed_ports)?;
     sockets::validate(&request.published_sockets)?;
     if let Some(hostname) = &request.hostname {
         hosts::validate_hostname(hostname)?;
@@ -132,6 +133,12 @@ pub(crate) fn merge(
             options: NetworkOptions::default(),
         }],
     };
+    let mut published_ports = request.published_ports;
+    if request.publish_all {
+        published_ports =
+            exposed_ports::publish(published_ports, &defaults.exposed_ports, &request.exposed_ports)?;
+        published_ports::validate(&published_ports, !networks.is_empty())?;
+    }
     let networks = networks
         .into_iter()
         .map(|mut network| {
@@ -144,7 +151,7 @@ pub(crate) fn merge(
     Ok(ContainerConfiguration {
         image,
         mounts: request.mounts,
-        published_ports: request.published_ports,
+        published_ports,
         published_sockets: request.published_sockets,
         labels,
         sysctls: request.sysctls,
@@ -293,6 +300,23 @@ mod tests {
         let configuration =
             merged(serde_json::json!({"networks": []}), serde_json::json!({"Cmd": ["sh"]})).unwrap();
         assert!(configuration.networks.is_empty());
+    }
+
+    #[test]
+    fn ports_that_the_image_exposes_are_published_when_asked_for() {
+        use serde_json::json;
+        let defaults = json!({"Cmd": ["sh"], "ExposedPorts": {"80/tcp": {}}});
+        let ports = |request: serde_json::Value| {
+            let merged = merged(request, defaults.clone())?;
+            Ok::<_, ApiError>(
+                merged.published_ports.iter().map(|port| port.container_port).collect::<Vec<_>>(),
+            )
+        };
+        assert!(ports(json!({})).unwrap().is_empty());
+        assert!(ports(json!({"exposedPorts": ["81"]})).unwrap().is_empty());
+        assert_eq!(ports(json!({"publishAll": true, "exposedPorts": ["90"]})).unwrap(), [80, 90]);
+        assert!(ports(json!({"publishAll": true, "networks": []})).is_err());
+        assert!(ports(json!({"exposedPorts": ["x"]})).is_err());
     }
 
     #[test]

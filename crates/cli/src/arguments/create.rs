@@ -77,6 +77,8 @@ impl CreateFlags {
             labels: self.labels(),
             mounts: self.mounts()?,
             published_ports: management.publish.iter().cloned().map(|port| port.into_published()).collect(),
+            publish_all: management.publish_all,
+            exposed_ports: management.expose.iter().map(ToString::to_string).collect(),
             published_sockets: self.published_sockets()?,
             cap_add: management.cap_add.iter().cloned().map(|name| name.into_name()).collect(),
             cap_drop: management.cap_drop.iter().cloned().map(|name| name.into_name()).collect(),

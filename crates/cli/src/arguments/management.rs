@@ -19,7 +19,7 @@ use crate::values::mount::MountSpecification;
 use crate::values::network::NetworkAttachment;
 use crate::values::paths::PathOrNone;
 use crate::values::pids_limit::PidsLimit;
-use crate::values::port::PublishPort;
+use crate::values::port::{ExposePort, PublishPort};
 use crate::values::published_socket::PublishSocket;
 use crate::values::security_option::SecurityOption;
 use crate::values::tmpfs::TmpfsMount;
@@ -63,6 +63,10 @@ pub(crate) struct ManagementFlags {
     /// Replace the entrypoint of the image
     #[arg(long, value_name = "COMMAND")]
     pub(crate) entrypoint: Option<String>,
+
+    /// Tell that the container listens on a port or range, for --publish-all
+    #[arg(long, value_name = "PORT[-PORT][/tcp|udp]")]
+    pub(crate) expose: Vec<ExposePort>,
 
     /// Add a group to those of the user
     #[arg(long, value_name = "NAME|GID")]
@@ -142,6 +146,10 @@ pub(crate) struct ManagementFlags {
     /// Publish a port or range: [[host-ip:]host-port:]container-port[/tcp|udp]; any free host port if none is given
     #[arg(short, long, value_name = "PORTS")]
     pub(crate) publish: Vec<PublishPort>,
+
+    /// Publish each port that the image or --expose names at a free port of the host
+    #[arg(short = 'P', long)]
+    pub(crate) publish_all: bool,
 
     /// Platform of the image, before --os and --arch [environment: CONTAINER_DEFAULT_PLATFORM]
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]

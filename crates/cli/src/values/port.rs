@@ -1,5 +1,6 @@
-//! `--publish [[ip:]host[-host]:]container[-container][/protocol]`
+//! `--publish [[ip:]host[-host]:]container[-container][/protocol]`, `--expose port[-port][/protocol]`
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
@@ -53,12 +54,7 @@ impl FromStr for PublishPort {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let (ports, protocol) = match text.rsplit_once('/') {
-            None => (text, "tcp"),
-            Some((ports, word)) if word.eq_ignore_ascii_case("tcp") => (ports, "tcp"),
-            Some((ports, word)) if word.eq_ignore_ascii_case("udp") => (ports, "udp"),
-            Some((_, word)) => return invalid(format!("unknown protocol '{word}': expected tcp or udp")),
-        };
+        let (ports, protocol) = split_protocol(text)?;
         let (rest, container) = ports.rsplit_once(':').unwrap_or(("", ports));
         let (address, host) = match rest.rsplit_once(':') {
             None => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), rest),
@@ -76,6 +72,43 @@ impl FromStr for PublishPort {
             }
         };
         Ok(Self { address, host, container, protocol, count })
+    }
+}
+
+/// A port or range that a container listens on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExposePort {
+    first: u16,
+    count: u16,
+    protocol: &'static str,
+}
+
+impl FromStr for ExposePort {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let (ports, protocol) = split_protocol(text)?;
+        let (first, count) = parse_range(ports)?;
+        Ok(Self { first, count, protocol })
+    }
+}
+
+impl fmt::Display for ExposePort {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { first, count, protocol } = self;
+        match count {
+            1 => write!(formatter, "{first}/{protocol}"),
+            _ => write!(formatter, "{first}-{}/{protocol}", first + (count - 1)),
+        }
+    }
+}
+
+fn split_protocol(text: &str) -> Result<(&str, &'static str), InvalidValue> {
+    match text.rsplit_once('/') {
+        None => Ok((text, "tcp")),
+        Some((ports, word)) if word.eq_ignore_ascii_case("tcp") => Ok((ports, "tcp")),
+        Some((ports, word)) if word.eq_ignore_ascii_case("udp") => Ok((ports, "udp")),
+        Some((_, word)) => invalid(format!("unknown protocol '{word}': expected tcp or udp")),
     }
 }
 
@@ -131,6 +164,24 @@ mod tests {
             ("::1:8080:80", None),
             ("host:1:1", None),
             ("1:1/sctp", None),
+        ] {
+            assert_eq!(show(text).as_deref(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn exposed_ports() {
+        let show = |text: &str| text.parse::<ExposePort>().ok().map(|port| port.to_string());
+        for (text, expected) in [
+            ("80", Some("80/tcp")),
+            ("53/UDP", Some("53/udp")),
+            ("8000-8010", Some("8000-8010/tcp")),
+            ("1-65535/udp", Some("1-65535/udp")),
+            ("", None),
+            ("0", None),
+            ("80/sctp", None),
+            ("9-8", None),
+            ("8080:80", None),
         ] {
             assert_eq!(show(text).as_deref(), expected, "{text:?}");
         }
