@@ -60,6 +60,7 @@ fn commands_flags_and_names_are_offered() {
     assert_eq!(offers(&installation, &["volume", "delete", "web"]), ["web-data"]);
     assert_eq!(offers(&installation, &["volume", "inspect", "web"]), ["web-data"]);
     assert_eq!(offers(&installation, &["run", "--volume", "web"]), ["web-data"]);
+    assert_eq!(offers(&installation, &["run", "--volumes-from", "da"]), ["database"]);
     assert!(offers(&installation, &["run", "--network", "def"]).contains(&"default".to_owned()));
 }
 

@@ -220,6 +220,67 @@ fn trap10_anonymous_volumes_survive_rm_unless_told_otherwise() {
 }
 
 #[test]
+fn volumes_and_folders_are_taken_over_from_other_containers() {
+    let installation = Installation::with_demo();
+    let folder = installation.folder().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let folder_mount = format!("{}:/folder", folder.display());
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "shared"]);
+    installation.run_ok(&[
+        "create",
+        "--name",
+        "source",
+        "-v",
+        "data:/data",
+        "-v",
+        "/anonymous",
+        "-v",
+        "shared:/shared",
+        "-v",
+        &folder_mount,
+        "--tmpfs",
+        "/memory",
+        "demo",
+        "sleep",
+        "600",
+    ]);
+    let write =
+        "for d in data anonymous shared folder; do echo $d > /$d/file || exit 1; done; [ ! -e /memory ]";
+    installation.run_ok(&["run", "--rm", "--volumes-from", "source", "demo", "sh", "-c", write]);
+    assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "folder\n");
+    // Of an anonymous volume it is a user as of any other.
+    assert_eq!(names(&installation).len(), 3);
+    let read =
+        "cat /data/file /anonymous/file /shared/file /folder/file; touch /data/x /folder/x && exit 1; exit 0";
+    let said = installation.run_ok(&["run", "--rm", "--volumes-from", "source:ro", "demo", "sh", "-c", read]);
+    assert_eq!(said, "data\nanonymous\nshared\nfolder");
+
+    // What a container mounts itself wins; what it has is handed on.
+    let own = ["create", "--name", "next", "--volumes-from", "source", "-v", "other:/data", "demo", "true"];
+    installation.run_ok(&own);
+    let template = "{{range .Mounts}}{{.Destination}}={{.Name}} {{end}}";
+    let mounts = installation.run_ok(&["inspect", "-f", template, "next"]);
+    assert!(mounts.starts_with("/data=other /anonymous="), "{mounts}");
+    assert!(mounts.ends_with(" /shared=shared /folder="), "{mounts}");
+    let last = ["run", "--rm", "--volumes-from", "next", "demo", "ls", "/data", "/anonymous"];
+    assert_eq!(installation.run_ok(&last), "/anonymous:\nfile\n\n/data:");
+
+    // The disk of a container that runs is nobody else's; the volume of one that is gone goes with the last.
+    installation.run_ok(&["start", "source"]);
+    let busy = installation.container(&["run", "--rm", "--volumes-from", "source", "demo", "true"]);
+    assert_eq!(busy.code, 125, "{busy:?}");
+    assert!(busy.stderr.contains("is in use by container 'source'"), "{busy:?}");
+    installation.run_ok(&["delete", "--force", "--volumes", "source"]);
+    assert!(names(&installation).iter().any(|name| name.len() == 36), "'next' still has it");
+
+    let nobody =
+        installation.container(&["create", "--volumes-from", "nobody", "demo", "true"]).expect_code(1);
+    assert!(nobody.stderr.contains("container 'nobody' not found"), "{nobody:?}");
+    let _ = installation.container(&["create", "--volumes-from", "next:z", "demo", "true"]).expect_code(64);
+    assert_eq!(installation.ids(), ["next"]);
+}
+
+#[test]
 fn what_was_synced_survives_the_death_of_the_machine() {
     let installation = Installation::with_demo();
     let script = "i=0; while :; do i=$((i+1)); echo $i > /d/next; sync /d/next; mv /d/next /d/last; sync; echo $i; done";

@@ -60,6 +60,8 @@ pub struct CreateRequest {
     pub labels: BTreeMap<String, String>,
     /// Mounts.
     pub mounts: Vec<Mount>,
+    /// Containers whose volumes and folders it gets, where it has no mount of its own.
+    pub volumes_from: Vec<VolumesFrom>,
     /// Ports.
     pub published_ports: Vec<PublishedPort>,
     /// Publish each port that the image or `exposed_ports` name at any free port of the host, unless
@@ -119,6 +121,16 @@ pub struct CreateRequest {
     pub ssh: bool,
     /// Before all logins that the daemon knows.
     pub registry_login: Option<RegistryLogin>,
+}
+
+/// A container whose volumes and folders another gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VolumesFrom {
+    /// Id.
+    pub id: String,
+    /// To be read only, even what that one may write.
+    pub read_only: bool,
 }
 
 /// Creates and starts. Descriptors of an attached run travel with the request.

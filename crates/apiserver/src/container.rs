@@ -70,4 +70,5 @@ pub(crate) mod specification;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod user;
+mod volumes_from;
 mod wait;

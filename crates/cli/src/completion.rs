@@ -57,6 +57,7 @@ fn complete(command: &str, argument: Arg) -> Arg {
         (_, "NETWORK-NAMES") => argument.add(ArgValueCompleter::new(networks)),
         (_, "NAMES") => argument.add(ArgValueCompleter::new(volumes)),
         _ if argument.get_id() == "volume" => argument.add(ArgValueCompleter::new(volumes)),
+        _ if argument.get_id() == "volumes_from" => argument.add(ArgValueCompleter::new(containers)),
         _ if argument.get_id() == "network" => argument.add(ArgValueCompleter::new(networks)),
         (_, "FILE") | ("copy", "SOURCE" | "DESTINATION") => argument.value_hint(ValueHint::FilePath),
         (_, "DIRECTORY") => argument.value_hint(ValueHint::DirPath),

@@ -10,7 +10,7 @@ use bulkhead_state::{Change, ContainerRecord, StateRecord};
 use tokio::sync::oneshot;
 
 use super::registry::Container;
-use super::{configuration, identifier, init_image, rename};
+use super::{configuration, identifier, init_image, rename, volumes_from};
 use crate::error::{exists, failed, not_found};
 use crate::events::EventSink;
 use crate::image::Found;
@@ -44,9 +44,12 @@ pub(crate) async fn create(
 /// Takes the name and submits the record. Pulls the image when it is missing.
 pub(crate) async fn reserve(
     service: &Arc<Service>,
-    request: CreateRequest,
+    mut request: CreateRequest,
     sink: &EventSink,
 ) -> Result<Created, ApiError> {
+    let mounts_of = |id: &str| Ok(service.containers.find(id)?.configuration.mounts.clone());
+    request.mounts =
+        volumes_from::inherit(std::mem::take(&mut request.mounts), &request.volumes_from, mounts_of)?;
     configuration::validate(&request)?;
     service.networks.check(request.networks.as_deref())?;
     let id = request.id.clone().unwrap_or_else(identifier::generate);

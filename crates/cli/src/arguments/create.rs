@@ -76,6 +76,7 @@ impl CreateFlags {
             extra_hosts: management.add_host.iter().cloned().map(|host| host.into_extra_host()).collect(),
             labels: self.labels(),
             mounts: self.mounts()?,
+            volumes_from: management.volumes_from.iter().map(|other| other.0.clone()).collect(),
             published_ports: management.publish.iter().cloned().map(|port| port.into_published()).collect(),
             publish_all: management.publish_all,
             exposed_ports: management.expose.iter().map(ToString::to_string).collect(),

@@ -24,6 +24,7 @@ use crate::values::published_socket::PublishSocket;
 use crate::values::security_option::SecurityOption;
 use crate::values::tmpfs::TmpfsMount;
 use crate::values::volume::VolumeMount;
+use crate::values::volumes_from::VolumesFromContainer;
 
 /// Flags of a container.
 #[derive(Args, Clone, Debug, Default)]
@@ -222,6 +223,10 @@ pub(crate) struct ManagementFlags {
     /// Mount a folder or volume; a new volume takes what the image has at PATH, unless OPTIONS say nocopy
     #[arg(short, long, value_name = "[SOURCE:]PATH[:OPTIONS]")]
     pub(crate) volume: Vec<VolumeMount>,
+
+    /// Mount the volumes and folders of another container, read-only if asked for
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    pub(crate) volumes_from: Vec<VolumesFromContainer>,
 }
 
 impl ManagementFlags {

@@ -25,6 +25,7 @@ pub(crate) mod resource_limit;
 pub(crate) mod security_option;
 pub(crate) mod tmpfs;
 pub(crate) mod volume;
+pub(crate) mod volumes_from;
 
 use thiserror::Error;
 
