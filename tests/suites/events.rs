@@ -47,6 +47,17 @@ fn a_life_is_told_in_order() {
     let plain = installation.run_ok(&["events", "--since", "1h", "--until", "0s", "--filter", "event=tag"]);
     assert!(plain.contains(" image tag docker.io/library/other:1 ("), "{plain}");
 
+    let template = |format: &str| {
+        let words = ["events", "--since", "1h", "--until", "0s", "--filter", "event=die", "--format", format];
+        installation.run_ok(&words)
+    };
+    assert_eq!(template("{{.action}} {{.id}} {{.attributes.exitCode}}"), "die web 137\ndie web 137");
+    assert_eq!(
+        template("{{.Type}} {{.Actor.ID}} {{.Actor.Attributes.tier}}"),
+        "container web front\ncontainer web front"
+    );
+    let _ = installation.container(&["events", "--format", "{{.Acton}}"]).expect_code(64);
+
     let line = follower_output.lines().next().unwrap().unwrap();
     assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["id"], "web");
     follower.kill().unwrap();

@@ -2,13 +2,14 @@
 
 use bulkhead_api::request::EventsQuery;
 use bulkhead_api::system_event::SystemEvent;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::{escape, format::Structure, render};
+use crate::output::format::{self, EventFormat, Format, Structure};
+use crate::output::{escape, render};
 use crate::services::Services;
 use crate::values::event_filter::{self, EventFilter};
 use crate::values::moment::Moment;
@@ -20,8 +21,8 @@ pub(crate) struct EventsArguments {
     #[arg(long, value_name = "FILTER")]
     filter: Vec<EventFilter>,
 
-    /// Format of the output: one line for each event, for people or in JSON
-    #[arg(long, value_enum, default_value_t)]
+    /// Format of the output: one line for each event, for people, in JSON, or by a template: '{{.action}}'
+    #[arg(long, default_value = "plain", value_parser = format::event_parser())]
     format: EventFormat,
 
     /// Begin with events that have happened since, as far as they are remembered
@@ -31,14 +32,6 @@ pub(crate) struct EventsArguments {
     /// End then; at once if the time has passed
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-}
-
-/// Value of `--format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum EventFormat {
-    #[default]
-    Plain,
-    Json,
 }
 
 pub(crate) fn run(arguments: &EventsArguments) -> Result<ExitStatus, Failure> {
@@ -51,9 +44,12 @@ pub(crate) fn run(arguments: &EventsArguments) -> Result<ExitStatus, Failure> {
         let mut events = services.call(async |client| client.system_events(query).await).await?;
         while let Some(event) = events.next().await? {
             if event_filter::all_match(&arguments.filter, &event) {
-                output::print(&match arguments.format {
+                output::print(&match &arguments.format {
                     EventFormat::Plain => line(&event),
                     EventFormat::Json => render::structured(&event, Structure::Json)?,
+                    EventFormat::Template(template) => {
+                        render::object_as(&event, &Format::Template(template.clone()))?
+                    }
                 })?;
             }
         }

@@ -1,8 +1,8 @@
 //! Values of `--format`.
 
 use std::ffi::OsStr;
-use std::marker::PhantomData;
 
+use bulkhead_api::system_event::SystemEvent;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command};
 
@@ -30,10 +30,19 @@ pub(crate) enum Structure {
     Toml,
 }
 
+/// How events are shown, a line each.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum EventFormat {
+    Plain,
+    Json,
+    Template(Template),
+}
+
 const JSON: &str = "json";
+const PLAIN: &str = "plain";
 const TABLE: &str = "table";
-const YAML: &str = "yaml";
 const TOML: &str = "toml";
+const YAML: &str = "yaml";
 
 /// Why a text is no format.
 #[derive(Debug, thiserror::Error)]
@@ -48,45 +57,54 @@ enum FormatError {
 
 /// Reads `--format` of a list of such objects.
 pub(crate) fn parser<T: Templated>() -> impl TypedValueParser<Value = Format> {
-    Words::<T> { words: &[JSON, TABLE, YAML, TOML], objects: PhantomData }.try_map(|text| {
-        match text.as_str() {
-            TABLE => Ok(Format::Table),
-            _ => parse::<T>(&text, "table, "),
-        }
-    })
+    format_parser::<T>(&[JSON, TABLE, YAML, TOML])
 }
 
 /// Reads `--format` of `inspect`, which has no table.
 pub(crate) fn details_parser<T: Templated>() -> impl TypedValueParser<Value = Format> {
-    Words::<T> { words: &[JSON, YAML, TOML], objects: PhantomData }.try_map(|text| parse::<T>(&text, ""))
+    format_parser::<T>(&[JSON, YAML, TOML])
 }
 
-fn parse<T: Templated>(text: &str, more: &str) -> Result<Format, FormatError> {
+/// Reads `--format` of `events`.
+pub(crate) fn event_parser() -> impl TypedValueParser<Value = EventFormat> {
+    const WORDS: &[&str] = &[PLAIN, JSON];
+    Words(WORDS).try_map(|text| match template::<SystemEvent>(&text, WORDS)? {
+        Some(template) if template.is_table() => Err(InvalidValue("events are no table".to_owned()).into()),
+        Some(template) => Ok(EventFormat::Template(template)),
+        None if text == JSON => Ok(EventFormat::Json),
+        None => Ok::<_, FormatError>(EventFormat::Plain),
+    })
+}
+
+fn format_parser<T: Templated>(words: &'static [&'static str]) -> impl TypedValueParser<Value = Format> {
+    Words(words).try_map(move |text| {
+        Ok::<_, FormatError>(match (template::<T>(&text, words)?, text.as_str()) {
+            (Some(template), _) => Format::Template(template),
+            (None, JSON) => Format::Structured(Structure::Json),
+            (None, YAML) => Format::Structured(Structure::Yaml),
+            (None, TOML) => Format::Structured(Structure::Toml),
+            (None, _) => Format::Table,
+        })
+    })
+}
+
+/// `None` for one of the words.
+fn template<T: Templated>(text: &str, words: &[&str]) -> Result<Option<Template>, FormatError> {
     match text {
-        JSON => Ok(Format::Structured(Structure::Json)),
-        YAML => Ok(Format::Structured(Structure::Yaml)),
-        TOML => Ok(Format::Structured(Structure::Toml)),
-        text if text.contains("{{") => Ok(Format::Template(Template::new(text, &T::vocabulary())?)),
+        word if words.contains(&word) => Ok(None),
+        text if text.contains("{{") => Ok(Some(Template::new(text, &T::vocabulary())?)),
         _ => {
-            let message = format!("expected json, {more}yaml, toml or a template such as '{{{{.id}}}}'");
-            Err(InvalidValue(message).into())
+            let words = words.join(", ");
+            Err(InvalidValue(format!("expected {words} or a template such as '{{{{.id}}}}'")).into())
         }
     }
 }
 
 /// A text, of which help and completion name the plain ones.
-struct Words<T> {
-    words: &'static [&'static str],
-    objects: PhantomData<fn() -> T>,
-}
+#[derive(Clone)]
+struct Words(&'static [&'static str]);
 
-impl<T> Clone for Words<T> {
-    fn clone(&self) -> Self {
-        Self { words: self.words, objects: PhantomData }
-    }
-}
-
-impl<T: 'static> TypedValueParser for Words<T> {
+impl TypedValueParser for Words {
     type Value = String;
 
     fn parse_ref(
@@ -99,6 +117,6 @@ impl<T: 'static> TypedValueParser for Words<T> {
     }
 
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.words.iter().map(|word| PossibleValue::new(*word))))
+        Some(Box::new(self.0.iter().map(|word| PossibleValue::new(*word))))
     }
 }

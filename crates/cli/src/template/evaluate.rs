@@ -175,11 +175,14 @@ impl Evaluation {
         for command in &pipeline.commands {
             result = Some(match command {
                 Command::Value(operand) => self.operand(operand, dot)?,
-                Command::Call(function, arguments) => {
-                    let mut values = self.operands(arguments, dot)?;
-                    values.extend(result);
-                    function.call(&values)?
-                }
+                Command::Call(function, arguments) => match function.ends_at() {
+                    Some(truth) => self.until(truth, arguments, result, dot)?,
+                    None => {
+                        let mut values = self.operands(arguments, dot)?;
+                        values.extend(result);
+                        function.call(&values)?
+                    }
+                },
                 Command::Method(operand, arguments) => {
                     let mut values = vec![self.operand(operand, dot)?];
                     values.extend(self.operands(arguments, dot)?);
@@ -188,6 +191,25 @@ impl Evaluation {
             });
         }
         Ok(result.unwrap_or(Value::Absent))
+    }
+
+    /// The first value that is true or not, else the last; those behind it are not looked at, for `and .list
+    /// (index .list 0)` asks for what may not be there.
+    fn until(
+        &self,
+        truth: bool,
+        arguments: &[Operand],
+        fed: Option<Value>,
+        dot: &Value,
+    ) -> Result<Value, EvaluateError> {
+        let mut last = Value::Absent;
+        for argument in arguments {
+            last = self.operand(argument, dot)?;
+            if last.is_true() == truth {
+                return Ok(last);
+            }
+        }
+        Ok(fed.unwrap_or(last))
     }
 
     fn operands(&self, operands: &[Operand], dot: &Value) -> Result<Vec<Value>, EvaluateError> {

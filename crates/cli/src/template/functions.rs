@@ -21,7 +21,7 @@ pub(super) struct Function {
 const ANY: usize = usize::MAX;
 
 const FUNCTIONS: &[Function] = &[
-    Function { name: "and", least: 1, most: ANY, call: |values| Ok(first_that(values, false)) },
+    Function { name: "and", least: 1, most: ANY, call: last },
     Function { name: "eq", least: 2, most: ANY, call: equal },
     Function { name: "ge", least: 2, most: 2, call: |values| Ok(compare(values)?.is_ge().into()) },
     Function { name: "gt", least: 2, most: 2, call: |values| Ok(compare(values)?.is_gt().into()) },
@@ -44,7 +44,7 @@ const FUNCTIONS: &[Function] = &[
     Function { name: "lt", least: 2, most: 2, call: |values| Ok(compare(values)?.is_lt().into()) },
     Function { name: "ne", least: 2, most: 2, call: |values| Ok((!is_equal(&values[0], &values[1])).into()) },
     Function { name: "not", least: 1, most: 1, call: |values| Ok((!values[0].is_true()).into()) },
-    Function { name: "or", least: 1, most: ANY, call: |values| Ok(first_that(values, true)) },
+    Function { name: "or", least: 1, most: ANY, call: last },
     Function { name: "pad", least: 3, most: 3, call: pad },
     Function { name: "print", least: 0, most: ANY, call: |values| Ok(Value::Text(printed(values))) },
     Function {
@@ -105,6 +105,15 @@ impl Function {
         matches!(self.name, "and" | "or" | "index" | "slice" | "split")
     }
 
+    /// The truth of a value at which it needs no further ones.
+    pub(super) fn ends_at(&self) -> Option<bool> {
+        match self.name {
+            "and" => Some(false),
+            "or" => Some(true),
+            _ => None,
+        }
+    }
+
     pub(super) fn call(&self, values: &[Value]) -> Result<Value, EvaluateError> {
         (self.call)(values)
     }
@@ -139,9 +148,9 @@ fn number(function: &'static str, value: &Value) -> Result<usize, EvaluateError>
     .ok_or_else(|| unfit(function, value))
 }
 
-/// The first value that is true or not, else the last.
-fn first_that(values: &[Value], truth: bool) -> Value {
-    values.iter().find(|value| value.is_true() == truth).or(values.last()).cloned().unwrap_or(Value::Absent)
+/// Of `and` and `or`, which are evaluated argument by argument.
+fn last(values: &[Value]) -> Result<Value, EvaluateError> {
+    Ok(values.last().cloned().unwrap_or(Value::Absent))
 }
 
 fn equal(values: &[Value]) -> Result<Value, EvaluateError> {

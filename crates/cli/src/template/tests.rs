@@ -66,6 +66,10 @@ fn templates_say_what_go_says() {
         ("{{with .status.exitCode}}{{.}}{{else with .id}}{{.}}{{end}}", "web"),
         ("{{if eq .count 4}}four{{else if gt .count 2}}many{{else}}few{{end}}", "many"),
         ("{{if and .flag (not .status.exitCode)}}yes{{end}}", "yes"),
+        (
+            "{{if and .status.exitCode (index .names 5)}}x{{end}}{{or .id (index .names 5)}}{{or .status.exitCode 7}}",
+            "web7",
+        ),
         ("{{$x := 1}}{{if .flag}}{{$x = 2}}{{end}}{{$x}}", "2"),
         ("{{join .names \", \"}} {{.id | upper | printf \"%-5s|\"}}", "a, b WEB  |"),
         (

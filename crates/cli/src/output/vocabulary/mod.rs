@@ -121,6 +121,57 @@ impl Templated for String {
 mod tests {
     use super::*;
 
+    /// Keys of all words, those below them as well.
+    fn keys(words: &Value, found: &mut Vec<String>) {
+        match words {
+            Value::Array(items) => items.iter().for_each(|item| keys(item, found)),
+            Value::Object(members) => {
+                for (key, value) in members.iter().filter(|(key, _)| *key != ANY_KEY) {
+                    found.push(key.clone());
+                    keys(value, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_word_is_in_the_documentation() {
+        use bulkhead_api::container::ContainerSnapshot;
+        use bulkhead_api::image::ImageResource;
+        use bulkhead_api::network::NetworkResource;
+        use bulkhead_api::system::SystemStatus;
+        use bulkhead_api::system_event::SystemEvent;
+        use bulkhead_api::volume::VolumeResource;
+
+        use crate::output::statistics::Sample;
+
+        fn of<T: Templated>() -> Value {
+            Value::Array(T::examples().iter().map(T::words).collect())
+        }
+        let mut found = Vec::new();
+        for words in [
+            of::<ContainerSnapshot>(),
+            of::<ContainerDetails>(),
+            of::<ImageResource>(),
+            of::<VolumeResource>(),
+            of::<NetworkResource>(),
+            of::<Sample>(),
+            of::<SystemEvent>(),
+            of::<DiskUsageRow>(),
+            of::<VersionPair>(),
+            of::<SystemStatus>(),
+        ] {
+            keys(&words, &mut found);
+        }
+        let text = include_str!("../../../../../docs/templates.md");
+        let is_missing = |key: &&String| {
+            ![format!("`.{key}`"), format!("`.{key} \"KEY\"`")].iter().any(|word| text.contains(word))
+        };
+        let missing: Vec<_> = found.iter().filter(is_missing).collect();
+        assert!(missing.is_empty() && found.len() > 100, "{missing:?} of {}", found.len());
+    }
+
     #[test]
     fn sizes_are_dockers() {
         for (bytes, expected) in [

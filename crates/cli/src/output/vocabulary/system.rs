@@ -3,10 +3,11 @@
 use bulkhead_api::system::{
     Advice, DiskUsage, DiskUsageEntry, FolderSupport, MachineSupport, NetworkSupport, SystemStatus,
 };
+use bulkhead_api::system_event::{SystemEvent, SystemEventKind};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Templated, size};
+use super::{Templated, any_keys, size};
 use crate::output::version::ComponentVersion;
 
 impl Templated for SystemStatus {
@@ -38,6 +39,31 @@ impl Templated for SystemStatus {
 
     fn words(&self) -> Value {
         json!({"ServerVersion": self.api_server_version})
+    }
+}
+
+impl Templated for SystemEvent {
+    fn examples() -> Vec<Self> {
+        vec![Self {
+            time: String::new(),
+            time_us: 0,
+            kind: SystemEventKind::Container,
+            action: String::new(),
+            id: String::new(),
+            attributes: any_keys(),
+        }]
+    }
+
+    fn words(&self) -> Value {
+        json!({
+            "Type": self.kind.as_str(),
+            "Action": self.action,
+            "Status": self.action,
+            "ID": self.id,
+            "From": self.attributes.get("image"),
+            "Actor": {"ID": self.id, "Attributes": self.attributes},
+            "Time": self.time_us.div_euclid(1_000_000),
+        })
     }
 }
 
