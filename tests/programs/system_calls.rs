@@ -38,12 +38,16 @@ unsafe extern "C" {
     fn kill(process: c_int, signal: c_int) -> c_int;
     fn waitpid(process: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn ptrace(request: c_long, ...) -> c_long;
+    fn raise(signal: c_int) -> c_int;
+    fn prctl(option: c_int, ...) -> c_int;
+    fn time(to: *mut i64) -> i64;
     fn _exit(code: c_int) -> !;
 }
 
 const ROW: u64 = 2000;
 const SIGSEGV: c_int = 11;
 const SIGKILL: c_int = 9;
+const SIGSTOP: c_int = 19;
 const SIGALRM: c_int = 14;
 const SA_SIGINFO: c_int = 4;
 const SA_RESTART: c_int = 0x1000_0000;
@@ -59,6 +63,15 @@ const PTRACE_GETREGS: c_long = 12;
 const PTRACE_SETREGS: c_long = 13;
 const PTRACE_ATTACH: c_long = 16;
 const PTRACE_DETACH: c_long = 17;
+const PTRACE_TRACEME: c_long = 0;
+const PTRACE_CONT: c_long = 7;
+const PTRACE_SETOPTIONS: c_long = 0x4200;
+const PTRACE_O_TRACESECCOMP: c_long = 0x80;
+const GETPGRP: u64 = 111;
+const PR_SET_SECCOMP: c_int = 22;
+const PR_SET_NO_NEW_PRIVS: c_int = 38;
+/// asm/vsyscall.h: where time(2) is, which is called and not entered
+const VSYSCALL_TIME: usize = 0xffff_ffff_ff60_0400;
 
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 
@@ -242,6 +255,81 @@ fn tracer() {
     println!("a tracer finds and changes the registers");
 }
 
+/// A sandbox of the guest's own: of one call its tracer is told by a filter, after a row that it is not told of.
+fn filtered() {
+    let start = 0x7777_0000_0000u64;
+    // SAFETY: the child makes calls and ends.
+    let child = unsafe { fork() };
+    if child == 0 {
+        be_filtered(start);
+    }
+    let (mut registers, mut status) = ([0u64; 27], 0);
+    // SAFETY: the registers have the size of a user_regs_struct.
+    unsafe {
+        assert_eq!(waitpid(child, &raw mut status, 0), child);
+        assert_eq!(ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESECCOMP), 0);
+        assert_eq!(ptrace(PTRACE_CONT, child, 0, 0), 0);
+        assert_eq!(waitpid(child, &raw mut status, 0), child);
+        assert_eq!(status, 0x7057f, "no seccomp event");
+        assert_eq!(ptrace(PTRACE_GETREGS, child, 0, registers.as_mut_ptr()), 0);
+        assert_eq!(registers[TRACED_R12], start);
+        registers[TRACED_R12] += 1;
+        assert_eq!(ptrace(PTRACE_SETREGS, child, 0, registers.as_ptr()), 0);
+        assert_eq!(ptrace(PTRACE_DETACH, child, 0, 0), 0);
+    }
+    assert_eq!(ended(child), 7 << 8);
+    println!("a tracer behind a filter finds and changes the registers");
+}
+
+fn be_filtered(start: u64) -> ! {
+    // linux/filter.h: load the number, and if it is that of getpgrp(2) SECCOMP_RET_TRACE, otherwise SECCOMP_RET_ALLOW
+    let filter: [(u16, u8, u8, u32); 4] =
+        [(0x20, 0, 0, 0), (0x15, 0, 1, 111), (6, 0, 0, 0x7ff0_0000), (6, 0, 0, 0x7fff_0000)];
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        filter: *const u64,
+    }
+    let filter = filter.map(|(code, yes, no, number)| {
+        u64::from(code) | u64::from(yes) << 16 | u64::from(no) << 24 | u64::from(number) << 32
+    });
+    let program = Program { length: 4, filter: filter.as_ptr() };
+    let end: u64;
+    // SAFETY: the filter is read; of the registers R12 alone is changed, by the tracer.
+    unsafe {
+        ptrace(PTRACE_TRACEME, 0, 0, 0);
+        raise(SIGSTOP);
+        assert_eq!(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(prctl(PR_SET_SECCOMP, 2, &raw const program), 0);
+        row();
+        asm!("mov eax, {number}", "syscall", number = const GETPGRP, inout("r12") start => end,
+            out("rax") _, out("rcx") _, out("r11") _);
+        _exit(if end == start + 1 { 7 } else { 8 })
+    }
+}
+
+/// Old programs call an address for the time. Hosts that still answer do so in the guest.
+fn vsyscalls() {
+    // SAFETY: the child calls what is a function of this kind, or nothing and is ended for that.
+    let child = unsafe { fork() };
+    if child == 0 {
+        let mut wrong = 0;
+        for _ in 0..20 {
+            row();
+            // SAFETY: see above.
+            let (old, new) = unsafe {
+                let old: extern "C" fn(*mut i64) -> i64 = std::mem::transmute(VSYSCALL_TIME);
+                (old(std::ptr::null_mut()), time(std::ptr::null_mut()))
+            };
+            // They may be read in two seconds, and it is the host's.
+            wrong += c_int::from(!(new - 1..=new + 1).contains(&old));
+        }
+        // SAFETY: nothing is left to be done.
+        unsafe { _exit(wrong) }
+    }
+    println!("vsyscalls end with {}", ended(child));
+}
+
 fn mappings() {
     for round in 0u8..200 {
         rows_of_calls(u64::from(round) << 8);
@@ -378,6 +466,8 @@ fn main() {
     interrupted();
     threads();
     tracer();
+    filtered();
+    vsyscalls();
     mappings();
     children();
     turns();

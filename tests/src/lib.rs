@@ -38,7 +38,7 @@ pub use outside::Outside;
 pub use own_host::{FIRST_SUBORDINATE_ID, OwnHost, SUBORDINATE_IDS, require_program};
 pub use places::places;
 pub use processes::{PATIENCE, Process, wait_until};
-pub use program::put_program;
+pub use program::{build_program, put_program};
 pub use registry::{Access, Certificate, Registry, skopeo};
 pub use scripted_registry::{Reply, Request, ScriptedImage, ScriptedRegistry};
 pub use terminal::Terminal;

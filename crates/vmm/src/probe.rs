@@ -9,7 +9,7 @@ use std::process::Command;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::thread::{SecureComputingMode, UnshareFlags, secure_computing_mode, unshare_unsafe};
 
 use crate::map_count;
 
@@ -56,9 +56,23 @@ pub fn probe(uml_kernel: &Path) -> Probe {
     blockers.extend(check_memory_descriptors());
     blockers.extend(check_user_namespaces());
     advice.extend(check_map_count());
+    advice.extend(check_filter());
     let backend = blockers.is_empty().then_some(Backend::Uml);
     blockers.extend(advice);
     Probe { backend, no_kvm_reason: no_kvm_reason(), advice: blockers }
+}
+
+/// A filter around the guest's kernel would decide about the system calls of its programs before the kernel hears of
+/// them, so they are all traced then: kernel/README.md, "System calls".
+fn check_filter() -> Option<Advice> {
+    let is_filtered = secure_computing_mode().is_ok_and(|mode| mode != SecureComputingMode::Disabled);
+    is_filtered.then(|| Advice {
+        problem: "container services run under a seccomp filter; system calls in containers take half as long again"
+            .to_owned(),
+        remedy: "start them outside of it (`--security-opt seccomp=unconfined` of a container, no SystemCallFilter= \
+                 of a unit)"
+            .to_owned(),
+    })
 }
 
 fn no_kvm_reason() -> String {
