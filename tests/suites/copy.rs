@@ -124,6 +124,69 @@ fn the_mounts_of_a_stopped_container_are_there_for_copies() {
 }
 
 #[test]
+fn what_is_not_there_for_a_copy_is_no_hindrance_to_a_later_start() {
+    let installation = Installation::with_demo();
+    let folder = installation.folder().to_owned();
+    let (target, host) = (folder.join("out"), folder.join("host"));
+    fs::create_dir(&host).unwrap();
+    fs::write(folder.join("file"), "shared").unwrap();
+    installation.run_ok(&["run", "-d", "--name", "ca", "-v", "data:/data", "demo", "sleep", "600"]);
+    let gone = format!("{}:/new/folder", host.display());
+    let gone_file = format!("{}:/new/file", folder.join("file").display());
+    let mounts = ["-v", "data:/newplace/vol", "-v", &gone, "-v", &gone_file];
+    installation.run_ok(&[&["create", "--name", "cb"], &mounts[..], &["demo", "sleep", "600"]].concat());
+    fs::rename(&host, folder.join("away")).unwrap();
+    fs::rename(folder.join("file"), folder.join("file-away")).unwrap();
+    installation.run_ok(&["cp", "cb:/etc/passwd", text(&target)]);
+    installation.run_ok(&["cp", text(&target), "cb:/etc/copied"]);
+    let changes = installation.run_ok(&["diff", "cb"]);
+    assert!(changes.contains("/etc/copied") && !changes.contains("/vol"), "{changes}");
+    fs::rename(folder.join("away"), &host).unwrap();
+    fs::rename(folder.join("file-away"), folder.join("file")).unwrap();
+    installation.run_ok(&["delete", "--force", "ca"]);
+    installation.run_ok(&["start", "cb"]);
+    let inside = "touch /newplace/vol/x /new/folder/x && cat /new/file";
+    assert_eq!(installation.run_ok(&["exec", "cb", "sh", "-c", inside]), "shared");
+    assert!(host.join("x").is_file());
+}
+
+#[test]
+fn mounts_below_memory_are_there_for_copies() {
+    let installation = Installation::with_demo();
+    let folder = installation.folder().to_owned();
+    let _listener = std::os::unix::net::UnixListener::bind(folder.join("x.sock")).unwrap();
+    let (file, target) = (folder.join("file"), folder.join("out"));
+    fs::write(&file, "new").unwrap();
+    installation.run_ok(&["run", "-d", "--name", "holder", "-v", "held:/data", "demo", "sleep", "600"]);
+    let socket = format!("{}:/run/x.sock", folder.join("x.sock").display());
+    let mounts = ["--tmpfs", "/run", "-v", "inner:/run/db", "-v", "held:/run/held", "-v", &socket];
+    let below = ["-v", "deep:/run/held/deep"];
+    let words = [&["create", "--name", "box"], &mounts[..], &below, &["demo", "sleep", "600"]].concat();
+    installation.run_ok(&words);
+    installation.run_ok(&["cp", "box:/etc/passwd", text(&target)]);
+    for place in ["/run/db", "/run/held/deep"] {
+        installation.run_ok(&["cp", text(&file), &format!("box:{place}/k")]);
+        installation.run_ok(&["cp", &format!("box:{place}/k"), text(&target)]);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "new", "{place}");
+    }
+    // The memory itself is refused by its name, and cannot be written by another.
+    let refused = installation.container(&["cp", text(&file), "box:/run/k"]).expect_code(1);
+    assert!(refused.stderr.contains("the mount '/run'"), "{refused:?}");
+    let contents = format!("{}/.", folder.join("tree").display());
+    for place in ["run", "run/held", "run/x.sock"] {
+        fs::create_dir_all(folder.join("tree").join(place)).unwrap();
+        fs::write(folder.join("tree").join(place).join("k"), "new").unwrap();
+        let refused = installation.container(&["cp", &contents, "box:/"]).expect_code(1);
+        assert_eq!(refused.stderr.lines().count(), 1, "{refused:?}");
+        fs::remove_dir_all(folder.join("tree")).unwrap();
+    }
+    installation.run_ok(&["delete", "--force", "holder"]);
+    installation.run_ok(&["start", "box"]);
+    let found = installation.run_ok(&["exec", "box", "sh", "-c", "cat /run/db/k /run/held/deep/k"]);
+    assert_eq!(found, "newnew");
+}
+
+#[test]
 fn nothing_is_copied_below_what_a_stopped_container_has_not_got() {
     let installation = Installation::with_demo();
     let _listener = stopped_with_mounts(&installation);

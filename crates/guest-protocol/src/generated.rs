@@ -77,9 +77,9 @@ pub struct Hello {
     pub init_entered_ns: u64,
 }
 /// Sets up the machine and starts the container's first process (number 0). Sent once.
-/// Answered by ProcessStarted or Failure. Where the process is a built-in, only the root file system
-/// and `mounts` are mounted, and what is at `masked_paths` cannot be read or written: that is how the files of
-/// a stopped container are reached.
+/// Answered by ProcessStarted or Failure. Where the process is a built-in, only the root file system,
+/// `mounts` and `covered_paths` are mounted, and what is empty of it cannot be written: that is how the files
+/// of a stopped container are reached.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Start {
     #[prost(message, optional, tag = "1")]
@@ -127,6 +127,20 @@ pub struct Start {
     /// connection becomes a stream of kind "host socket" that carries the socket's index in this list.
     #[prost(message, repeated, tag = "17")]
     pub host_sockets: ::prost::alloc::vec::Vec<HostSocket>,
+    /// Of built-ins: places of mounts that are not there now.
+    #[prost(message, repeated, tag = "18")]
+    pub covered_paths: ::prost::alloc::vec::Vec<CoveredPath>,
+}
+/// Something empty that cannot be written, over whatever is there. Where it is missing it is made, and
+/// removed after the work.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CoveredPath {
+    /// Absolute.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// What to make where nothing is: a directory, or else a file.
+    #[prost(bool, tag = "2")]
+    pub is_directory: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HostSocket {
@@ -612,7 +626,7 @@ pub mod failure {
 }
 /// Sent after the process was reaped and, for its pipes, after every byte was written to the
 /// streams. Process 0 ends the container.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProcessExited {
     #[prost(uint32, tag = "1")]
     pub number: u32,
@@ -625,4 +639,7 @@ pub struct ProcessExited {
     /// The kernel's OOM killer struck in the container's cgroup.
     #[prost(bool, tag = "4")]
     pub out_of_memory: bool,
+    /// Of process 0: places in Start.mounts of those that were to be filled, were not, and hold something now.
+    #[prost(uint32, repeated, tag = "5")]
+    pub filled_mounts: ::prost::alloc::vec::Vec<u32>,
 }

@@ -29,7 +29,7 @@ pub use message::{
     Statistics,
 };
 pub use specification::{
-    Backing, BuiltIn, DnsSettings, HostSocket, HostSocketSource, ImageLayer, LogLimits, MountSpecification,
+    Backing, BuiltIn, CoveredPath, DnsSettings, HostSocket, HostSocketSource, ImageLayer, LogLimits, MountSpecification,
     NetworkAttachment, ProcessSpecification, ResourceLimit, RuntimeSpecification, SharedFolder,
     SocketPublication, VmmKind, VmmSpecification, VolumeDisk,
 };

@@ -41,6 +41,9 @@ pub struct RuntimeSpecification {
     pub mounts: Vec<MountSpecification>,
     /// Absolute paths.
     pub masked_paths: Vec<String>,
+    /// Of built-ins: places of mounts that are not there now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covered_paths: Vec<CoveredPath>,
     /// Absolute paths.
     pub readonly_paths: Vec<String>,
     /// Guest sysctls.
@@ -68,6 +71,16 @@ pub struct RuntimeSpecification {
     pub log_limits: LogLimits,
     /// Skip the orderly power-off: the writable disk is deleted afterwards.
     pub discard_disk: bool,
+}
+
+/// A place of a container that does not run, where something empty is that cannot be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CoveredPath {
+    /// Absolute path in the container.
+    pub path: String,
+    /// What is made where nothing is: a directory, or else a file.
+    pub is_directory: bool,
 }
 
 /// A Unix socket of the container on the host.

@@ -252,6 +252,7 @@ fn start(options: &Options, layers: Vec<LayerExtent>) -> Result<Start> {
                 "/sys/firmware",
             ])
         },
+        covered_paths: Vec::new(),
         readonly_paths: if privileged {
             Vec::new()
         } else {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use bulkhead_guest_protocol::messages as guest;
 use bulkhead_guest_protocol::stream::StreamSecret;
 use bulkhead_runtime_control::{
-    Backing, BuiltIn, DnsSettings, Failure, FailureCode, MountSpecification, NetworkAttachment,
+    Backing, BuiltIn, CoveredPath, DnsSettings, Failure, FailureCode, MountSpecification, NetworkAttachment,
     ProcessSpecification, RuntimeSpecification,
 };
 
@@ -35,6 +35,7 @@ pub(crate) fn start(
         interfaces: specification.networks.iter().map(interface).collect::<Result<_>>()?,
         files: generated_files(specification),
         masked_paths: specification.masked_paths.clone(),
+        covered_paths: specification.covered_paths.iter().map(covered).collect(),
         readonly_paths: specification.readonly_paths.clone(),
         sysctls: specification.sysctls.clone().into_iter().collect(),
         limits: Some(guest::ResourceLimits {
@@ -125,6 +126,10 @@ pub(crate) fn failure(failure: &guest::Failure) -> Failure {
         Code::Setup | Code::Unspecified => FailureCode::Setup,
     };
     Failure { code, message: sanitize(&failure.message) }
+}
+
+fn covered(covered: &CoveredPath) -> guest::CoveredPath {
+    guest::CoveredPath { path: covered.path.clone(), is_directory: covered.is_directory }
 }
 
 fn mount(mount: &MountSpecification, specification: &RuntimeSpecification) -> guest::Mount {

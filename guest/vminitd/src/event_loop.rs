@@ -254,8 +254,14 @@ impl EventLoop {
             let kill = libc::SIGKILL as u32;
             let out_of_memory = (number == 0 || ended.signal == kill)
                 && self.machine.as_ref().is_ok_and(|machine| cgroup::was_out_of_memory(&machine.cgroup));
-            let event =
-                ProcessExited { number, exit_code: ended.exit_code, signal: ended.signal, out_of_memory };
+            let filled_mounts = Vec::new();
+            let event = ProcessExited {
+                number,
+                exit_code: ended.exit_code,
+                signal: ended.signal,
+                out_of_memory,
+                filled_mounts,
+            };
             self.control.send(0, Body::ProcessExited(event))?;
         }
         Ok(())

@@ -3,11 +3,12 @@
 //! Volumes and folders it has as the container does. Memory and sockets are only there while the container
 //! runs, the disk of a volume is elsewhere while another container runs with it, and folders may be gone: in
 //! their place is something empty that cannot be written, so that nothing lands below them, where the container
-//! would never see it, and all else can be copied.
+//! would never see it, and all else can be copied. The guest does not let memory be written either once
+//! everything that may be below it is mounted.
 
 use bulkhead_api::container::{Mount, MountKind};
 use bulkhead_api::error::ApiError;
-use bulkhead_runtime_control::BuiltIn;
+use bulkhead_runtime_control::{BuiltIn, CoveredPath};
 
 use super::mounts::{self, READ_ONLY, Source};
 use super::paths::normalized;
@@ -17,8 +18,8 @@ use crate::error::{invalid_state, printable};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Visible {
     pub(super) mounts: Vec<Mount>,
-    /// Paths of what is empty and cannot be written.
-    pub(super) covered: Vec<String>,
+    /// Where something empty is that cannot be written.
+    pub(super) covered: Vec<CoveredPath>,
 }
 
 impl Visible {
@@ -41,9 +42,12 @@ impl Visible {
             let mut mount = mount.clone();
             match presence(id, &mount, &holder) {
                 Presence::Always => {}
-                Presence::Memory => mount.options.push(READ_ONLY.to_owned()),
-                Presence::Socket | Presence::Elsewhere(_) | Presence::Gone(_) => {
-                    visible.covered.push(mount.destination);
+                // What is mounted below it needs a place there.
+                Presence::Memory => mount.options.retain(|option| option != READ_ONLY),
+                presence @ (Presence::Socket | Presence::Elsewhere(_) | Presence::Gone(_)) => {
+                    // What is gone was a directory most likely.
+                    let is_directory = presence != Presence::Socket;
+                    visible.covered.push(CoveredPath { path: mount.destination, is_directory });
                     continue;
                 }
             }
@@ -89,16 +93,21 @@ pub(super) fn check(
 ) -> Result<(), ApiError> {
     for path in &paths(work) {
         let names = normalized(path);
-        for mount in mounts {
+        let destinations: Vec<_> =
+            mounts.iter().map(|mount| (mount, normalized(&mount.destination))).collect();
+        // What is mounted below another is not in that.
+        let deepest = destinations
+            .iter()
+            .filter(|(_, destination)| names.starts_with(destination))
+            .max_by_key(|(_, destination)| destination.len())
+            .map(|(mount, _)| (*mount, "is in"));
+        let below = destinations
+            .iter()
+            .filter(|(_, destination)| destination.len() > names.len() && destination.starts_with(&names))
+            .filter(|_| replaces_all_below(work, path))
+            .map(|(mount, _)| (*mount, "holds"));
+        for (mount, relation) in deepest.into_iter().chain(below) {
             let presence = presence(id, mount, &holder);
-            let destination = normalized(&mount.destination);
-            let relation = if names.starts_with(&destination) {
-                "is in"
-            } else if destination.starts_with(&names) && replaces_all_below(work, path) {
-                "holds"
-            } else {
-                continue;
-            };
             let reason = match (presence, &mount.kind) {
                 (Presence::Always, _) => continue,
                 (Presence::Elsewhere(other), MountKind::Volume { name, .. }) => {
@@ -155,6 +164,10 @@ mod tests {
         destinations.iter().map(|destination| mount(MountKind::Tmpfs {}, "", destination)).collect()
     }
 
+    fn covered(path: &str, is_directory: bool) -> CoveredPath {
+        CoveredPath { path: path.to_owned(), is_directory }
+    }
+
     fn pack(path: &str) -> BuiltIn {
         BuiltIn::PackTree { path: path.to_owned(), follow_link: false, name: ".".to_owned() }
     }
@@ -201,8 +214,8 @@ mod tests {
         let visible = Visible::of("c", &mounts, nobody, &pack("/"));
         let shown: Vec<_> =
             visible.mounts.iter().map(|one| (one.destination.as_str(), one.options.len())).collect();
-        assert_eq!(shown, [("/v", 0), ("/f", 0), ("/m", 1)]);
-        assert_eq!(visible.covered, ["/run/x.sock", "/gone"]);
+        assert_eq!(shown, [("/v", 0), ("/f", 0), ("/m", 0)]);
+        assert_eq!(visible.covered, [covered("/run/x.sock", false), covered("/gone", true)]);
         assert_eq!(Visible::of("c", &mounts, nobody, &BuiltIn::Export), Visible::default());
         for path in ["/v/x", "/f", "/"] {
             assert!(check("c", &mounts, nobody, &pack(path)).is_ok(), "{path}");
@@ -213,13 +226,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_mounted_below_memory_is_not_in_it() {
+        let mut mounts = memory(&["/run"]);
+        mounts[0].options.push("ro".to_owned());
+        mounts.push(mount(MountKind::volume("v"), "", "/run/db"));
+        let visible = Visible::of("c", &mounts, nobody, &pack("/"));
+        assert_eq!((visible.mounts[0].options.len(), visible.mounts.len()), (0, 2));
+        for order in [[0, 1], [1, 0]] {
+            let mounts = order.map(|place| mounts[place].clone());
+            assert!(check("c", &mounts, nobody, &pack("/run/db/file")).is_ok());
+            assert!(check("c", &mounts, nobody, &extract("/run/db", "file", false)).is_ok());
+            assert!(check("c", &mounts, nobody, &pack("/run/other")).is_err());
+        }
+        // A tree of that name goes to the memory as well.
+        assert!(check("c", &mounts, nobody, &extract("/", "run", false)).is_err());
+    }
+
+    #[test]
     fn a_volume_that_another_container_has_is_covered() {
         let mounts = [mount(MountKind::volume("v"), "", "/v"), mount(MountKind::volume("w"), "", "/w")];
         let holder = |name: &str| Some(if name == "v" { "other" } else { "c" }.to_owned());
         let visible = Visible::of("c", &mounts, holder, &pack("/"));
         assert_eq!(
             (visible.mounts.as_slice(), visible.covered.as_slice()),
-            (&mounts[1..], &["/v".to_owned()][..])
+            (&mounts[1..], &[covered("/v", true)][..])
         );
         let refusal = check("c", &mounts, holder, &pack("/v/file")).unwrap_err();
         assert!(refusal.to_string().contains("in use by container 'other'"), "{refusal}");

@@ -233,7 +233,8 @@ async fn try_launch(
     let mut specification = specification::build(service, &bare, &image, &[], start)?;
     specification.durable_directory = scratch.durable;
     specification.process = ProcessSpecification::of_built_in(work);
-    specification.masked_paths = visible.covered;
+    specification.masked_paths = Vec::new();
+    specification.covered_paths = visible.covered;
     specification.dns = None;
     specification.discard_disk = false;
     let active = launch::send_start(id, helper, specification, order, &[]).await?;

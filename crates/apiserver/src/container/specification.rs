@@ -62,6 +62,7 @@ pub(super) fn build(
         mounts,
         folders,
         masked_paths: configuration.masked_paths.clone().unwrap_or_else(paths::default_masked),
+        covered_paths: Vec::new(),
         readonly_paths: configuration.readonly_paths.clone().unwrap_or_else(paths::default_read_only),
         sysctls: configuration.sysctls.clone(),
         container_memory_bytes: resources.memory_in_bytes,

@@ -19,7 +19,7 @@ use bulkhead_archive::tree::{
 use bulkhead_guest_protocol::built_in::{FAILED, NOT_FOUND, REFUSED, SUCCESS};
 use bulkhead_guest_protocol::frame::FrameError;
 use bulkhead_guest_protocol::messages::failure::Code;
-use bulkhead_guest_protocol::messages::{ExtractArchive, PackTree, built_in::Work};
+use bulkhead_guest_protocol::messages::{CoveredPath, ExtractArchive, PackTree, built_in::Work};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
@@ -31,8 +31,9 @@ use thiserror::Error;
 use crate::failure::failure;
 use crate::mounts::{MountError, PreparedMount};
 use crate::process::clone::{self, Child};
-use crate::process::container::{self, ContainerError};
+use crate::process::container::ContainerError;
 use crate::process::stdio::ChildStdio;
+use crate::process::stopped::{self, MadePlaces};
 use crate::root_filesystem::Layers;
 
 /// As much as the host moves at once.
@@ -89,8 +90,8 @@ pub(crate) struct Plan<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Inside<'a> {
     pub(crate) mounts: &'a [PreparedMount],
-    /// Files that cannot be read or written.
-    pub(crate) masked_paths: &'a [String],
+    /// Places of mounts that are not there.
+    pub(crate) covered: &'a [CoveredPath],
 }
 
 /// Starts the work.
@@ -121,7 +122,15 @@ fn run(plan: &Plan<'_>) -> Result<(), BuiltInError> {
     setsid().and_then(|_| set_up_stdio(plan.stdio)).map_err(BuiltInError::Enter)?;
     move_into_link_name_space(plan.mount_namespace.as_fd(), Some(LinkNameSpaceType::Mount))
         .map_err(BuiltInError::Enter)?;
-    container::attach_all(plan.inside.mounts, plan.inside.masked_paths).map_err(BuiltInError::Mount)?;
+    let mut made = MadePlaces::default();
+    let outcome = stopped::attach_all(plan.inside.mounts, plan.inside.covered, &mut made)
+        .map_err(BuiltInError::Mount)
+        .and_then(|()| work(plan));
+    made.remove();
+    outcome
+}
+
+fn work(plan: &Plan<'_>) -> Result<(), BuiltInError> {
     if let Work::ListChanges(_) = plan.work {
         let image = plan.layers.mount_image().map_err(BuiltInError::Image)?;
         close_others(&[plan.layers.upper.as_raw_fd(), image.as_raw_fd()]);

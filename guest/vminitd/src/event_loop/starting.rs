@@ -125,7 +125,7 @@ impl EventLoop {
         let filled_mounts = self.fill_volumes(&start.mounts, &mounts, &root.mount_namespace)?;
         self.mount_namespace = Some(root.mount_namespace);
         self.layers = Some(root.layers);
-        let inside = built_in::Inside { mounts: &mounts, masked_paths: &start.masked_paths };
+        let inside = built_in::Inside { mounts: &mounts, covered: &start.covered_paths };
         let started = self.start_built_in(process, work, inside)?;
         Ok(ProcessStarted { filled_mounts, ..started })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkdirat, openat};
+use rustix::fs::{CWD, FileType, Mode, fstat, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree,
@@ -109,17 +109,6 @@ pub(crate) fn set_up(plan: &ContainerPlan) -> Result<(), ContainerError> {
     Ok(())
 }
 
-/// Mounts what a container that does not run has of its own, and covers `covered`, files of its own as well.
-pub(crate) fn attach_all(mounts: &[PreparedMount], covered: &[String]) -> Result<(), ContainerError> {
-    for prepared in mounts {
-        attach_prepared(prepared)?;
-    }
-    for path in covered {
-        cover(path).map_err(|source| ContainerError::Mask { path: path.clone(), source })?;
-    }
-    Ok(())
-}
-
 /// Mounts a file system of the kernel at a fixed path.
 fn mount_kernel(
     kind: &'static CStr,
@@ -137,7 +126,7 @@ fn mount_kernel(
     result.map_err(|source| ContainerError::Mount { destination: destination(), source })
 }
 
-fn attach_prepared(prepared: &PreparedMount) -> Result<(), ContainerError> {
+pub(super) fn attach_prepared(prepared: &PreparedMount) -> Result<(), ContainerError> {
     let destination = &prepared.destination;
     match &prepared.source {
         MountSource::Tree(tree) => attach(tree.as_fd(), destination, || kind_of(tree))
@@ -173,7 +162,7 @@ fn bind(
 }
 
 /// Puts a detached mount in its place, wherever the links of the image put that place inside it.
-fn attach(
+pub(super) fn attach(
     tree: std::os::fd::BorrowedFd<'_>,
     destination: &str,
     kind: impl FnOnce() -> Kind,
@@ -183,7 +172,7 @@ fn attach(
     move_mount(tree, c"", place, c"", flags)
 }
 
-fn kind_of(tree: &OwnedFd) -> Kind {
+pub(super) fn kind_of(tree: &OwnedFd) -> Kind {
     match fstat(tree) {
         Ok(status) if FileType::from_raw_mode(status.st_mode) != FileType::Directory => Kind::File,
         _ => Kind::Directory,
@@ -211,22 +200,6 @@ fn mask(path: &str) -> Result<(), Errno> {
     move_mount(tree, c"", place, c"", flags)
 }
 
-/// Something empty that cannot be written over what is there, or a file where nothing is.
-fn cover(path: &str) -> Result<(), Errno> {
-    if mount_points::open(path).is_ok_and(|place| kind_of(&place) == Kind::Directory) {
-        return mask(path);
-    }
-    let memory = crate::mounts::FileSystem::open("tmpfs")
-        .and_then(|tmpfs| tmpfs.mount(MountAttrFlags::empty()))
-        .map_err(|_| Errno::NOMEM)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    openat(&memory, c"empty", flags, Mode::RUSR)?;
-    let tree =
-        open_tree(&memory, c"empty", OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-    set_attributes(&tree, c"", 0, MountAttrFlags::MOUNT_ATTR_RDONLY, 0)?;
-    attach(tree.as_fd(), path, || Kind::File)
-}
-
 /// OCI runtime specification, "Readonly Paths".
 fn make_read_only(path: &str) -> Result<(), Errno> {
     let place = match mount_points::open(path) {
@@ -251,7 +224,7 @@ fn set_propagation(tree: &OwnedFd, propagation: Option<u64>) -> Result<(), Errno
     }
 }
 
-fn set_attributes(
+pub(super) fn set_attributes(
     directory: impl AsFd,
     path: &CStr,
     flags: u32,

@@ -9,6 +9,7 @@ mod initializer;
 mod report;
 pub(crate) mod spawn;
 pub(crate) mod stdio;
+pub(crate) mod stopped;
 pub(crate) mod terminal;
 
 use std::os::fd::{AsFd, OwnedFd};
