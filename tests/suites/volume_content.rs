@@ -260,3 +260,100 @@ fn what_is_copied_to_a_container_that_never_ran_comes_beside_it() {
         installation.run_ok(&["delete", "--force", "box"]);
     }
 }
+
+#[test]
+fn a_kernel_of_the_users_never_has_what_it_may_only_read() {
+    let installation = installation();
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "shared"]);
+    let kernel = installation.folder().join("kernel");
+    fs::copy("/bin/false", &kernel).expect("a program");
+    let kernel = kernel.to_str().expect("a path");
+    for name in ["disk", "shared"] {
+        let mount = format!("{name}:/srv/site:ro");
+        let words = ["run", "--rm", "--kernel", kernel, "-v", &mount, "filled", "true"];
+        let _ = installation.container(&words).expect_code(125);
+        // The machine that fills it is ours.
+        assert!(is_known_to_hold_something(&installation, name), "{name}");
+        assert_eq!(run(&installation, &format!("{name}:/v"), "cat $0/link", "/v"), "content");
+    }
+}
+
+fn is_known_to_hold_something(installation: &Installation, name: &str) -> bool {
+    installation.folder().join("app/volumes").join(name).join("filled").exists()
+}
+
+#[test]
+fn what_a_container_writes_to_an_empty_volume_is_its_content() {
+    let installation = installation();
+    for name in ["shared", "shared-bare"] {
+        installation.run_ok(&["volume", "create", "--opt", "type=shared", name]);
+    }
+    for (name, options) in [("disk", ""), ("bare", ":nocopy"), ("shared", ""), ("shared-bare", ":nocopy")] {
+        let mount = format!("{name}:/nowhere{options}");
+        run(&installation, &mount, "ls $0", "/nowhere");
+        assert!(!is_known_to_hold_something(&installation, name), "{name}");
+        run(&installation, &mount, "touch $0/x", "/nowhere");
+        assert!(is_known_to_hold_something(&installation, name), "{name}");
+    }
+}
+
+#[test]
+fn f10_a_container_can_be_ended_while_its_volume_is_filled() {
+    let installation = installation();
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "shared"]);
+    let partial = content(&installation, "shared").join(".bulkhead-filling/partial/content");
+    let mount = "shared:/srv/many:ro";
+    for (end, told) in [
+        (&["stop", "box"][..], "was stopped while it started"),
+        (&["delete", "--force", "box"], "was removed while it started"),
+        (&["system", "stop"], "was stopped while it started"),
+    ] {
+        // What the last one has left would be seen at once.
+        let _ = fs::remove_dir_all(content(&installation, "shared").join(".bulkhead-filling"));
+        if !installation.ids().iter().any(|id| id == "box") {
+            installation.run_ok(&["create", "--name", "box", "-v", mount, "filled", "sleep", "600"]);
+        }
+        std::thread::scope(|scope| {
+            let starting = scope.spawn(|| installation.container(&["start", "box"]));
+            wait_until("some of it is copied", || {
+                fs::read_dir(&partial).is_ok_and(|entries| entries.count() > 2)
+            });
+            // Now it would take for ever.
+            for pid in installation.file_servers() {
+                stop_process(pid);
+            }
+            let began = std::time::Instant::now();
+            installation.run_ok(end);
+            assert!(began.elapsed().as_secs() < 60, "{end:?} waited for the volume");
+            let outcome = starting.join().expect("no panic").expect_code(1);
+            assert!(outcome.stderr.contains(told), "{end:?}: {outcome:?}");
+        });
+    }
+    installation.run_ok(&["start", "box"]);
+    assert_eq!(
+        installation.run_ok(&["exec", "box", "sh", "-c", "find /srv/many -type f | wc -l"]),
+        MANY.to_string()
+    );
+}
+
+/// As a host does with a disk that does not answer.
+fn stop_process(pid: i32) {
+    let stopped = Command::new("kill").args(["-STOP", &pid.to_string()]).status();
+    assert!(stopped.expect("kill is missing: apt-get install procps").success());
+}
+
+#[test]
+fn what_is_in_the_way_of_filling_a_shared_volume_is_content() {
+    let installation = installation();
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "shared"]);
+    run(&installation, "shared:/v:nocopy", "touch $0/.bulkhead-filling", "/v");
+    fs::remove_file(installation.folder().join("app/volumes/shared/filled")).expect("what is known of it");
+    assert_eq!(run(&installation, "shared:/srv/site", "ls -A $0", SITE), ".bulkhead-filling");
+    // A lock in there, which a container can hold as well, holds up nobody.
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "locked"]);
+    let staging = content(&installation, "locked").join(".bulkhead-filling");
+    fs::create_dir(&staging).expect("a directory");
+    let lock = fs::File::create(staging.join("lock")).expect("a file");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
+    assert_eq!(run(&installation, "locked:/srv/site", "cat $0/link", SITE), "content");
+}

@@ -200,6 +200,9 @@ pub struct Mount {
     /// (see volume_content.rs). Not for binds, and only where it can be written.
     #[prost(bool, tag = "6")]
     pub fill: bool,
+    /// A volume that may be empty: when process 0 has ended, the host is told if it holds something.
+    #[prost(bool, tag = "7")]
+    pub tell_content: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NetworkInterface {

@@ -212,6 +212,12 @@ impl Directories {
         self.volumes().join(name).join("filled")
     }
 
+    /// Locked by whoever fills a shared volume; its name must have been validated.
+    #[must_use]
+    pub fn volume_filling_lock(&self, name: &str) -> PathBuf {
+        self.volumes().join(name).join("filling.lock")
+    }
+
     /// Formatted, empty disks that new containers start from.
     #[must_use]
     pub fn disk_templates(&self) -> PathBuf {

@@ -241,9 +241,15 @@ pub struct MountSpecification {
     /// As in mount(8).
     pub options: Vec<String>,
     /// The volume is new: the guest is to fill it with what the image has at `destination`. Once it holds
-    /// something, the helper makes this file.
+    /// something, whoever wrote that, the helper makes this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<PathBuf>,
+    /// Of a shared volume: the file that is locked while it is filled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill_lock: Option<PathBuf>,
+    /// The guest is not to fill it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_copy: bool,
 }
 
 /// A process in the container.

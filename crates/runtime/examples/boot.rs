@@ -203,7 +203,15 @@ fn start(options: &Options, layers: Vec<LayerExtent>) -> Result<Start> {
         let mut parts = text.splitn(4, ',').map(str::to_owned);
         let mut next = || parts.next().unwrap_or_default();
         let (r#type, source, destination) = (next(), next(), next());
-        Mount { r#type, source, destination, options: vec![next()], subpath: String::new(), fill: false }
+        Mount {
+            r#type,
+            source,
+            destination,
+            options: vec![next()],
+            subpath: String::new(),
+            fill: false,
+            tell_content: false,
+        }
     });
     let interface = NetworkInterface {
         name: "eth0".to_owned(),

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -17,6 +18,7 @@ use rustix::net::{RecvFlags, recv};
 use crate::agent;
 use crate::forwards::Forwards;
 use crate::input::Input;
+use crate::machine;
 use crate::streams::Streams;
 
 const STACK_BYTES: usize = 128 * 1024;
@@ -26,10 +28,11 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAXIMUM_NAMELESS: usize = 64;
 
 /// Accepts until the vsock device ends. `start` is the encoded `Start`, sent from here so that it
-/// does not wait for another thread to wake.
+/// does not wait for another thread to wake, once all of `locks` are held.
 pub(crate) fn spawn(
     connections: Receiver<GuestConnection>,
     start: Vec<u8>,
+    locks: Vec<PathBuf>,
     secret: StreamSecret,
     streams: Arc<Streams>,
     forwards: Arc<Forwards>,
@@ -43,7 +46,7 @@ pub(crate) fn spawn(
                 CONTROL_PORT => {
                     // A second agent is an impostor; its connection closes unanswered.
                     let Some(start) = start.take() else { continue };
-                    if let Err(error) = greet(connection, &start, &inputs) {
+                    if let Err(error) = greet(connection, &start, &locks, &inputs) {
                         let _ = inputs.send(Input::AgentLost(format!("cannot talk to vminitd: {error}")));
                     }
                 }
@@ -55,9 +58,15 @@ pub(crate) fn spawn(
     Ok(())
 }
 
-fn greet(connection: GuestConnection, start: &[u8], inputs: &SyncSender<Input>) -> io::Result<()> {
+fn greet(
+    connection: GuestConnection,
+    start: &[u8],
+    locks: &[PathBuf],
+    inputs: &SyncSender<Input>,
+) -> io::Result<()> {
     let mut socket = connection.stream;
     let connected = Instant::now();
+    machine::lock_volumes(locks, inputs)?;
     socket.write_all(start)?;
     // First, so that no message overtakes it.
     if inputs.send(Input::AgentConnected(socket.try_clone()?, connected)).is_ok() {

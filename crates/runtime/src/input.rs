@@ -1,5 +1,6 @@
 //! What the main thread is told by the others.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
@@ -33,6 +34,10 @@ pub(crate) enum Input {
     ReaderGone(u32, u64),
     /// A stream of this process has delivered its last byte.
     StreamEnded(u32),
+    /// The locks of the volumes that the guest is about to fill.
+    FillingBegins(Vec<File>),
+    /// Another machine fills one of them.
+    FillingGoesOn,
     /// The VMM process has ended.
     VmmEnded,
     /// The guest's kernel has said its last words.

@@ -146,7 +146,8 @@ fn mount(mount: &MountSpecification, specification: &RuntimeSpecification) -> gu
         destination: mount.destination.clone(),
         options: mount.options.clone(),
         subpath: subpath.to_owned(),
-        fill: mount.fill.is_some(),
+        fill: mount.fill.is_some() && !mount.no_copy,
+        tell_content: mount.fill.is_some() && matches!(mount.backing, Some(Backing::Volume(_))),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::process::clone::Stack;
 use crate::process::{Running, terminal};
 use crate::root_filesystem::Layers;
 use crate::streams::{Progress, Stream};
+use crate::volume_content::EmptyVolumes;
 use crate::{capabilities, cgroup, clock, shutdown, statistics};
 
 const EVENTS: usize = 16;
@@ -58,6 +59,7 @@ pub(crate) struct EventLoop {
     /// Slots of streams that have more to move than one turn allowed.
     busy: Vec<usize>,
     forwards: Forwards,
+    empty_volumes: EmptyVolumes,
 }
 
 impl EventLoop {
@@ -78,6 +80,7 @@ impl EventLoop {
             streams: Vec::new(),
             busy: Vec::new(),
             forwards: Forwards::new(FORWARD),
+            empty_volumes: EmptyVolumes::default(),
         })
     }
 
@@ -254,7 +257,7 @@ impl EventLoop {
             let kill = libc::SIGKILL as u32;
             let out_of_memory = (number == 0 || ended.signal == kill)
                 && self.machine.as_ref().is_ok_and(|machine| cgroup::was_out_of_memory(&machine.cgroup));
-            let filled_mounts = Vec::new();
+            let filled_mounts = if number == 0 { self.empty_volumes.take_filled() } else { Vec::new() };
             let event = ProcessExited {
                 number,
                 exit_code: ended.exit_code,
@@ -324,6 +327,7 @@ impl EventLoop {
     fn shut_down(&mut self, request_id: u64) -> ! {
         shutdown::end_processes(self.processes.drain(..).filter_map(|running| running.pidfd).collect());
         drop(self.layers.take());
+        drop(std::mem::take(&mut self.empty_volumes));
         shutdown::unmount(self.mount_namespace.take());
         if self.control.send(request_id, Body::Done(Done {})).is_ok() {
             self.control.drain();

@@ -48,14 +48,36 @@ enum ContentError {
         #[source]
         source: TreeError,
     },
-    #[error("cannot look into the volume at {destination}")]
+    #[error("cannot fill the new volume at {destination}")]
     Volume {
         destination: String,
         #[source]
         source: Errno,
     },
-    #[error("another container has been filling the volume at {destination} for too long")]
-    Busy { destination: String },
+}
+
+/// Disks that held nothing yet when the container started.
+#[derive(Debug, Default)]
+pub(crate) struct EmptyVolumes(Vec<(u32, OwnedFd)>);
+
+impl EmptyVolumes {
+    /// Of the mounts whose content the host wants to hear of, those that are not known to hold something.
+    pub(crate) fn of(mounts: &[Mount], prepared: &[PreparedMount], filled: &[u32]) -> Self {
+        let open = |(number, (mount, prepared)): (u32, (&Mount, &PreparedMount))| match &prepared.source {
+            MountSource::Tree(tree) if mount.tell_content && !filled.contains(&number) => {
+                // Not told of, it is looked into by the next start.
+                rustix::io::fcntl_dupfd_cloexec(tree, 3).ok().map(|tree| (number, tree))
+            }
+            _ => None,
+        };
+        Self((0..).zip(mounts.iter().zip(prepared)).filter_map(open).collect())
+    }
+
+    /// The numbers of those that hold something now. Lets go of them all.
+    pub(crate) fn take_filled(&mut self) -> Vec<u32> {
+        let volumes = std::mem::take(&mut self.0).into_iter();
+        volumes.filter(|(_, tree)| staging::holds_content(tree)).map(|(number, _)| number).collect()
+    }
 }
 
 /// A volume to be filled.
@@ -195,7 +217,6 @@ impl staging::StagingError {
         match self {
             Self::Tree(source) => ContentError::Copy { destination, source },
             Self::Volume(source) => ContentError::Volume { destination, source },
-            Self::Busy => ContentError::Busy { destination },
         }
     }
 }

@@ -3,6 +3,7 @@
 mod ending;
 mod health;
 mod maintaining;
+mod preparing;
 mod renaming;
 mod starting;
 
@@ -29,6 +30,8 @@ use crate::service::Service;
 pub(super) use ending::{exit_of_lost_run, exit_record};
 pub(super) use renaming::tell_helper;
 pub(crate) use starting::Starting;
+
+use preparing::Preparation;
 
 /// What requests want.
 #[derive(Debug)]
@@ -99,6 +102,8 @@ pub(super) struct Actor {
     running_since: Instant,
     monitor: Option<Monitor>,
     maintenance: Option<Maintenance>,
+    /// What follows the maintenance, if that is none for its own sake.
+    preparation: Option<Preparation>,
     /// Commands that wait for its end.
     waiting: VecDeque<Command>,
 }
@@ -143,6 +148,7 @@ impl Actor {
             monitor: None,
             deletions: Vec::new(),
             maintenance: None,
+            preparation: None,
             waiting: VecDeque::new(),
             service,
             configuration,
@@ -161,8 +167,9 @@ impl Actor {
         loop {
             let deadline =
                 self.active.as_ref().and_then(|active| active.starting.as_ref()).map(Starting::deadline);
+            let occupied = self.is_occupied();
             let step = tokio::select! {
-                command = next_command(&mut self.waiting, &mut self.commands, self.maintenance.is_some()) => {
+                command = next_command(&mut self.waiting, &mut self.commands, occupied) => {
                     match command {
                         Some(command) => Step::Command(command),
                         None => return,
@@ -172,11 +179,11 @@ impl Actor {
                 event = next_event(self.active.as_mut()) => Step::Event(event),
                 result = next_result(self.monitor.as_mut()) => Step::Checked(result),
                 () = reached(deadline) => Step::Overdue,
-                () = reached(self.restart_at), if self.maintenance.is_none() => Step::PauseOver,
+                () = reached(self.restart_at), if !occupied => Step::PauseOver,
             };
             let life = match step {
-                Step::Command(command) if self.maintenance.is_some() => self.defer(command),
-                Step::Maintained => self.maintained(),
+                Step::Command(command) if occupied => self.defer(command),
+                Step::Maintained => self.maintained().await,
                 Step::Command(command) => self.command(command).await,
                 Step::Event(event) => self.event(event).await,
                 Step::Checked(result) => self.checked(result),
@@ -187,6 +194,11 @@ impl Actor {
                 return;
             }
         }
+    }
+
+    /// Most commands wait.
+    fn is_occupied(&self) -> bool {
+        self.maintenance.is_some() || self.preparation.is_some()
     }
 
     async fn command(&mut self, command: Command) -> Life {
@@ -219,7 +231,8 @@ impl Actor {
     /// A stop wins over any pause.
     fn hold(&mut self, by_user: bool) {
         self.held = true;
-        let ends = self.active.is_some() || self.restart_at.is_some();
+        let starts = self.preparation.as_ref().is_some_and(Preparation::is_start);
+        let ends = self.active.is_some() || self.restart_at.is_some() || starts;
         if by_user && ends && !self.record.stopped_by_user {
             self.record.stopped_by_user = true;
             self.save();

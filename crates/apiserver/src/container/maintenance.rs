@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_api::container::ContainerConfiguration;
+use bulkhead_api::container::{ContainerConfiguration, Mount};
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_paths::Directories;
 use bulkhead_runtime_control::{BuiltIn, Event, ProcessSpecification};
 use bulkhead_state::{ExitRecord, RunRecord};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Active, StartReply, exit_record};
@@ -45,8 +44,17 @@ pub(super) struct Maintenance {
 impl Maintenance {
     /// `reply` is answered when the work has begun.
     pub(super) fn new(active: Active, reply: StartReply) -> Self {
+        Self::of(active, Some(reply))
+    }
+
+    /// What [`begin_filling`] began; nobody but [`Self::filled`] tells of it.
+    pub(super) fn of_filling(active: Active) -> Self {
+        Self::of(active, None)
+    }
+
+    fn of(active: Active, reply: Option<StartReply>) -> Self {
         let deadline = Some(Instant::now() + START_LIMIT);
-        Self { active, reply: Some(reply), failure: None, deadline, exit: None }
+        Self { active, reply, failure: None, deadline, exit: None }
     }
 
     /// Ends it, whatever it was about to do.
@@ -63,6 +71,22 @@ impl Maintenance {
         }
         let exit = self.exit.unwrap_or_else(|| lost_exit("runtime helper lost"));
         self.active.end.send_replace(Some(End { exit, restarts: false }));
+    }
+
+    /// As [`Self::finish`], of one that was to fill volumes.
+    pub(super) fn filled(mut self, id: &str) -> Result<(), ApiError> {
+        let exit = self.exit.take().unwrap_or_else(|| lost_exit("runtime helper lost"));
+        let outcome = match (self.failure.take(), exit.exit_code) {
+            (Some(failure), _) => Err(failure),
+            (None, 0) => Ok(()),
+            (None, _) => {
+                let reason = exit.reason.as_deref().unwrap_or("its machine ended");
+                let message = format!("the new volumes of container '{id}' were not filled: {reason}");
+                Err(ApiError::new(ErrorCode::InternalError, message))
+            }
+        };
+        self.active.end.send_replace(Some(End { exit, restarts: false }));
+        outcome
     }
 
     async fn event(&mut self) -> Option<Event> {
@@ -116,56 +140,45 @@ pub(super) async fn ended(maintenance: Option<&mut Maintenance>) {
     }
 }
 
-/// Boots the machine, unless the work is about mounts that it cannot have; on failure everything is released.
+/// Boots the machine for a work of [`visible`] mounts; on failure everything is released.
 pub(super) async fn launch(
     service: &Service,
     configuration: &ContainerConfiguration,
     work: BuiltIn,
     order: Order,
 ) -> Result<Active, ApiError> {
-    let (id, all) = (&configuration.id, &configuration.mounts);
-    let holder = |name: &str| service.volumes.holder(name);
-    covered::check(id, all, holder, &work)?;
-    let visible = Visible::of(id, all, holder, &work);
-    if !visible.mounts.is_empty() {
-        let with_these = ContainerConfiguration { mounts: visible.mounts.clone(), ..configuration.clone() };
-        fill_volumes(service, &with_these).await?;
-    }
+    let visible = visible(service, configuration, &work)?;
     boot(service, configuration, visible, work, order).await
 }
 
-/// Fills new volumes that the container has for reading only: what writes to them is never its own.
-pub(super) async fn fill_volumes(
+/// What the work is to see; refuses what is about mounts that are not there.
+pub(super) fn visible(
     service: &Service,
     configuration: &ContainerConfiguration,
-) -> Result<(), ApiError> {
-    if !configuration.mounts.iter().any(mounts::is_read_only) {
-        return Ok(());
+    work: &BuiltIn,
+) -> Result<Visible, ApiError> {
+    let (id, all) = (&configuration.id, &configuration.mounts);
+    let holder = |name: &str| service.volumes.holder(name);
+    covered::check(id, all, holder, work)?;
+    Ok(Visible::of(id, all, holder, work))
+}
+
+/// Boots the machine that fills those new volumes in `mounts` that the container has for reading only, if there
+/// are any: what writes to them is never its own.
+pub(super) async fn begin_filling(
+    service: &Service,
+    configuration: &ContainerConfiguration,
+    mounts: &[Mount],
+) -> Result<Option<Active>, ApiError> {
+    if !mounts.iter().any(mounts::is_read_only) {
+        return Ok(None);
     }
-    let volumes = service.volumes.mounted(&configuration.mounts);
-    let mounts = mounts::to_be_filled_first(&configuration.mounts, &volumes);
+    let mounts = mounts::to_be_filled_first(mounts, &service.volumes.mounted(mounts));
     if mounts.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let visible = Visible { mounts, covered: Vec::new() };
-    let active = boot(service, configuration, visible, BuiltIn::FillVolumes, Order::default()).await?;
-    let (reply, started) = oneshot::channel();
-    let mut maintenance = Maintenance::new(active, reply);
-    ended(Some(&mut maintenance)).await;
-    release(service, &configuration.id);
-    let exit_code = maintenance.exit.as_ref().map(|exit| exit.exit_code);
-    maintenance.finish();
-    match started.await {
-        Ok(Err(error)) => Err(error),
-        Ok(Ok(_)) if exit_code == Some(0) => Ok(()),
-        _ => {
-            let id = &configuration.id;
-            Err(ApiError::new(
-                ErrorCode::InternalError,
-                format!("the machine that was to fill the volumes of container '{id}' has ended"),
-            ))
-        }
-    }
+    boot(service, configuration, visible, BuiltIn::FillVolumes, Order::default()).await.map(Some)
 }
 
 async fn boot(
@@ -191,8 +204,15 @@ async fn try_launch(
 ) -> Result<Active, ApiError> {
     service.machines.check()?;
     let id = &configuration.id;
+    // What the container may only read, its own kernel is not to have for writing.
+    let (kernel, kernel_arguments) = match work {
+        BuiltIn::FillVolumes => (None, Vec::new()),
+        _ => (configuration.kernel.clone(), configuration.kernel_arguments.clone()),
+    };
     // Whomever it knows, and whoever is to reach it, is of no interest.
     let bare = ContainerConfiguration {
+        kernel,
+        kernel_arguments,
         mounts: visible.mounts,
         published_sockets: Vec::new(),
         extra_hosts: Vec::new(),

@@ -77,7 +77,14 @@ pub(super) fn arrange(
             continue;
         }
         let backing = Backing::Folder(arranged.folders.len());
-        arranged.mounts.push(specification(mount, volumes, Some(backing)));
+        let mut specification = specification(mount, volumes, Some(backing));
+        specification.fill_lock = match &mount.kind {
+            MountKind::Volume { name, .. } if specification.fill.is_some() => {
+                Some(directories.volume_filling_lock(name))
+            }
+            _ => None,
+        };
+        arranged.mounts.push(specification);
         arranged.folders.push(SharedFolder {
             path,
             is_file: source == Source::File,
@@ -186,7 +193,9 @@ fn specification(mount: &Mount, volumes: &[MountedVolume], folder: Option<Backin
         backing,
         destination: mount.destination.clone(),
         options,
-        fill: fill(mount, volumes).filter(|_| !is_read_only(mount)),
+        fill: filled(mount, volumes).filter(|_| !is_read_only(mount)),
+        fill_lock: None,
+        no_copy: is_bare(mount),
     }
 }
 
@@ -197,7 +206,7 @@ pub(super) fn to_be_filled_first(mounts: &[Mount], volumes: &[MountedVolume]) ->
     for mount in mounts {
         let read_only = volumes.iter().any(|volume| volume.read_only && is_of(mount, volume));
         let is_chosen = chosen.iter().any(|other| other.kind == mount.kind);
-        if read_only && !is_chosen && fill(mount, volumes).is_some() {
+        if read_only && !is_chosen && !is_bare(mount) && filled(mount, volumes).is_some() {
             let options = mount.options.iter().filter(|option| *option != READ_ONLY).cloned().collect();
             chosen.push(Mount { options, ..mount.clone() });
         }
@@ -205,10 +214,14 @@ pub(super) fn to_be_filled_first(mounts: &[Mount], volumes: &[MountedVolume]) ->
     chosen
 }
 
-/// Where it is noted that the volume of a mount was filled, if this is to be done.
-fn fill(mount: &Mount, volumes: &[MountedVolume]) -> Option<PathBuf> {
-    let wanted = !mount.options.iter().any(|option| option == NO_COPY);
-    volumes.iter().find(|volume| wanted && is_of(mount, volume))?.fill.clone()
+/// Where it is noted that the volume of a mount holds something, if that is not so already.
+fn filled(mount: &Mount, volumes: &[MountedVolume]) -> Option<PathBuf> {
+    volumes.iter().find(|volume| is_of(mount, volume))?.fill.clone()
+}
+
+/// Whether the volume is not to take what the image has.
+fn is_bare(mount: &Mount) -> bool {
+    mount.options.iter().any(|option| option == NO_COPY)
 }
 
 fn is_of(mount: &Mount, volume: &MountedVolume) -> bool {
@@ -329,8 +342,9 @@ mod tests {
         ];
         let arranged = arranged(&mounts, &volumes).mounts;
         let filled: Vec<_> = arranged.iter().filter(|one| one.fill.is_some()).collect();
-        assert_eq!(filled.len(), 1);
-        assert_eq!(filled[0].destination, "/a");
+        let shown: Vec<_> = filled.iter().map(|one| (one.destination.as_str(), one.no_copy)).collect();
+        // What is written there counts as well.
+        assert_eq!(shown, [("/a", false), ("/d", true)]);
         assert_eq!(filled[0].fill, Some(directories().volume_filled("new")));
         let first = to_be_filled_first(&mounts, &volumes);
         assert_eq!(first, [with("shared", "/e", &["noexec"])]);

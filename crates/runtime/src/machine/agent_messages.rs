@@ -1,7 +1,6 @@
 //! What vminitd says. It runs in the guest, whose root may have replaced it: every message that it
 //! could not have sent in good faith ends the machine.
 
-use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use bulkhead_guest_protocol::messages::host_message;
 use bulkhead_runtime_control::{Event, ExitReason, FailureCode, Reply, Statistics};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::filling;
 use super::pending::Question;
 use super::process_table::ProcessState;
 use super::{BOOT_TIMEOUT, Machine, Phase, START_REQUEST_ID, microseconds};
@@ -70,14 +70,22 @@ impl Machine {
         true
     }
 
-    /// Volumes are being filled, which takes as long as it takes.
+    /// Volumes are being filled. Who has none to fill has nothing to say.
     fn progress(&mut self) -> bool {
-        let is_starting = self.phase == Phase::Booting;
-        if is_starting {
-            self.phase_deadline = Some(Instant::now() + BOOT_TIMEOUT);
+        let is_expected = self.phase == Phase::Booting && filling::is_wanted(&self.specification);
+        if is_expected {
+            self.filling_goes_on();
+        }
+        is_expected
+    }
+
+    /// The start takes long for a reason.
+    pub(super) fn filling_goes_on(&mut self) {
+        let now = Instant::now();
+        if self.phase == Phase::Booting && self.filling.goes_on(now) {
+            self.phase_deadline = Some(now + BOOT_TIMEOUT);
             self.connections.announce(&Event::Progress);
         }
-        is_starting
     }
 
     /// Notes which volumes need not be filled any more. A guest that lies here has a volume of its own that stays
@@ -85,15 +93,14 @@ impl Machine {
     fn volumes_filled(&self, numbers: &[u32]) {
         for number in numbers {
             let mount = usize::try_from(*number).ok().and_then(|place| self.specification.mounts.get(place));
-            let Some(path) = mount.and_then(|mount| mount.fill.as_deref()) else { continue };
-            // Not synced: whoever does not find it looks again.
-            if let Err(error) = File::create(path) {
-                tracing::warn!("cannot note that a volume is filled, '{}': {error}", path.display());
+            if let Some(path) = mount.and_then(|mount| mount.fill.as_deref()) {
+                filling::note(path);
             }
         }
     }
 
     fn start_answered(&mut self, body: Body) -> bool {
+        self.filling.locks.clear();
         match body {
             Body::ProcessStarted(started) if started.number == 0 => {
                 self.volumes_filled(&started.filled_mounts);
@@ -123,6 +130,7 @@ impl Machine {
         let known = self.processes.end(exited.number, status.clone());
         if known {
             if exited.number == 0 {
+                self.volumes_filled(&exited.filled_mounts);
                 self.exit = Some(status);
                 self.phase = Phase::Draining;
                 self.phase_deadline = None;

@@ -9,6 +9,7 @@ use bulkhead_guest_protocol::messages::host_message::Request;
 use bulkhead_runtime_control::{Event, ExitReason, ExitStatus, Failure, FailureCode};
 use bulkhead_vmm::{VmmEnd, out_of_memory_kills};
 
+use super::filling;
 use super::process_table::ProcessState;
 use super::{Machine, POWER_OFF_TIMEOUT, Phase, TERMINATION_TIMEOUT, refusal};
 use crate::exit;
@@ -86,6 +87,7 @@ impl Machine {
             self.announce_processes(&status);
         }
         self.save_exit();
+        filling::note_content(&self.specification);
         self.release_disks();
         // Whoever connects now would wait for nothing, and whoever hears that it has ended may start a
         // successor, whose socket has the same path.

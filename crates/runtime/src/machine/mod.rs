@@ -15,6 +15,7 @@
 mod agent_messages;
 mod disks;
 mod ending;
+mod filling;
 mod folders;
 mod heartbeat;
 mod launch;
@@ -40,11 +41,13 @@ use crate::forwards::{Forwards, PublishedSockets};
 use crate::input::Input;
 use crate::server::Connections;
 use crate::streams::Streams;
+use filling::Filling;
 use heartbeat::Heartbeat;
 use pending::{Pending, Question};
 use process_table::{ProcessState, ProcessTable};
 
 pub(crate) use disks::volume_device;
+pub(crate) use filling::lock as lock_volumes;
 pub(crate) use folders::{FolderServer, subpath as folder_subpath, tag as folder_tag};
 pub(crate) use starting::run;
 
@@ -103,6 +106,7 @@ struct Machine {
     /// The container's processes are frozen.
     paused: bool,
     heartbeat: Heartbeat,
+    filling: Filling,
     /// Why this helper ended the VMM; the first reason counts.
     cause: Option<(ExitReason, String)>,
     start_failure: Option<Failure>,
@@ -154,6 +158,8 @@ impl Machine {
             Input::DeviceEnded(reason) => {
                 self.kill(ExitReason::VmmLost, format!("a device failed: {reason}"))
             }
+            Input::FillingBegins(locks) => self.filling.locks = locks,
+            Input::FillingGoesOn => self.filling_goes_on(),
             // The console says why.
             Input::Panicked => self.kill_vmm(),
             Input::VmmEnded => self.phase = Phase::Gone,
@@ -177,14 +183,23 @@ impl Machine {
         if self.phase_deadline.is_some_and(|deadline| deadline <= now) {
             self.phase_deadline = None;
             match self.phase {
-                Phase::Booting => self.fail_start(Failure {
-                    code: FailureCode::Timeout,
-                    message: format!("the machine did not start within {} s", BOOT_TIMEOUT.as_secs()),
-                }),
+                Phase::Booting => {
+                    self.fail_start(Failure { code: FailureCode::Timeout, message: self.late_start(now) })
+                }
                 Phase::Running => self.power_off(),
                 Phase::Draining | Phase::PoweringOff | Phase::Gone => self.kill_vmm(),
             }
         }
+    }
+
+    fn late_start(&self, now: Instant) -> String {
+        if now.saturating_duration_since(self.received) >= filling::FILL_LIMIT {
+            return format!(
+                "the new volumes were not filled within {} min",
+                filling::FILL_LIMIT.as_secs() / 60
+            );
+        }
+        format!("the machine did not start within {} s", BOOT_TIMEOUT.as_secs())
     }
 
     /// Ends the VMM for a reason of ours.

@@ -14,6 +14,7 @@ use bulkhead_paths::ContainerDirectories;
 use bulkhead_runtime_control::{Event, FailureCode, Reply, Request, RuntimeSpecification, Timeline};
 use rustix::fs::{Mode, OFlags};
 
+use super::filling::{self, Filling};
 use super::heartbeat::Heartbeat;
 use super::launch::{Launched, launch};
 use super::pending::Pending;
@@ -83,6 +84,7 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         accept::spawn(
             guest_connections,
             start,
+            filling::locks(&specification),
             secret,
             Arc::clone(&streams),
             Arc::clone(&forwards),
@@ -127,6 +129,7 @@ pub(crate) fn run(control: UnixStream, order: StartOrder) -> Result<()> {
         pending: Pending::default(),
         paused: false,
         heartbeat: Heartbeat::default(),
+        filling: Filling::new(received),
         cause: None,
         start_failure: None,
         exit: None,

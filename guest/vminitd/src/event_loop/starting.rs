@@ -22,6 +22,7 @@ use crate::process::spawn::{self, adopt_pid_namespace};
 use crate::process::stdio::{self, ChildStdio};
 use crate::root_filesystem::Root;
 use crate::streams::Stream;
+use crate::volume_content::EmptyVolumes;
 use crate::{
     built_in, capabilities, cgroup, devices_directory, entropy, generated_files, mounts, network,
     root_filesystem, volume_content, vsock,
@@ -68,6 +69,7 @@ impl EventLoop {
         files.extend(sockets.map_err(step("listen in place of sockets of the host"))?);
         let mounts = mounts::prepare(&start.mounts).map_err(|error| setup(&error))?;
         let filled_mounts = self.fill_volumes(&start.mounts, &mounts, &mount_namespace)?;
+        self.empty_volumes = EmptyVolumes::of(&start.mounts, &mounts, &filled_mounts);
         let plan = ContainerPlan {
             mount_namespace,
             devices,
@@ -123,6 +125,7 @@ impl EventLoop {
         let root = root_filesystem::assemble(root).map_err(|error| setup(&error))?;
         let mounts = mounts::prepare(&start.mounts).map_err(|error| setup(&error))?;
         let filled_mounts = self.fill_volumes(&start.mounts, &mounts, &root.mount_namespace)?;
+        self.empty_volumes = EmptyVolumes::of(&start.mounts, &mounts, &filled_mounts);
         self.mount_namespace = Some(root.mount_namespace);
         self.layers = Some(root.layers);
         let inside = built_in::Inside { mounts: &mounts, covered: &start.covered_paths };

@@ -2,36 +2,32 @@
 //!
 //! ```text
 //!  .bulkhead-filling/            only while a volume is being filled
-//!      lock                      whoever fills the volume has it locked; the host frees it with the machine
 //!      partial/                  what is copied; of no use to whoever finds it
 //!          content/  top/        the directory's entries, and an empty directory with its owner and mode
 //!      complete/                 is what partial is called once all of it is on the disk
 //! ```
 //!
 //! From `complete` the entries move to where they belong, one rename(2) each. Whoever finds it goes on with
-//! that; whoever finds `partial` begins again.
+//! that; whoever finds `partial` begins again. The host lets one machine do it at a time: nothing in the volume
+//! could be a lock, for all its containers can reach it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bulkhead_archive::tree::{Target, TreeError, copy, copy_attributes, remove};
-use rustix::event::{Timespec, poll};
 use rustix::fs::{
-    AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags, StatxFlags, flock, fstat, mkdirat, openat,
-    renameat, renameat_with, statx, syncfs, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, fstat, mkdirat, openat, renameat, renameat_with,
+    statat, syncfs, unlinkat,
 };
 use rustix::io::Errno;
 use thiserror::Error;
 
 const STAGING: &str = ".bulkhead-filling";
+/// What earlier versions locked.
 const LOCK: &str = "lock";
 const PARTIAL: &str = "partial";
 const COMPLETE: &str = "complete";
 const CONTENT: &str = "content";
 const TOP: &str = "top";
-/// Of those who wait for another one's lock.
-const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-/// Ten minutes.
-const MAXIMUM_PAUSES: usize = 30_000;
 /// The root of a new volume: root's, of this mode.
 const NEW_MODE: u32 = 0o755;
 
@@ -44,9 +40,6 @@ pub(super) enum StagingError {
     /// The volume cannot be used.
     #[error("cannot use the volume")]
     Volume(#[from] Errno),
-    /// Somebody else fills it without end.
-    #[error("another container has it locked")]
-    Busy,
 }
 
 /// Fills an empty volume with what `source` holds; tells whether it holds something now. A directory that holds
@@ -56,69 +49,47 @@ pub(super) fn fill(
     volume: BorrowedFd<'_>,
     kind: Target,
 ) -> Result<bool, StagingError> {
-    let root = openat(volume, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut pauses = 0;
-    loop {
-        let found = survey(&root)?;
-        if !found.staging {
-            if found.content {
-                return Ok(true);
+    let root = open_directory(volume, ".")?;
+    let found = survey(&root)?;
+    if !found.staging {
+        if found.content {
+            return Ok(true);
+        }
+        let Some(source) = source else { return Ok(false) };
+        if !holds_something(source)? {
+            if is_new(&root)? {
+                copy_attributes(source, root.as_fd(), kind)?;
+                syncfs(&root)?;
             }
-            let Some(source) = source else { return Ok(false) };
-            if !holds_something(source)? {
-                if is_new(&root)? {
-                    copy_attributes(source, root.as_fd(), kind)?;
-                    syncfs(&root)?;
-                }
-                return Ok(false);
-            }
+            return Ok(false);
         }
-        if let Some(staging) = Staging::enter(&root)? {
-            return staging.fill(source, kind);
-        }
-        pauses += 1;
-        if pauses > MAXIMUM_PAUSES {
-            return Err(StagingError::Busy);
-        }
-        // Interrupted or not, the next look tells.
-        let _ = poll(&mut [], Some(&PAUSE));
+    }
+    match Staging::enter(&root) {
+        // Whoever has the volume put something else there meanwhile.
+        Err(Errno::NOTDIR | Errno::LOOP) => Ok(true),
+        staging => staging?.fill(source, kind),
     }
 }
 
-/// The directory for the work, locked.
+/// Whether there is anything in a volume, and all of what was to be there.
+pub(super) fn holds_content(volume: &OwnedFd) -> bool {
+    let found = open_directory(volume.as_fd(), ".").and_then(|root| survey(&root));
+    found.is_ok_and(|found| found.content && !found.staging)
+}
+
+/// The directory for the work.
 struct Staging<'a> {
     root: &'a OwnedFd,
     directory: OwnedFd,
-    _lock: OwnedFd,
 }
 
 impl<'a> Staging<'a> {
-    /// `None` while somebody else has it, or is about to be done with it.
-    fn enter(root: &'a OwnedFd) -> Result<Option<Self>, Errno> {
+    fn enter(root: &'a OwnedFd) -> Result<Self, Errno> {
         match mkdirat(root, STAGING, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = openat(root, STAGING, flags, Mode::empty()).and_then(|directory| {
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let lock = openat(&directory, LOCK, flags, Mode::RUSR | Mode::WUSR)?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-            Ok((directory, lock))
-        });
-        let (directory, lock) = match opened {
-            Ok(opened) => opened,
-            Err(Errno::NOENT | Errno::STALE | Errno::WOULDBLOCK | Errno::INTR) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // Whoever had it before has removed it when he was done. The server is asked, not what is remembered.
-        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
-        let is_left = match statx(&lock, c"", flags, StatxFlags::NLINK) {
-            Ok(status) => status.stx_nlink == 0,
-            Err(Errno::NOENT | Errno::STALE) => true,
-            Err(error) => return Err(error),
-        };
-        Ok((!is_left).then_some(Self { root, directory, _lock: lock }))
+        Ok(Self { root, directory: open_directory(root.as_fd(), STAGING)? })
     }
 
     fn fill(self, source: Option<BorrowedFd<'_>>, kind: Target) -> Result<bool, StagingError> {
@@ -165,13 +136,7 @@ impl<'a> Staging<'a> {
         match open_directory(complete.as_fd(), CONTENT) {
             Ok(content) => {
                 for name in names(&content)? {
-                    match renameat_with(
-                        &content,
-                        name.as_slice(),
-                        self.root,
-                        name.as_slice(),
-                        RenameFlags::NOREPLACE,
-                    ) {
+                    match move_new(&content, self.root, &name, rename_new) {
                         // Somebody who wanted the volume without the image's content was faster, and keeps his.
                         Ok(()) | Err(Errno::EXIST | Errno::NOTEMPTY) => {}
                         Err(error) => return Err(error.into()),
@@ -193,15 +158,38 @@ impl<'a> Staging<'a> {
     }
 
     fn leave(self) -> Result<(), Errno> {
-        unlinkat(&self.directory, LOCK, AtFlags::empty())?;
+        // Without it there was nothing to remove.
+        let _ = unlinkat(&self.directory, LOCK, AtFlags::empty());
         match unlinkat(self.root, STAGING, AtFlags::REMOVEDIR) {
-            // The next one has come in already, and leaves it as well.
+            // What a container put there is its own.
             Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
         // What the host is told next counts for good.
         syncfs(self.root)
     }
+}
+
+/// Moves an entry to where nothing is yet; `rename` is [`rename_new`]. File systems of the network and of programs may
+/// not know how: then a look before must do.
+fn move_new(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    name: &[u8],
+    rename: impl Fn(&OwnedFd, &OwnedFd, &[u8]) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    match rename(from, to, name) {
+        Err(Errno::INVAL | Errno::NOSYS) => match statat(to, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Err(Errno::EXIST),
+            Err(Errno::NOENT) => renameat(from, name, to, name),
+            Err(error) => Err(error),
+        },
+        result => result,
+    }
+}
+
+fn rename_new(from: &OwnedFd, to: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    renameat_with(from, name, to, name, RenameFlags::NOREPLACE)
 }
 
 /// What is in the root of a volume.
@@ -211,20 +199,21 @@ struct Found {
 }
 
 fn survey(root: &OwnedFd) -> Result<Found, Errno> {
-    let mut found = Found { staging: false, content: false };
+    // Anything else of that name is not ours.
+    let staging = match statat(root, STAGING, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(status) => FileType::from_raw_mode(status.st_mode) == FileType::Directory,
+        Err(Errno::NOENT) => false,
+        Err(error) => return Err(error),
+    };
     for entry in Dir::read_from(root)? {
-        let entry = entry?;
-        match entry.file_name().to_bytes() {
+        match entry?.file_name().to_bytes() {
             // What e2fsck makes where it misses it is no content.
             b"." | b".." | b"lost+found" => {}
-            name if name == STAGING.as_bytes() => found.staging = true,
-            _ => found.content = true,
-        }
-        if found.staging && found.content {
-            break;
+            name if staging && name == STAGING.as_bytes() => {}
+            _ => return Ok(Found { staging, content: true }),
         }
     }
-    Ok(found)
+    Ok(Found { staging, content: false })
 }
 
 fn names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
@@ -334,6 +323,7 @@ mod tests {
     #[test]
     fn whoever_finds_half_a_copy_begins_again() {
         let place = Place::new("partial");
+        assert!(!holds_content(&place.open("volume")));
         fs::create_dir_all(place.path("volume/.bulkhead-filling/partial/content/half")).unwrap();
         fs::write(place.path("volume/.bulkhead-filling/lock"), "").unwrap();
         assert!(place.fill());
@@ -349,7 +339,9 @@ mod tests {
         fs::set_permissions(complete.join("top"), Permissions::from_mode(0o711)).unwrap();
         fs::write(complete.join("content/other"), "copied").unwrap();
         fs::create_dir(place.path("volume/moved")).unwrap();
+        assert!(!holds_content(&place.open("volume")));
         assert!(place.fill());
+        assert!(holds_content(&place.open("volume")));
         assert_eq!((place.names().join(" "), place.mode()), ("deep moved other".to_owned(), 0o711));
         assert_eq!(read(&place.path("volume/other")), "copied");
         // The image has nothing there any more, and the top was all that was left to do.
@@ -377,15 +369,40 @@ mod tests {
     }
 
     #[test]
-    fn many_at_once_make_one_copy() {
-        for round in 0..20 {
-            let place = Place::new(&format!("race-{round}"));
-            std::thread::scope(|scope| {
-                for _ in 0..8 {
-                    scope.spawn(|| assert!(place.fill()));
-                }
-            });
-            assert_eq!(place.names(), ["deep", "other"]);
+    fn what_a_container_locks_or_puts_there_holds_up_nobody() {
+        use rustix::fs::{FlockOperation, flock};
+        let place = Place::new("locked");
+        let staging = place.path("volume/.bulkhead-filling");
+        fs::create_dir(&staging).unwrap();
+        let lock = File::create(staging.join("lock")).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        assert!(place.fill());
+        assert_eq!(place.names(), ["deep", "other"]);
+        // What is no directory is content.
+        let place = Place::new("occupied");
+        fs::write(place.path("volume/.bulkhead-filling"), "").unwrap();
+        assert!(place.fill());
+        assert_eq!(place.names(), [".bulkhead-filling"]);
+        assert!(holds_content(&place.open("volume")));
+        let place = Place::new("link");
+        std::os::unix::fs::symlink("/", place.path("volume/.bulkhead-filling")).unwrap();
+        assert!(place.fill());
+        assert_eq!(place.names(), [".bulkhead-filling"]);
+    }
+
+    #[test]
+    fn file_systems_that_cannot_refuse_to_replace_are_looked_into_first() {
+        let place = Place::new("plain");
+        fs::write(place.path("volume/other"), "kept").unwrap();
+        let (image, volume) = (place.open("image"), place.open("volume"));
+        for error in [Errno::INVAL, Errno::NOSYS] {
+            let refuse = |_: &OwnedFd, _: &OwnedFd, _: &[u8]| Err(error);
+            assert_eq!(move_new(&image, &volume, b"other", refuse), Err(Errno::EXIST));
         }
+        move_new(&image, &volume, b"deep", |_, _, _| Err(Errno::INVAL)).unwrap();
+        assert_eq!(read(&place.path("volume/other")), "kept");
+        assert_eq!(read(&place.path("volume/deep/file")), "content");
+        let other = |_: &OwnedFd, _: &OwnedFd, _: &[u8]| Err(Errno::NOSPC);
+        assert_eq!(move_new(&image, &volume, b"other", other), Err(Errno::NOSPC));
     }
 }

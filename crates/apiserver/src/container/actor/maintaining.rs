@@ -1,7 +1,8 @@
 //! What the actor does while a machine for the container's files runs.
 
 use super::super::launch::Order;
-use super::super::maintenance::{self, Maintenance};
+use super::super::maintenance;
+use super::preparing::{Next, Preparation};
 use super::{Actor, Command, Life, StartReply};
 use crate::error::invalid_state;
 use bulkhead_runtime_control::BuiltIn;
@@ -15,11 +16,7 @@ impl Actor {
             drop(reply.send(Err(error)));
             return Life::Goes;
         }
-        match maintenance::launch(&self.service, &self.configuration, work, order).await {
-            Ok(active) => self.maintenance = Some(Maintenance::new(active, reply)),
-            Err(error) => drop(reply.send(Err(error))),
-        }
-        Life::Goes
+        self.prepare(Next::Maintain { work, order, reply }).await
     }
 
     /// Keeps a command until the maintenance is over; ends that if the command cannot wait.
@@ -30,10 +27,20 @@ impl Actor {
             // A stop that waited would end what is started after it.
             Command::Hold { by_user, reply } => {
                 self.hold(by_user);
+                if self.preparation.as_ref().is_some_and(Preparation::is_start) {
+                    self.cancel_preparation("stopped");
+                }
                 // Nobody may wait for it any more.
                 let _ = reply.send(());
                 return Life::Goes;
             }
+            // Whoever waits for the start hears of it first.
+            Command::Delete { force: true, reply } if self.preparation.is_some() => {
+                self.deletions.push(reply);
+                self.cancel_preparation("removed");
+                return Life::Goes;
+            }
+            Command::EndMaintenance { .. } => self.cancel_preparation("stopped"),
             _ => {}
         }
         let ends = matches!(command, Command::Delete { force: true, .. } | Command::EndMaintenance { .. });
@@ -44,11 +51,15 @@ impl Actor {
         Life::Goes
     }
 
-    pub(super) fn maintained(&mut self) -> Life {
-        if let Some(maintenance) = self.maintenance.take() {
-            maintenance::release(&self.service, &self.configuration.id);
-            maintenance.finish();
+    pub(super) async fn maintained(&mut self) -> Life {
+        let Some(maintenance) = self.maintenance.take() else { return Life::Goes };
+        let id = &self.configuration.id;
+        maintenance::release(&self.service, id);
+        if self.preparation.is_some() {
+            let outcome = maintenance.filled(id);
+            return self.prepared(outcome).await;
         }
+        maintenance.finish();
         Life::Goes
     }
 }

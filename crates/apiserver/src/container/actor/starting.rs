@@ -10,8 +10,8 @@ use bulkhead_state::ExitRecord;
 use tokio::time::Instant;
 
 use super::super::launch::{self, Launched, Order};
-use super::super::maintenance;
 use super::super::status::Phase;
+use super::preparing::Next;
 use super::{Actor, Life, StartReply};
 use crate::date;
 use crate::error::{EXIT_OWN_FAILURE, invalid_state, printable, timed_out};
@@ -70,20 +70,7 @@ impl Actor {
         self.restarts.reset();
         self.record.restart_count = 0;
         self.record.stopped_by_user = false;
-        match self.launch(order, false).await {
-            Ok(starting) => {
-                starting.replies.push(reply);
-                Life::Goes
-            }
-            Err(error) => {
-                let life = if self.configuration.auto_remove { self.remove() } else { Life::Goes };
-                if life == Life::Goes {
-                    self.publish(Phase::Stopped);
-                }
-                drop(reply.send(Err(error)));
-                life
-            }
-        }
+        self.prepare(Next::Start { order, reply }).await
     }
 
     /// The service has started.
@@ -103,25 +90,11 @@ impl Actor {
     }
 
     async fn start_by_policy(&mut self) -> Life {
-        if let Err(error) = self.launch(Order::default(), true).await {
-            let id = &self.configuration.id;
-            tracing::warn!(id, "cannot restart container: {error}");
-            self.record.exit = Some(ExitRecord {
-                exit_code: error.exit_code.unwrap_or(EXIT_OWN_FAILURE).into(),
-                finished_date: date::now(),
-                oom_killed: false,
-                reason: Some(error.to_string()),
-            });
-            self.rest(Duration::ZERO);
-        }
-        Life::Goes
+        self.prepare(Next::Policy).await
     }
 
-    async fn launch(&mut self, order: Order, by_policy: bool) -> Result<&mut Starting, ApiError> {
-        self.restart_at = None;
-        self.held = false;
-        self.publish(Phase::Starting);
-        maintenance::fill_volumes(&self.service, &self.configuration).await?;
+    /// Everything is ready for it.
+    pub(super) async fn launch(&mut self, order: Order, by_policy: bool) -> Result<&mut Starting, ApiError> {
         let Launched { active, record } = launch::launch(&self.service, &self.configuration, order).await?;
         let active = self.active.insert(active);
         self.record.run = Some(record);
@@ -136,6 +109,34 @@ impl Actor {
             record: self.record.clone(),
         });
         Ok(starting)
+    }
+
+    /// It was not launched, for this reason.
+    pub(super) fn not_started(&mut self, reply: StartReply, error: ApiError) -> Life {
+        let remove = self.configuration.auto_remove || !self.deletions.is_empty();
+        let life = if remove { self.remove() } else { Life::Goes };
+        if life == Life::Goes {
+            self.publish(Phase::Stopped);
+        }
+        drop(reply.send(Err(error)));
+        life
+    }
+
+    /// As [`Self::not_started`], where nobody but the restart policy asked for it.
+    pub(super) fn not_restarted(&mut self, error: &ApiError) -> Life {
+        if !self.deletions.is_empty() {
+            return self.remove();
+        }
+        let id = &self.configuration.id;
+        tracing::warn!(id, "cannot restart container: {error}");
+        self.record.exit = Some(ExitRecord {
+            exit_code: error.exit_code.unwrap_or(EXIT_OWN_FAILURE).into(),
+            finished_date: date::now(),
+            oom_killed: false,
+            reason: Some(error.to_string()),
+        });
+        self.rest(Duration::ZERO);
+        Life::Goes
     }
 
     /// The process was executed.

@@ -85,11 +85,11 @@ async fn start(id: &str, services: &Services) -> Result<Outcome, Failure> {
     match started.await {
         // Starting what runs is no error.
         Err(Failure::Refused(error)) if error.code == ErrorCode::InvalidState => {
-            let snapshot = services.client().container(id).await?;
-            if snapshot.status.state == ContainerState::Running {
-                Ok(Outcome::Started(snapshot.id))
-            } else {
-                Err(Failure::Refused(error))
+            match services.client().container(id).await {
+                Ok(snapshot) if snapshot.status.state == ContainerState::Running => {
+                    Ok(Outcome::Started(snapshot.id))
+                }
+                _ => Err(Failure::Refused(error)),
             }
         }
         other => other,

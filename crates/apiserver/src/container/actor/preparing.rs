@@ -1,0 +1,135 @@
+//! What comes before a start, or before work on the files: new volumes that are only read are filled by a machine
+//! of their own. Commands are heard meanwhile, and those that end a container end this as well.
+
+use std::time::Duration;
+
+use bulkhead_api::error::ApiError;
+use bulkhead_runtime_control::BuiltIn;
+
+use super::super::launch::Order;
+use super::super::maintenance::{self, Maintenance};
+use super::super::status::Phase;
+use super::{Actor, Life, StartReply};
+use crate::error::invalid_state;
+
+/// What is to follow.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Somebody wants it to run.
+    Start { order: Order, reply: StartReply },
+    /// Its restart policy wants it to run.
+    Policy,
+    /// Somebody wants its files.
+    Maintain { work: BuiltIn, order: Order, reply: StartReply },
+}
+
+/// Under way to what follows.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    next: Next,
+    /// Volumes were filled, as far as there was anything to fill them with.
+    filled: bool,
+    /// Why nothing is to follow any more.
+    cancelled: Option<ApiError>,
+}
+
+impl Preparation {
+    /// Whether the container itself is to run.
+    pub(super) fn is_start(&self) -> bool {
+        !matches!(self.next, Next::Maintain { .. })
+    }
+}
+
+impl Actor {
+    pub(super) async fn prepare(&mut self, next: Next) -> Life {
+        let preparation = Preparation { next, filled: false, cancelled: None };
+        if preparation.is_start() {
+            self.restart_at = None;
+            self.held = false;
+            self.publish(Phase::Starting);
+        }
+        self.proceed(preparation).await
+    }
+
+    async fn proceed(&mut self, mut preparation: Preparation) -> Life {
+        if !preparation.filled {
+            preparation.filled = true;
+            match self.begin_filling(&preparation.next).await {
+                Ok(None) => {}
+                Ok(Some(maintenance)) => {
+                    self.maintenance = Some(maintenance);
+                    self.preparation = Some(preparation);
+                    return Life::Goes;
+                }
+                Err(error) => return self.give_up(preparation.next, error),
+            }
+        }
+        match preparation.next {
+            Next::Start { order, reply } => match self.launch(order, false).await {
+                Ok(starting) => {
+                    starting.replies.push(reply);
+                    Life::Goes
+                }
+                Err(error) => self.not_started(reply, error),
+            },
+            Next::Policy => match self.launch(Order::default(), true).await {
+                Ok(_) => Life::Goes,
+                Err(error) => self.not_restarted(&error),
+            },
+            Next::Maintain { work, order, reply } => {
+                match maintenance::launch(&self.service, &self.configuration, work, order).await {
+                    Ok(active) => self.maintenance = Some(Maintenance::new(active, reply)),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+                Life::Goes
+            }
+        }
+    }
+
+    async fn begin_filling(&self, next: &Next) -> Result<Option<Maintenance>, ApiError> {
+        let (service, configuration) = (&self.service, &self.configuration);
+        let active = match next {
+            Next::Maintain { work, .. } => {
+                let visible = maintenance::visible(service, configuration, work)?;
+                maintenance::begin_filling(service, configuration, &visible.mounts).await?
+            }
+            _ => maintenance::begin_filling(service, configuration, &configuration.mounts).await?,
+        };
+        Ok(active.map(Maintenance::of_filling))
+    }
+
+    /// What it waited for is over.
+    pub(super) async fn prepared(&mut self, outcome: Result<(), ApiError>) -> Life {
+        let Some(mut preparation) = self.preparation.take() else { return Life::Goes };
+        match preparation.cancelled.take().or(outcome.err()) {
+            Some(error) => self.give_up(preparation.next, error),
+            None => self.proceed(preparation).await,
+        }
+    }
+
+    /// Nothing is to follow; `how` ended it.
+    pub(super) fn cancel_preparation(&mut self, how: &str) {
+        let Some(preparation) = &mut self.preparation else { return };
+        let error =
+            invalid_state(format!("container '{}' was {how} while it started", self.configuration.id));
+        preparation.cancelled.get_or_insert(error);
+        if let Some(maintenance) = &self.maintenance {
+            maintenance.abort();
+        }
+    }
+
+    fn give_up(&mut self, next: Next, error: ApiError) -> Life {
+        match next {
+            Next::Start { reply, .. } => self.not_started(reply, error),
+            Next::Policy if self.held && self.deletions.is_empty() => {
+                self.rest(Duration::ZERO);
+                Life::Goes
+            }
+            Next::Policy => self.not_restarted(&error),
+            Next::Maintain { reply, .. } => {
+                drop(reply.send(Err(error)));
+                if self.deletions.is_empty() { Life::Goes } else { self.remove() }
+            }
+        }
+    }
+}
