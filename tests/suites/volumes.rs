@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
 
 use bulkhead_tests::{Installation, wait_until};
 use serde_json::Value;
@@ -345,4 +347,46 @@ fn f50_one_name_is_given_away_once() {
     });
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
     assert_eq!(names(&installation), ["data"]);
+}
+
+#[test]
+fn a_start_waits_for_a_copy_of_its_volume() {
+    let installation = Installation::with_demo();
+    for id in ["from", "to"] {
+        installation.run_ok(&["create", "--name", id, "-v", "data:/data", "demo", "sleep", "600"]);
+    }
+    // Its reader is slow: whatever it copies is not done before the pipe is closed.
+    let copy = || {
+        let mut command = installation.command(&["cp", "from:/", "-"]);
+        let copy = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the command line");
+        let record = installation.container_directory("from").join("maintenance.json");
+        wait_until("the copy", || record.exists());
+        copy
+    };
+    let mut slow = copy();
+    let told = installation.container(&["cp", "to:/data/.", "-"]).expect_code(1);
+    assert!(told.stderr.contains("is being copied"), "{told:?}");
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| installation.container(&["start", "to"]));
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!starting.is_finished());
+        drop(slow.stdout.take());
+        let outcome = starting.join().expect("no panic");
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+    });
+    slow.wait().expect("the end of the command line");
+    installation.run_ok(&["stop", "--time", "0", "to"]);
+    // Not for ever, and whoever waits can be stopped.
+    let mut slow = copy();
+    let refused = installation.container(&["start", "to"]).expect_code(1);
+    assert!(refused.stderr.contains("is being copied from, or to, with container 'from'"), "{refused:?}");
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| installation.container(&["start", "to"]));
+        std::thread::sleep(Duration::from_secs(1));
+        installation.run_ok(&["stop", "to"]);
+        let outcome = starting.join().expect("no panic");
+        assert!(outcome.stderr.contains("was stopped while it started"), "{outcome:?}");
+    });
+    drop(slow.stdout.take());
+    slow.wait().expect("the end of the command line");
 }

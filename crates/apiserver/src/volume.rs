@@ -21,7 +21,7 @@ mod users;
 
 pub(crate) use create::validate_name;
 pub(crate) use shared::occupied_bytes;
-pub(crate) use users::MountedVolume;
+pub(crate) use users::{Holder, MountedVolume, Purpose};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ use bulkhead_api::error::ApiError;
 use bulkhead_api::volume::{VolumeConfiguration, VolumeResource};
 use bulkhead_paths::Directories;
 use bulkhead_state::Quarantined;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::error::not_found;
 use crate::history::History;
@@ -46,6 +46,8 @@ pub(crate) struct Volumes {
     all: Mutex<BTreeMap<String, Entry>>,
     /// Names whose records are damaged. Their disks are there, and nobody may get them by accident.
     set_aside: HashSet<String>,
+    /// Changes whenever a machine has let go of its volumes.
+    released: watch::Sender<()>,
 }
 
 /// A volume and who uses it.
@@ -53,7 +55,7 @@ pub(crate) struct Volumes {
 struct Entry {
     volume: Arc<Volume>,
     users: BTreeSet<String>,
-    holder: Option<String>,
+    holder: Option<Holder>,
 }
 
 /// A volume; its name is taken from the moment on when somebody begins to create it.
@@ -86,7 +88,8 @@ impl Volumes {
             (name, Entry { volume, users: BTreeSet::new(), holder: None })
         });
         let all = Mutex::new(known.collect());
-        Self { directories: directories.clone(), records, history, all, set_aside }
+        let released = watch::Sender::new(());
+        Self { directories: directories.clone(), records, history, all, set_aside, released }
     }
 
     /// All volumes, by name.

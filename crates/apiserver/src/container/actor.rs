@@ -31,7 +31,7 @@ pub(super) use ending::{exit_of_lost_run, exit_record};
 pub(super) use renaming::tell_helper;
 pub(crate) use starting::Starting;
 
-use preparing::Preparation;
+use preparing::{Copies, Preparation, copies_ended};
 
 /// What requests want.
 #[derive(Debug)]
@@ -102,8 +102,10 @@ pub(super) struct Actor {
     running_since: Instant,
     monitor: Option<Monitor>,
     maintenance: Option<Maintenance>,
-    /// What follows the maintenance, if that is none for its own sake.
+    /// What follows the maintenance, if that is none for its own sake, or the copies.
     preparation: Option<Preparation>,
+    /// Of its volumes, which a start waits for.
+    copies: Option<Copies>,
     /// Commands that wait for its end.
     waiting: VecDeque<Command>,
 }
@@ -112,6 +114,7 @@ enum Step {
     Command(Command),
     Event(Option<Event>),
     Maintained,
+    Prepared,
     Checked(Option<HealthCheckResult>),
     Overdue,
     PauseOver,
@@ -149,6 +152,7 @@ impl Actor {
             deletions: Vec::new(),
             maintenance: None,
             preparation: None,
+            copies: None,
             waiting: VecDeque::new(),
             service,
             configuration,
@@ -176,6 +180,7 @@ impl Actor {
                     }
                 },
                 () = maintenance::ended(self.maintenance.as_mut()) => Step::Maintained,
+                () = copies_ended(self.copies.as_mut()) => Step::Prepared,
                 event = next_event(self.active.as_mut()) => Step::Event(event),
                 result = next_result(self.monitor.as_mut()) => Step::Checked(result),
                 () = reached(deadline) => Step::Overdue,
@@ -184,6 +189,7 @@ impl Actor {
             let life = match step {
                 Step::Command(command) if occupied => self.defer(command),
                 Step::Maintained => self.maintained().await,
+                Step::Prepared => self.prepared(Ok(())).await,
                 Step::Command(command) => self.command(command).await,
                 Step::Event(event) => self.event(event).await,
                 Step::Checked(result) => self.checked(result),

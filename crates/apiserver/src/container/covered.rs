@@ -13,6 +13,7 @@ use bulkhead_runtime_control::{BuiltIn, CoveredPath};
 use super::mounts::{self, READ_ONLY, Source};
 use super::paths::normalized;
 use crate::error::{invalid_state, printable};
+use crate::volume::{Holder, Purpose};
 
 /// The mounts of that machine.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl Visible {
     pub(super) fn of(
         id: &str,
         mounts: &[Mount],
-        holder: impl Fn(&str) -> Option<String>,
+        holder: impl Fn(&str) -> Option<Holder>,
         work: &BuiltIn,
     ) -> Self {
         let mut visible = Self::default();
@@ -64,12 +65,12 @@ enum Presence {
     Memory,
     Socket,
     /// The disk of a volume that this container has.
-    Elsewhere(String),
+    Elsewhere(Holder),
     /// Nothing of the host can be shared, for this reason.
     Gone(String),
 }
 
-fn presence(id: &str, mount: &Mount, holder: &impl Fn(&str) -> Option<String>) -> Presence {
+fn presence(id: &str, mount: &Mount, holder: &impl Fn(&str) -> Option<Holder>) -> Presence {
     match &mount.kind {
         MountKind::Tmpfs {} => Presence::Memory,
         MountKind::Virtiofs {} => match mounts::examine(&mount.source) {
@@ -77,7 +78,7 @@ fn presence(id: &str, mount: &Mount, holder: &impl Fn(&str) -> Option<String>) -
             Ok(Source::Directory | Source::File) => Presence::Always,
             Err(error) => Presence::Gone(error.message),
         },
-        MountKind::Volume { name, .. } => match holder(name).filter(|holder| holder != id) {
+        MountKind::Volume { name, .. } => match holder(name).filter(|holder| holder.container != id) {
             Some(other) => Presence::Elsewhere(other),
             None => Presence::Always,
         },
@@ -88,7 +89,7 @@ fn presence(id: &str, mount: &Mount, holder: &impl Fn(&str) -> Option<String>) -
 pub(super) fn check(
     id: &str,
     mounts: &[Mount],
-    holder: impl Fn(&str) -> Option<String>,
+    holder: impl Fn(&str) -> Option<Holder>,
     work: &BuiltIn,
 ) -> Result<(), ApiError> {
     for path in &paths(work) {
@@ -110,10 +111,15 @@ pub(super) fn check(
             let presence = presence(id, mount, &holder);
             let reason = match (presence, &mount.kind) {
                 (Presence::Always, _) => continue,
-                (Presence::Elsewhere(other), MountKind::Volume { name, .. }) => {
-                    format!(
-                        ": volume '{name}' is in use by container '{other}', stop that one first (container stop {other})"
-                    )
+                (Presence::Elsewhere(Holder { container, purpose }), MountKind::Volume { name, .. }) => {
+                    match purpose {
+                        Purpose::Run => format!(
+                            ": volume '{name}' is in use by container '{container}', stop that one first (container stop {container})"
+                        ),
+                        Purpose::Copy => format!(
+                            ": volume '{name}' is being copied from, or to, with container '{container}', try again when that is done"
+                        ),
+                    }
                 }
                 (Presence::Gone(reason), _) => format!(": {reason}"),
                 _ => format!(", which it only has while it runs: start it first (container start {id})"),
@@ -156,7 +162,7 @@ mod tests {
         Mount { kind, source, destination, options: Vec::new() }
     }
 
-    fn nobody(_: &str) -> Option<String> {
+    fn nobody(_: &str) -> Option<Holder> {
         None
     }
 
@@ -245,7 +251,11 @@ mod tests {
     #[test]
     fn a_volume_that_another_container_has_is_covered() {
         let mounts = [mount(MountKind::volume("v"), "", "/v"), mount(MountKind::volume("w"), "", "/w")];
-        let holder = |name: &str| Some(if name == "v" { "other" } else { "c" }.to_owned());
+        let held = |name: &str, purpose| {
+            let container = if name == "v" { "other" } else { "c" }.to_owned();
+            Some(Holder { container, purpose })
+        };
+        let holder = |name: &str| held(name, Purpose::Run);
         let visible = Visible::of("c", &mounts, holder, &pack("/"));
         assert_eq!(
             (visible.mounts.as_slice(), visible.covered.as_slice()),
@@ -253,6 +263,8 @@ mod tests {
         );
         let refusal = check("c", &mounts, holder, &pack("/v/file")).unwrap_err();
         assert!(refusal.to_string().contains("in use by container 'other'"), "{refusal}");
+        let refusal = check("c", &mounts, |name: &str| held(name, Purpose::Copy), &pack("/v")).unwrap_err();
+        assert!(refusal.to_string().contains("is being copied"), "{refusal}");
         assert!(check("c", &mounts, holder, &pack("/w/file")).is_ok());
         assert!(check("c", &mounts, holder, &pack("/etc")).is_ok());
     }

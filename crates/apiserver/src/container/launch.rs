@@ -23,6 +23,7 @@ use crate::error::{failed, from_control, invalid};
 use crate::helper_pool::Helper;
 use crate::network::{Connected, Interface};
 use crate::service::Service;
+use crate::volume::Purpose;
 
 /// The helper answers as soon as it has read the request.
 const ACCEPT_LIMIT: Duration = Duration::from_secs(20);
@@ -130,7 +131,7 @@ async fn try_launch(
     order: &Order,
 ) -> Result<Launched, ApiError> {
     service.machines.check()?;
-    service.volumes.hold(configuration)?;
+    service.volumes.hold(configuration, Purpose::Run)?;
     let began = Instant::now();
     let id = &configuration.id;
     let directories = service.directories.container(id);

@@ -25,6 +25,7 @@ use super::running::{End, lost_exit};
 use super::specification::{self, Start};
 use crate::error::{failed, from_failure, timed_out};
 use crate::service::Service;
+use crate::volume::Purpose;
 
 /// As for any start.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -205,9 +206,9 @@ async fn try_launch(
     service.machines.check()?;
     let id = &configuration.id;
     // What the container may only read, its own kernel is not to have for writing.
-    let (kernel, kernel_arguments) = match work {
-        BuiltIn::FillVolumes => (None, Vec::new()),
-        _ => (configuration.kernel.clone(), configuration.kernel_arguments.clone()),
+    let (kernel, kernel_arguments, purpose) = match work {
+        BuiltIn::FillVolumes => (None, Vec::new(), Purpose::Run),
+        _ => (configuration.kernel.clone(), configuration.kernel_arguments.clone(), Purpose::Copy),
     };
     // Whomever it knows, and whoever is to reach it, is of no interest.
     let bare = ContainerConfiguration {
@@ -219,7 +220,7 @@ async fn try_launch(
         dns: None,
         ..configuration.clone()
     };
-    service.volumes.hold(&bare)?;
+    service.volumes.hold(&bare, purpose)?;
     let unprepared = |error: &(dyn std::error::Error + 'static)| {
         failed(format!("cannot reach the files of container '{id}'"), error)
     };

@@ -18,6 +18,7 @@ use super::{delete, launch, maintenance, rename, restart};
 use crate::error::printable;
 use crate::service::Service;
 use crate::trash;
+use crate::volume::Purpose;
 
 /// A live helper answers at once.
 const ADOPTION_LIMIT: Duration = Duration::from_secs(2);
@@ -119,7 +120,7 @@ async fn one(service: &Arc<Service>, record: ContainerRecord) {
     let active = active.map(|(active, _)| active);
     service.volumes.adopt(&configuration);
     if active.is_some()
-        && let Err(error) = service.volumes.hold(&configuration)
+        && let Err(error) = service.volumes.hold(&configuration, Purpose::Run)
     {
         tracing::error!(id, "a running container has a volume that it should not have: {error}");
     }

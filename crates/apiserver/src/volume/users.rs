@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bulkhead_api::container::{ContainerConfiguration, Mount, MountKind};
 use bulkhead_api::error::ApiError;
+use tokio::sync::watch;
 
 use super::{Volumes, missing, options};
 use crate::error::invalid_state;
@@ -21,6 +22,22 @@ pub(crate) struct MountedVolume {
     pub(crate) shared: bool,
     /// As long as it is not known to hold something: the file that will say so.
     pub(crate) fill: Option<PathBuf>,
+}
+
+/// Whose machine has the disk of a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) container: String,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a machine has a disk for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The container runs, or is about to.
+    Run,
+    /// The container does not run, and its files are copied.
+    Copy,
 }
 
 impl Volumes {
@@ -50,14 +67,18 @@ impl Volumes {
             if entry.users.remove(old) {
                 entry.users.insert(new.to_owned());
             }
-            if entry.holder.as_deref() == Some(old) {
-                entry.holder = Some(new.to_owned());
+            if let Some(holder) = entry.holder.as_mut().filter(|holder| holder.container == old) {
+                new.clone_into(&mut holder.container);
             }
         }
     }
 
-    /// Gives a container all its volumes for one run, or none.
-    pub(crate) fn hold(&self, configuration: &ContainerConfiguration) -> Result<(), ApiError> {
+    /// Gives a container all its volumes for one machine, or none.
+    pub(crate) fn hold(
+        &self,
+        configuration: &ContainerConfiguration,
+        purpose: Purpose,
+    ) -> Result<(), ApiError> {
         let (container, names) = (&configuration.id, names(&configuration.mounts));
         let mut all = self.lock();
         for name in &names {
@@ -65,34 +86,45 @@ impl Volumes {
             if entry.is_shared() {
                 continue;
             }
-            if let Some(holder) = entry.holder.as_ref().filter(|holder| *holder != container) {
-                let message = format!("volume '{name}' is in use by container '{holder}'");
-                return Err(invalid_state(message).with_hint(format!(
-                    "A volume is the disk of one running container at a time. Stop that one first: \
-                     container stop {holder}; or use a volume that was created with --opt type=shared"
-                )));
+            if let Some(holder) = entry.holder.as_ref().filter(|holder| holder.container != *container) {
+                return Err(in_use(name, holder));
             }
         }
         for name in &names {
             if let Some(entry) = all.get_mut(name).filter(|entry| !entry.is_shared()) {
-                entry.holder = Some(container.clone());
+                entry.holder = Some(Holder { container: container.clone(), purpose });
             }
         }
         Ok(())
     }
 
     /// The container whose machine has the volume's disk.
-    pub(crate) fn holder(&self, name: &str) -> Option<String> {
+    pub(crate) fn holder(&self, name: &str) -> Option<Holder> {
         self.lock().get(name)?.holder.clone()
+    }
+
+    /// Whether a copy with another container is all that a start waits for.
+    pub(crate) fn are_being_copied(&self, configuration: &ContainerConfiguration) -> bool {
+        let all = self.lock();
+        let names = names(&configuration.mounts);
+        let holders = names.iter().filter_map(|name| all.get(name)?.holder.as_ref());
+        let mut others = holders.filter(|holder| holder.container != configuration.id).peekable();
+        others.peek().is_some() && others.all(|holder| holder.purpose == Purpose::Copy)
+    }
+
+    /// Tells whenever a machine has let go of its volumes.
+    pub(crate) fn watch_releases(&self) -> watch::Receiver<()> {
+        self.released.subscribe()
     }
 
     /// Its machine is gone.
     pub(crate) fn release(&self, container: &str) {
         for entry in self.lock().values_mut() {
-            if entry.holder.as_deref() == Some(container) {
+            if entry.holder.as_ref().is_some_and(|holder| holder.container == container) {
                 entry.holder = None;
             }
         }
+        self.released.send_replace(());
     }
 
     /// The volumes that a container mounts, each once, in the order of their first mounts.
@@ -115,6 +147,21 @@ impl Volumes {
             mounted.push(MountedVolume { name: name.clone(), read_only, journal_option, shared, fill });
         }
         mounted
+    }
+}
+
+fn in_use(name: &str, holder: &Holder) -> ApiError {
+    let Holder { container, purpose } = holder;
+    match purpose {
+        Purpose::Run => invalid_state(format!("volume '{name}' is in use by container '{container}'"))
+            .with_hint(format!(
+                "A volume is the disk of one running container at a time. Stop that one first: \
+                 container stop {container}; or use a volume that was created with --opt type=shared"
+            )),
+        Purpose::Copy => invalid_state(format!(
+            "volume '{name}' is being copied from, or to, with container '{container}'"
+        ))
+        .with_hint("Try again when that is done."),
     }
 }
 

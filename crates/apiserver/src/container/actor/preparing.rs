@@ -1,16 +1,22 @@
-//! What comes before a start, or before work on the files: new volumes that are only read are filled by a machine
-//! of their own. Commands are heard meanwhile, and those that end a container end this as well.
+//! What comes before a start, or before work on the files: copies with other containers come to their end, new
+//! volumes that are only read are filled by a machine of their own. Commands are heard meanwhile, and those that
+//! end a container end this as well.
 
 use std::time::Duration;
 
 use bulkhead_api::error::ApiError;
 use bulkhead_runtime_control::BuiltIn;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::super::launch::Order;
 use super::super::maintenance::{self, Maintenance};
 use super::super::status::Phase;
 use super::{Actor, Life, StartReply};
 use crate::error::invalid_state;
+
+/// How long a start waits for copies of its volumes.
+const COPIES_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is to follow.
 #[derive(Debug)]
@@ -27,6 +33,8 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Preparation {
     next: Next,
+    /// Copies are waited for until then.
+    deadline: Instant,
     /// Volumes were filled, as far as there was anything to fill them with.
     filled: bool,
     /// Why nothing is to follow any more.
@@ -40,9 +48,23 @@ impl Preparation {
     }
 }
 
+/// Ready when a copy may have ended.
+#[derive(Debug)]
+pub(super) struct Copies {
+    released: watch::Receiver<()>,
+    deadline: Instant,
+}
+
+pub(super) async fn copies_ended(copies: Option<&mut Copies>) {
+    let Some(copies) = copies else { return std::future::pending().await };
+    // Too late, or without anybody to tell, it is over as well.
+    let _ = tokio::time::timeout_at(copies.deadline, copies.released.changed()).await;
+}
+
 impl Actor {
     pub(super) async fn prepare(&mut self, next: Next) -> Life {
-        let preparation = Preparation { next, filled: false, cancelled: None };
+        let deadline = Instant::now() + COPIES_LIMIT;
+        let preparation = Preparation { next, deadline, filled: false, cancelled: None };
         if preparation.is_start() {
             self.restart_at = None;
             self.held = false;
@@ -52,6 +74,14 @@ impl Actor {
     }
 
     async fn proceed(&mut self, mut preparation: Preparation) -> Life {
+        let released = self.service.volumes.watch_releases();
+        let deadline = preparation.deadline;
+        let waits = preparation.is_start() && Instant::now() < deadline;
+        if waits && self.service.volumes.are_being_copied(&self.configuration) {
+            self.copies = Some(Copies { released, deadline });
+            self.preparation = Some(preparation);
+            return Life::Goes;
+        }
         if !preparation.filled {
             preparation.filled = true;
             match self.begin_filling(&preparation.next).await {
@@ -100,6 +130,7 @@ impl Actor {
 
     /// What it waited for is over.
     pub(super) async fn prepared(&mut self, outcome: Result<(), ApiError>) -> Life {
+        self.copies = None;
         let Some(mut preparation) = self.preparation.take() else { return Life::Goes };
         match preparation.cancelled.take().or(outcome.err()) {
             Some(error) => self.give_up(preparation.next, error),
@@ -115,6 +146,9 @@ impl Actor {
         preparation.cancelled.get_or_insert(error);
         if let Some(maintenance) = &self.maintenance {
             maintenance.abort();
+        }
+        if let Some(copies) = &mut self.copies {
+            copies.deadline = Instant::now();
         }
     }
 
