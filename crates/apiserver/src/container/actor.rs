@@ -50,6 +50,8 @@ pub(crate) enum Command {
     },
     /// It is on its way down.
     Stopping,
+    /// It is on its way down before it has started.
+    StartCutShort,
     Rename {
         id: String,
         reply: Reply,
@@ -223,6 +225,7 @@ impl Actor {
                 }
                 Life::Goes
             }
+            Command::StartCutShort => self.start_cut_short(),
             Command::Rename { id, reply } => self.rename(id, reply).await,
             Command::Delete { force, reply } => self.delete(force, reply),
             Command::Maintain { work, order, reply } => self.maintain(work, order, reply).await,

@@ -209,9 +209,16 @@ impl Container {
 
     /// The run of a container whose process runs.
     pub(crate) async fn running(&self) -> Result<Arc<Run>, ApiError> {
-        self.settled_run()
-            .await
-            .ok_or_else(|| invalid_state(format!("container '{}' is not running", self.id)))
+        self.settled_run().await.ok_or_else(|| self.not_running())
+    }
+
+    pub(super) fn not_running(&self) -> ApiError {
+        invalid_state(format!("container '{}' is not running", self.id))
+    }
+
+    /// Whoever waits for its start is to hear that it was ended meanwhile.
+    pub(super) fn mark_start_cut_short(&self) {
+        self.send(Command::StartCutShort);
     }
 
     fn send(&self, command: Command) {

@@ -1,5 +1,6 @@
 //! Stopping and signalling.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_api::error::ApiError;
@@ -13,6 +14,8 @@ use super::signals;
 use crate::error::{from_control, invalid_state, timed_out};
 
 const DEFAULT_TIMEOUT_SECONDS: u64 = 5;
+/// A start that does not take longer comes before what ends it.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 /// A year; keeps deadlines from overflowing.
 const LONGEST_TIMEOUT_SECONDS: u64 = 365 * 24 * 3600;
 
@@ -39,8 +42,9 @@ impl Container {
             .unwrap_or(DEFAULT_TIMEOUT_SECONDS)
             .min(LONGEST_TIMEOUT_SECONDS);
         self.hold(by_user).await;
-        let Some(run) = self.settled_run().await else { return Ok(()) };
-        self.stop_run(&run, signal, Duration::from_secs(seconds)).await?;
+        let timeout = Duration::from_secs(seconds);
+        let Some(run) = self.run_to_end().await else { return Ok(()) };
+        self.stop_run(&run, signal, timeout).await?;
         self.tell("stop", &[]);
         Ok(())
     }
@@ -57,6 +61,21 @@ impl Container {
         self.start(Order::default()).await?;
         self.tell("restart", &[]);
         Ok(())
+    }
+
+    /// The run under way, which starts still if that takes too long: it is up to its guest.
+    async fn run_to_end(&self) -> Option<Arc<Run>> {
+        if let Ok(run) = tokio::time::timeout(START_PATIENCE, self.settled_run()).await {
+            return run;
+        }
+        match self.status().run {
+            Some(run) => {
+                self.mark_start_cut_short();
+                Some(run)
+            }
+            // No machine of its own runs yet, and none will.
+            None => self.settled_run().await,
+        }
     }
 
     fn stop_signal(&self) -> u32 {
@@ -91,7 +110,11 @@ impl Container {
     /// Sends a signal to the first process; KILL waits for the end.
     pub(crate) async fn kill(&self, signal: &str) -> Result<(), ApiError> {
         let signal = signals::parse(signal)?;
-        let run = self.running().await?;
+        let run = match signal {
+            signals::KILL => self.run_to_end().await,
+            _ => self.settled_run().await,
+        };
+        let run = run.ok_or_else(|| self.not_running())?;
         self.tell("kill", &[("signal", signal.to_string())]);
         // As with Docker, what is meant to end it ends its restarts.
         if signal == signals::KILL || signal == self.stop_signal() {

@@ -23,7 +23,7 @@ impl Actor {
     pub(super) fn defer(&mut self, command: Command) -> Life {
         match command {
             // There is nothing to be shown as stopping.
-            Command::Stopping => return Life::Goes,
+            Command::Stopping | Command::StartCutShort => return Life::Goes,
             // A stop that waited would end what is started after it.
             Command::Hold { by_user, reply } => {
                 self.hold(by_user);

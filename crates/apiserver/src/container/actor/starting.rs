@@ -170,6 +170,15 @@ impl Actor {
         }
     }
 
+    pub(super) fn start_cut_short(&mut self) -> Life {
+        let id = &self.configuration.id;
+        if let Some(starting) = self.active.as_mut().and_then(|active| active.starting.as_mut()) {
+            let error = invalid_state(format!("container '{id}' was stopped while it started"));
+            starting.failure.get_or_insert(error);
+        }
+        Life::Goes
+    }
+
     pub(super) fn overdue(&mut self) -> Life {
         let id = &self.configuration.id;
         if let Some(active) = &mut self.active

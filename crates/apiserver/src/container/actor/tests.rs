@@ -68,6 +68,14 @@ fn exit_status(exit_code: i32) -> ExitStatus {
 
 /// A container that runs, as recovery would insert it.
 async fn running(service: &Arc<Service>, auto_remove: bool) -> (Arc<Container>, Peer) {
+    inserted(service, auto_remove, None).await
+}
+
+async fn inserted(
+    service: &Arc<Service>,
+    auto_remove: bool,
+    starting: Option<Starting>,
+) -> (Arc<Container>, Peer) {
     let configuration = configuration("web", auto_remove);
     let process = tokio::process::Command::new("/bin/sleep").arg("60").kill_on_drop(true).spawn().unwrap();
     let identity = identity::of(process.id().unwrap()).unwrap();
@@ -86,7 +94,7 @@ async fn running(service: &Arc<Service>, auto_remove: bool) -> (Arc<Container>, 
     let (connection, events) = Connection::over(ours);
     let (end, ended) = watch::channel(None);
     let run = Arc::new(Run::new(connection, HelperProcess::find(&identity).unwrap(), ended, 1, 1));
-    let active = Active { run, events, end, starting: None };
+    let active = Active { run, events, end, starting };
     let container = service.containers.insert(service, configuration, state, Some(active)).unwrap();
     (container, Peer { socket, process })
 }
@@ -185,6 +193,27 @@ async fn stop_asks_first_and_kills_after_the_timeout() {
     stop.await.unwrap().unwrap();
     container.stop(&StopRequest::default()).await.unwrap();
     assert_eq!(container.kill("KILL").await.unwrap_err().code, ErrorCode::InvalidState);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f10_a_start_without_end_is_ended_by_stop_and_kill() {
+    for kills in [false, true] {
+        let (_folder, service) = temporary();
+        let (container, peer) = inserted(&service, false, Some(Starting::new())).await;
+        let (starting, ending) = (Arc::clone(&container), Arc::clone(&container));
+        let start = tokio::spawn(async move { starting.start(Order::default()).await.map(drop) });
+        let end = tokio::spawn(async move {
+            if kills { ending.kill("KILL").await } else { ending.stop(&StopRequest::default()).await }
+        });
+        // Its guest tells that it goes on and on.
+        peer.tell(Event::Progress).await;
+        while peer.grant().await != Request::Kill {}
+        peer.tell(Event::Stopped { status: exit_status(137) }).await;
+        end.await.unwrap().unwrap();
+        assert_eq!(container.status().phase, Phase::Stopped);
+        let told = start.await.unwrap().unwrap_err();
+        assert!(told.message.contains("was stopped while it started"), "{told}");
+    }
 }
 
 #[tokio::test]
