@@ -24,9 +24,16 @@ use crate::volume::Purpose;
 const ADOPTION_LIMIT: Duration = Duration::from_secs(2);
 
 /// Takes over running containers, settles those that ended meanwhile, sweeps what belongs to nobody.
-pub(crate) async fn all(service: &Arc<Service>, records: Vec<ContainerRecord>, quarantined: &[Quarantined]) {
+pub(crate) async fn all(
+    service: &Arc<Service>,
+    mut records: Vec<ContainerRecord>,
+    quarantined: &[Quarantined],
+) {
     let mut known: HashSet<String> = records.iter().map(|record| record.configuration.id.clone()).collect();
     known.extend(quarantined.iter().map(|row| row.key.clone()));
+    for record in &mut records {
+        forget_finished_renaming(service, record, &known);
+    }
     known.extend(records.iter().filter_map(|record| record.state.renamed_from.clone()));
     let mut tasks = JoinSet::new();
     for record in records {
@@ -53,6 +60,16 @@ pub(crate) async fn all(service: &Arc<Service>, records: Vec<ContainerRecord>, q
             container.resume();
         }
     }
+}
+
+/// A name is given to somebody else only after all that had it was renamed: what the record says is old then, for it
+/// was never written that this is done.
+fn forget_finished_renaming(service: &Service, record: &mut ContainerRecord, known: &HashSet<String>) {
+    let Some(old) = record.state.renamed_from.take_if(|old| known.contains(old)) else { return };
+    let id = record.configuration.id.clone();
+    tracing::info!(id, old, "a container was renamed before, and its old name belongs to another");
+    let change = Change::SetContainerState { id, state: Box::new(record.state.clone()) };
+    drop(service.records.submit(change));
 }
 
 async fn one(service: &Arc<Service>, record: ContainerRecord) {

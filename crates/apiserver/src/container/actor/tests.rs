@@ -217,6 +217,31 @@ async fn f10_a_start_without_end_is_ended_by_stop_and_kill() {
 }
 
 #[tokio::test]
+async fn a_name_that_was_given_away_is_not_renamed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let directories = testing::directories(folder.path());
+    let (records, _) = testing::records(folder.path());
+    for (id, renamed_from) in [("new", Some("old".to_owned())), ("old", None)] {
+        let state = StateRecord { renamed_from, ..StateRecord::default() };
+        let record = ContainerRecord { configuration: configuration(id, false), state };
+        records.submit(Change::PutContainer(Box::new(record))).wait().await.unwrap();
+        directories.container(id).create().unwrap();
+        std::fs::write(directories.container(id).durable.join("whose"), id).unwrap();
+    }
+    records.close();
+    let (service, contents) = testing::service(folder.path());
+    super::super::recover::all(&service, contents.containers, &[]).await;
+    for id in ["new", "old"] {
+        assert!(service.containers.contains(id), "{id}");
+        let whose = std::fs::read_to_string(directories.container(id).durable.join("whose"));
+        assert_eq!(whose.unwrap(), id);
+    }
+    service.records.close();
+    let (_, contents) = testing::records(folder.path());
+    assert!(contents.containers.iter().all(|record| record.state.renamed_from.is_none()));
+}
+
+#[tokio::test]
 async fn f50_one_of_fifty_creates_of_a_name_wins() {
     let (_folder, service) = temporary();
     let attempts: Vec<_> = (0..50)
