@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bulkhead_tests::{Installation, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Less than the interval of heartbeats, of which one would notice anything at last.
 const AT_ONCE: Duration = Duration::from_secs(8);
@@ -163,4 +164,83 @@ fn f5_an_interrupted_removal_is_completed() {
     // The name is free, and nothing of the former container comes back.
     installation.run_ok(&["run", "--name", "half", "demo", "true"]);
     installation.run_ok(&["start", "fresh"]);
+}
+
+/// Long enough for a command to have asked what it asks.
+const ASKED: Duration = Duration::from_secs(1);
+
+#[test]
+fn f5_who_waits_is_not_told_of_another_container_of_that_name() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "meant", "demo", "sleep", "600"]);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| installation.container(&["wait", "meant"]));
+        std::thread::sleep(ASKED);
+        installation.run_ok(&["rename", "meant", "renamed"]);
+        let _ =
+            installation.container(&["run", "--name", "meant", "demo", "sh", "-c", "exit 9"]).expect_code(9);
+        kill_apiserver(&installation);
+        std::thread::sleep(ASKED);
+        installation.run_ok(&["kill", "renamed"]);
+        let outcome = waiting.join().expect("no panic").expect_code(0);
+        assert_eq!(outcome.text(), "137\n", "{outcome:?}");
+    });
+    // One that is no more is not waited for either.
+    std::thread::scope(|scope| {
+        installation.run_ok(&["run", "-d", "--rm", "--name", "gone", "demo", "sleep", "600"]);
+        let waiting = scope.spawn(|| installation.container(&["wait", "gone"]));
+        std::thread::sleep(ASKED);
+        for pid in installation
+            .pids("container-apiserver")
+            .into_iter()
+            .chain(installation.pids("container-runtime-linux"))
+        {
+            installation.kill(pid);
+        }
+        let outcome = waiting.join().expect("no panic").expect_code(1);
+        assert!(outcome.stderr.contains("'gone' was removed"), "{outcome:?}");
+    });
+}
+
+#[test]
+fn f5_what_a_dead_apiserver_never_read_is_asked_again() {
+    let installation = Installation::with_demo();
+    let prepare: [&[&str]; 5] =
+        [&["wait", "box"], &["stop", "box"], &["kill", "box"], &["pause", "box"], &["restart", "box"]];
+    for arguments in prepare {
+        installation.run_ok(&["run", "-d", "--name", "box", "demo", "sleep", "600"]);
+        for pid in installation.pids("container-apiserver") {
+            kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
+        }
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| installation.container(arguments));
+            std::thread::sleep(ASKED);
+            kill_apiserver(&installation);
+            if arguments[0] == "wait" {
+                std::thread::sleep(ASKED);
+                installation.run_ok(&["kill", "box"]);
+            }
+            let outcome = asking.join().expect("no panic");
+            assert_eq!(outcome.code, 0, "{arguments:?}: {outcome:?}");
+        });
+        installation.run_ok(&["delete", "--force", "box"]);
+    }
+    // Names are chosen once, and removed once.
+    installation.run_ok(&["create", "--name", "box", "demo"]);
+    for pid in installation.pids("container-apiserver") {
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::STOP).unwrap();
+    }
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| installation.container(&["delete", "box"]));
+        std::thread::sleep(ASKED);
+        kill_apiserver(&installation);
+        let _ = asking.join().expect("no panic").expect_code(0);
+    });
+    assert!(installation.ids().is_empty());
+}
+
+fn kill_apiserver(installation: &Installation) {
+    for pid in installation.pids("container-apiserver") {
+        installation.kill(pid);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 
 use crate::exit_status::{ExitStatus, OwnFailure};
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ pub(super) async fn for_each<Work>(
     act: impl Fn(String) -> Work,
 ) -> Result<ExitStatus, Failure>
 where
-    Work: Future<Output = Result<(), Failure>> + Send + 'static,
+    Work: Future<Output = Result<(), Failure>> + 'static,
 {
     print_each(ids, order, |id| {
         let work = act(id.clone());
@@ -39,12 +39,24 @@ pub(super) async fn print_each<Work>(
     act: impl Fn(String) -> Work,
 ) -> Result<ExitStatus, Failure>
 where
-    Work: Future<Output = Result<String, Failure>> + Send + 'static,
+    Work: Future<Output = Result<String, Failure>> + 'static,
+{
+    // On this thread: what repeats requests cannot promise to go to another.
+    LocalSet::new().run_until(act_on_all(ids, order, act)).await
+}
+
+async fn act_on_all<Work>(
+    ids: Vec<String>,
+    order: Order,
+    act: impl Fn(String) -> Work,
+) -> Result<ExitStatus, Failure>
+where
+    Work: Future<Output = Result<String, Failure>> + 'static,
 {
     let mut running = JoinSet::new();
     for (index, id) in ids.iter().enumerate() {
         let work = act(id.clone());
-        running.spawn(async move { (index, work.await) });
+        running.spawn_local(async move { (index, work.await) });
     }
     let mut outcomes: Vec<Option<Result<String, Failure>>> = ids.iter().map(|_| None).collect();
     let mut printed = 0;

@@ -1,5 +1,7 @@
 //! `delete`
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use crate::arguments::{Identifier, Selection};
@@ -31,7 +33,7 @@ pub(crate) struct DeleteArguments {
 
 pub(crate) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("container", arguments.all, &arguments.ids)?;
-    let services = Services::from_environment()?;
+    let services = Arc::new(Services::from_environment()?);
     let (force, volumes) = (arguments.force, arguments.volumes);
     block_on(async {
         let ids = match selection {
@@ -39,8 +41,8 @@ pub(crate) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
             selection => super::list::select(&services, selection, true).await?,
         };
         bulk::for_each(ids, Order::Completion, |id| {
-            let client = services.client().clone();
-            async move { Ok(client.delete_container(&id, force, volumes).await?) }
+            let services = Arc::clone(&services);
+            async move { services.call(async |client| client.delete_container(&id, force, volumes).await).await }
         })
         .await
     })

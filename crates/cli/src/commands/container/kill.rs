@@ -1,5 +1,7 @@
 //! `kill`
 
+use std::sync::Arc;
+
 use bulkhead_api::request::SignalRequest;
 use clap::Args;
 
@@ -28,13 +30,13 @@ pub(crate) struct KillArguments {
 
 pub(crate) fn run(arguments: &KillArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("container", arguments.all, &arguments.ids)?;
-    let services = Services::from_environment()?;
+    let services = Arc::new(Services::from_environment()?);
     let request = SignalRequest { signal: arguments.signal.clone() };
     block_on(async {
         let ids = super::list::select(&services, selection, false).await?;
         bulk::for_each(ids, Order::Argument, |id| {
-            let (client, request) = (services.client().clone(), request.clone());
-            async move { Ok(client.kill_container(&id, &request).await?) }
+            let (services, request) = (Arc::clone(&services), request.clone());
+            async move { services.call(async |client| client.kill_container(&id, &request).await).await }
         })
         .await
     })

@@ -1,5 +1,7 @@
 //! `pause` and `unpause`
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use crate::arguments::{Identifier, Selection};
@@ -43,7 +45,7 @@ pub(crate) fn unpause(arguments: &UnpauseArguments) -> Result<ExitStatus, Failur
 
 fn set_paused(paused: bool, all: bool, ids: &[Identifier]) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("container", all, ids)?;
-    let services = Services::from_environment()?;
+    let services = Arc::new(Services::from_environment()?);
     block_on(async {
         let ids = match selection {
             // Those that are as wanted already are none of its business.
@@ -55,8 +57,8 @@ fn set_paused(paused: bool, all: bool, ids: &[Identifier]) -> Result<ExitStatus,
             these @ Selection::These(_) => super::list::select(&services, these, false).await?,
         };
         bulk::for_each(ids, Order::Completion, |id| {
-            let client = services.client().clone();
-            async move { Ok(client.set_container_paused(&id, paused).await?) }
+            let services = Arc::clone(&services);
+            async move { services.call(async |client| client.set_container_paused(&id, paused).await).await }
         })
         .await
     })

@@ -1,5 +1,7 @@
 //! `restart`
 
+use std::sync::Arc;
+
 use bulkhead_api::request::StopRequest;
 use clap::Args;
 
@@ -28,14 +30,14 @@ pub(crate) struct RestartArguments {
 
 pub(crate) fn run(arguments: &RestartArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("container", false, &arguments.ids)?;
-    let services = Services::from_environment()?;
+    let services = Arc::new(Services::from_environment()?);
     let request =
         StopRequest { signal: arguments.signal.clone(), timeout_seconds: arguments.time.map(u64::from) };
     block_on(async {
         let ids = super::list::select(&services, selection, true).await?;
         bulk::for_each(ids, Order::Completion, |id| {
-            let (client, request) = (services.client().clone(), request.clone());
-            async move { Ok(client.restart_container(&id, &request).await?) }
+            let (services, request) = (Arc::clone(&services), request.clone());
+            async move { services.call(async |client| client.restart_container(&id, &request).await).await }
         })
         .await
     })

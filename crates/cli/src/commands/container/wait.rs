@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bulkhead_api::container::ContainerSnapshot;
+use bulkhead_api::error::ErrorCode;
 use bulkhead_client::ClientError;
 use clap::Args;
 
@@ -39,15 +41,37 @@ pub(crate) fn run(arguments: &WaitArguments) -> Result<ExitStatus, Failure> {
 }
 
 async fn exit_code(services: &Services, id: &str) -> Result<String, Failure> {
+    let known = services.call(async |client| client.container(id).await).await?;
+    let mut name = id.to_owned();
     let mut attempt = 1;
     loop {
-        match services.client().wait_for_container(id).await {
-            Err(ClientError::Unreachable { .. } | ClientError::Protocol(_)) if attempt < ATTEMPTS => {
+        match services.client().wait_for_container(&name).await {
+            Err(ClientError::Unreachable { .. } | ClientError::Abandoned(_) | ClientError::Protocol(_))
+                if attempt < ATTEMPTS =>
+            {
                 attempt += 1;
                 tokio::time::sleep(PAUSE).await;
-                services.ensure().await?;
+                let all = services.call(async |client| client.list_containers(true).await).await?;
+                name = present_name(&known, &all)?;
             }
             outcome => return Ok(outcome?.exit_code.to_string()),
         }
     }
+}
+
+/// What the container is called now: it may have been renamed meanwhile, and another may have its name.
+fn present_name(known: &ContainerSnapshot, all: &[ContainerSnapshot]) -> Result<String, Failure> {
+    all.iter().find(|one| is_same(known, one)).map(|one| one.id.clone()).ok_or_else(|| {
+        let message = format!("container '{}' was removed while the services were away", known.id);
+        Failure::refused(ErrorCode::NotFound, message)
+    })
+}
+
+/// By what no other container has, and no renaming changes.
+fn is_same(one: &ContainerSnapshot, other: &ContainerSnapshot) -> bool {
+    let creation = |snapshot: &ContainerSnapshot| {
+        let configuration = &snapshot.configuration;
+        (configuration.creation_time_us, configuration.creation_date.clone())
+    };
+    creation(one) == creation(other)
 }

@@ -1,7 +1,9 @@
 //! `image delete`
 
+use std::sync::Arc;
+
 use bulkhead_api::error::ErrorCode;
-use bulkhead_client::ClientError;
+use bulkhead_client::{Client, ClientError};
 use clap::Args;
 
 use crate::arguments::{Identifier, Selection};
@@ -29,17 +31,18 @@ pub(crate) struct DeleteArguments {
 
 pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("image", arguments.all, &arguments.images)?;
-    let services = Services::from_environment()?;
+    let services = Arc::new(Services::from_environment()?);
     let force = arguments.force;
     block_on(async {
         let names = super::names(&services, selection).await?;
         bulk::for_each(names, Order::Argument, |name| {
-            let client = services.client().clone();
+            let services = Arc::clone(&services);
             async move {
-                match client.delete_image(&name).await {
+                let delete = async |client: &Client| match client.delete_image(&name).await {
                     Err(ClientError::Api(error)) if force && error.code == ErrorCode::NotFound => Ok(()),
-                    other => Ok(other?),
-                }
+                    other => other,
+                };
+                services.call(delete).await
             }
         })
         .await

@@ -1,5 +1,7 @@
 //! `network delete`
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use crate::arguments::{Identifier, Selection};
@@ -24,7 +26,7 @@ pub(crate) struct DeleteArguments {
 
 pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("network", arguments.all, &arguments.names)?;
-    let services = Services::from_environment()?;
+    let services = Arc::new(Services::from_environment()?);
     block_on(async {
         let names = match selection {
             Selection::All => {
@@ -41,8 +43,8 @@ pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
             }
         };
         bulk::for_each(names, Order::Completion, |name| {
-            let client = services.client().clone();
-            async move { Ok(client.delete_network(&name).await?) }
+            let services = Arc::clone(&services);
+            async move { services.call(async |client| client.delete_network(&name).await).await }
         })
         .await
     })

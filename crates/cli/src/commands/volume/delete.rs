@@ -1,5 +1,7 @@
 //! `volume delete`
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use crate::arguments::{Identifier, Selection};
@@ -23,7 +25,7 @@ pub(crate) struct DeleteArguments {
 
 pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("volume", arguments.all, &arguments.names)?;
-    let services = Services::from_environment()?;
+    let services = Arc::new(Services::from_environment()?);
     block_on(async {
         let names = match selection {
             Selection::All => {
@@ -36,8 +38,8 @@ pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
             }
         };
         bulk::for_each(names, Order::Argument, |name| {
-            let client = services.client().clone();
-            async move { Ok(client.delete_volume(&name).await?) }
+            let services = Arc::clone(&services);
+            async move { services.call(async |client| client.delete_volume(&name).await).await }
         })
         .await
     })
