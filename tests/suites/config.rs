@@ -166,9 +166,13 @@ fn a_mistake_is_told_with_file_line_and_what_was_meant_and_keeps_no_container_fr
     // `system start` tells the mistake that is there by then, and takes what is mended into force.
     installation.configure("[container]\nmemory = 5\n");
     let memory = "container.memory must be a size of at least 200 MiB";
+    let apiserver = installation.pids("container-apiserver");
     told(&["system", "start"], 1, "etc/container/config.toml', line 2: ", memory);
+    // Who is attached would lose the services for nothing.
+    assert_eq!(installation.pids("container-apiserver"), apiserver);
     installation.configure("[container]\nmemory = \"400m\"\n");
     installation.run_ok(&["system", "start"]);
+    assert_ne!(installation.pids("container-apiserver"), apiserver);
     installation.run_ok(&["create", "--name", "after", "demo"]);
     assert_eq!(installation.snapshot("after")["configuration"]["resources"]["memoryInBytes"], 400 << 20);
     installation.run_ok(&["stop", "before"]);

@@ -78,6 +78,13 @@ impl Settings {
         settings
     }
 
+    /// What is wrong with the files as they are now.
+    pub(crate) fn current_problem(directories: &Directories) -> Option<String> {
+        let files =
+            Directories::user_configuration().into_iter().chain([directories.installed_configuration()]);
+        files.filter_map(|file| bulkhead_config::read(&file).err()).map(|error| chain(&error)).next()
+    }
+
     fn from_configuration(configuration: &Configuration) -> Self {
         let text = |key| configuration.text(key).map(str::to_owned);
         // The keys without default are those that may be absent.

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::problem::Problem;
 use crate::error::{EXIT_OWN_FAILURE, invalid};
 use crate::service::Service;
+use crate::settings::Settings;
 
 pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemStatus> {
     let directories = &service.directories;
@@ -35,10 +36,14 @@ pub(super) async fn status(State(service): State<Arc<Service>>) -> Json<SystemSt
     })
 }
 
-/// Ends this process alone; the next one finds the containers again.
-pub(super) async fn end(State(service): State<Arc<Service>>) -> StatusCode {
+/// Ends this process alone; the next one finds the containers again, but not who was attached to them. So not for a
+/// configuration that the next one could not use either.
+pub(super) async fn end(State(service): State<Arc<Service>>) -> Result<StatusCode, Problem> {
+    if let Some(problem) = Settings::current_problem(&service.directories) {
+        return Err(Problem(invalid(problem)));
+    }
     service.ending.cancel();
-    StatusCode::NO_CONTENT
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Refuses what would go by a configuration file that has a mistake.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::system::SystemStatus;
+use bulkhead_client::ClientError;
 use bulkhead_paths::Directories;
 use clap::Args;
 
@@ -60,9 +61,11 @@ pub(super) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
     let status = || block_on(async { services.call(async |client| client.system_status().await).await });
     let mut current = status()?;
     if current.configuration_problem.is_some() && !was_started {
-        // It may be mended by now, which only a new apiserver sees.
-        start_anew(&services, &current, timeout)?;
-        current = status()?;
+        // It may be mended by now; then a new apiserver goes by it.
+        match start_anew(&services, &current, timeout)? {
+            Some(problem) => current.configuration_problem = Some(problem),
+            None => current = status()?,
+        }
     }
     if let Some(problem) = current.configuration_problem {
         return Err(Failure::Refused(ApiError::new(ErrorCode::InvalidArgument, problem).with_hint(
@@ -77,8 +80,13 @@ pub(super) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-/// Replaces the apiserver by one in the same directories; containers go on.
-fn start_anew(services: &Services, status: &SystemStatus, timeout: Duration) -> Result<(), Failure> {
+/// Replaces the apiserver by one in the same directories; containers go on. Returns what keeps it from that: the
+/// configuration as it is now.
+fn start_anew(
+    services: &Services,
+    status: &SystemStatus,
+    timeout: Duration,
+) -> Result<Option<String>, Failure> {
     let here = services.directories().clone();
     let directories = Directories {
         app_root: PathBuf::from(&status.app_root),
@@ -86,10 +94,15 @@ fn start_anew(services: &Services, status: &SystemStatus, timeout: Duration) -> 
         log_root: status.log_root.as_ref().map_or(here.log_root, PathBuf::from),
         runtime_root: here.runtime_root,
     };
-    block_on(async { Ok(services.client().end_apiserver().await?) })?;
+    match block_on(async { Ok(services.client().end_apiserver().await) })? {
+        Err(ClientError::Api(error)) if error.code == ErrorCode::InvalidArgument => {
+            return Ok(Some(error.message));
+        }
+        outcome => outcome?,
+    }
     daemon::await_end(&directories)?;
     daemon::start(&directories, timeout)?;
-    Ok(())
+    Ok(None)
 }
 
 fn absolute(path: &Path, flag: &str) -> Result<PathBuf, Failure> {
