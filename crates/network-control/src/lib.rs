@@ -17,3 +17,10 @@ pub use message::{
     LeaseRequest, NameServer, Network, NetworkConfiguration, PortRange, PortSpan, Protocol, PublishRequest,
     RenameRequest, Reply, ReplyFrame, Request, RequestFrame, RestoreRequest,
 };
+
+/// Counts the changes after which an earlier daemon does not know some request. One that does not know
+/// [`Request::Generation`] is of an earlier one still.
+pub const GENERATION: u32 = 1;
+
+/// The first generation that knows [`Request::Rename`] for sure.
+pub const RENAMING_GENERATION: u32 = 1;

@@ -62,6 +62,9 @@ pub enum Request {
         /// Ids that keep their leases.
         container_ids: Vec<String>,
     },
+    /// Which requests are known: see [`crate::GENERATION`]. Replied with `Generation`. A daemon that does not know
+    /// this one ends the connection, so it is asked on one of its own.
+    Generation,
     /// Leases and published ports of a container belong to its new name from now on; nothing else about
     /// them changes. Replied with `Done`, also when it has none.
     Rename(RenameRequest),
@@ -342,6 +345,8 @@ pub enum Reply {
     Lease(Lease),
     /// What was asked for, with the ports that were chosen.
     Published(Vec<PortRange>),
+    /// The daemon's [`crate::GENERATION`].
+    Generation(u32),
     /// The oldest first.
     Denials(Vec<Denial>),
     /// Where domains are answered.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bulkhead_descriptor_passing::asynchronous;
-use bulkhead_network_control::{Failure, FailureCode, Reply, ReplyFrame, Request, RequestFrame};
+use bulkhead_network_control::{Failure, FailureCode, GENERATION, Reply, ReplyFrame, Request, RequestFrame};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, Semaphore, watch};
 
@@ -112,6 +112,7 @@ async fn answer(service: &Service, request: Request) -> Result<(Reply, Option<Ow
                     Ok((Reply::Done, None))
                 }
                 Request::ListNetworks => Ok((Reply::Networks(Vec::new()), None)),
+                Request::Generation => Ok((Reply::Generation(GENERATION), None)),
                 _ => Err(failure.clone()),
             };
         }
@@ -140,6 +141,7 @@ async fn answer(service: &Service, request: Request) -> Result<(Reply, Option<Ow
             networks.retain(&container_ids).await;
             Reply::Done
         }
+        Request::Generation => Reply::Generation(GENERATION),
         Request::Rename(request) => {
             networks.rename(&request)?;
             Reply::Done

@@ -1,5 +1,7 @@
 //! The connection to container-network and how it comes to be.
 
+mod renaming;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -230,15 +232,7 @@ impl Link {
                 outcome => drop(outcome?),
             }
         }
-        let renamings = std::mem::take(&mut *self.renamings.lock().unwrap_or_else(PoisonError::into_inner));
-        for renaming in renamings {
-            match client.request(Request::Rename(renaming)).await {
-                Err(ClientError::Refused(failure)) => {
-                    tracing::error!("cannot complete a renaming: {failure}")
-                }
-                outcome => drop(outcome?),
-            }
-        }
+        self.complete_renamings(&client).await?;
         let client = Arc::new(client);
         self.restore(&client).await?;
         self.supervise(Arc::clone(&client));
@@ -350,28 +344,6 @@ impl Link {
     pub(super) fn let_go(&self, id: &str) {
         self.held().remove(id);
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-    }
-
-    /// What a container holds belongs to another name. A daemon that dies meanwhile is told of the name
-    /// that this then ends with: by what is held.
-    pub(super) async fn rename(&self, renaming: RenameRequest, held: Held) -> Result<(), ApiError> {
-        let (old, new) = (renaming.container_id.clone(), renaming.new_container_id.clone());
-        if let Some(client) = self.current() {
-            within_limit(client.request(Request::Rename(renaming))).await.map_err(from_client)?;
-        }
-        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(problem) = problems.remove(&old) {
-            problems.insert(new.clone(), problem);
-        }
-        drop(problems);
-        let mut all = self.held();
-        all.remove(&old);
-        all.insert(new, held);
-        Ok(())
-    }
-
-    pub(super) fn expect_renaming(&self, renaming: RenameRequest) {
-        self.renamings.lock().unwrap_or_else(PoisonError::into_inner).push(renaming);
     }
 
     pub(super) fn problem(&self, id: &str) -> Option<String> {
