@@ -5,9 +5,11 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use bulkhead_tests::{
-    FIRST_SUBORDINATE_ID, Installation, OwnHost, SUBORDINATE_IDS, require_program, wait_until,
+    FIRST_SUBORDINATE_ID, Installation, OwnHost, SUBORDINATE_IDS, require_program, run_with_deadline,
+    wait_until,
 };
 
 fn installation() -> Installation {
@@ -262,4 +264,26 @@ fn ranges_of_a_user_follow_each_other() {
         [on_host("a"), on_host("b"), on_host("c")],
         [(first + 9, first + 9), (1_600_000_000, 1_600_000_009), (user, user)]
     );
+}
+
+#[test]
+fn services_of_another_group_than_the_logins_have_the_user_alone() {
+    let installation = installation();
+    let (user, folder) = (installation.host().user(), folder(&installation));
+    installation.run_ok(&["system", "stop"]);
+    // As after newgrp(1).
+    let command = installation.command(&["system", "start"]);
+    let mut of_group = Command::new(command.get_program());
+    let own = format!("--regid={user}");
+    let words =
+        command.get_args().map(|word| if *word == *own { "--regid=4242".into() } else { word.to_owned() });
+    of_group.args(words).envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let started = run_with_deadline(&mut of_group, b"").expect_code(0);
+    let problem = format!("group 4242, and newuidmap serves the user's primary group {user} only");
+    assert!(started.stderr.contains(&problem), "{started:?}");
+    let volume = format!("{}:/folder", folder.display());
+    let script = "cd /folder && touch x && chown 33:33 x && stat -c %u:%g x";
+    let ran = installation.run_ok(&["run", "--rm", "-v", &volume, "demo", "sh", "-c", script]);
+    assert_eq!(ran, "0:0");
+    assert!(installation.run_ok(&["system", "status"]).contains(&problem));
 }

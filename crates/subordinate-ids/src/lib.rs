@@ -49,7 +49,8 @@ impl SubordinateIds {
         let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let map_users = program::find("newuidmap")?;
         let map_groups = program::find("newgidmap")?;
-        let name = passwd::name(user).ok_or(Missing::Name { user })?;
+        let passwd::User { name, group: primary } = passwd::find(user).ok_or(Missing::Name { user })?;
+        expect_primary(rustix::process::getgid().as_raw(), primary)?;
         let (subuid, subgid) = (range::read(range::USERS), range::read(range::GROUPS));
         let of_user = |text: &str, own, extents: &Extents| extents.usable(&range::of(text, &name, user), own);
         let users = of_user(&subuid, user, &Extents::of_this_namespace("/proc/self/uid_map"));
@@ -80,5 +81,26 @@ impl SubordinateIds {
     #[must_use]
     pub fn groups(&self) -> &[Range] {
         &self.groups
+    }
+}
+
+/// newuidmap(1) and newgidmap(1) serve nobody whose group is another than that of his login, `newgrp` for one.
+fn expect_primary(group: u32, primary: u32) -> Result<(), Missing> {
+    if group == primary { Ok(()) } else { Err(Missing::Group { group, primary }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_group_of_the_login_is_served() {
+        assert_eq!(expect_primary(1000, 1000), Ok(()));
+        let missing = expect_primary(999, 1000).unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            "the services run with group 999, and newuidmap serves the user's primary group 1000 only"
+        );
+        assert!(missing.remedy().ends_with("from a login"));
     }
 }

@@ -35,6 +35,16 @@ pub enum Missing {
         /// His number.
         user: u32,
     },
+    /// A group that the user has not got by his login.
+    #[error(
+        "the services run with group {group}, and newuidmap serves the user's primary group {primary} only"
+    )]
+    Group {
+        /// Theirs.
+        group: u32,
+        /// His in /etc/passwd.
+        primary: u32,
+    },
     /// Nothing in /etc/subuid or /etc/subgid.
     #[error("{} give{} '{name}' no ids", files(*lacks_users, *lacks_groups), if *lacks_users && *lacks_groups { "" } else { "s" })]
     Ranges {
@@ -64,7 +74,9 @@ impl Missing {
         match self {
             Self::Program { .. } => "sudo apt-get install uidmap".to_owned(),
             Self::SetUserId { program } => format!("sudo chmod u+s {}", program.display()),
-            Self::Rights { .. } => "container system stop; container system start, from a login".to_owned(),
+            Self::Rights { .. } | Self::Group { .. } => {
+                "container system stop; container system start, from a login".to_owned()
+            }
             Self::Name { user } => format!("sudo useradd --uid {user} NAME"),
             Self::Ranges { name, first_free, lacks_users, lacks_groups } => {
                 let range = format!("{first_free}-{}", first_free + USUAL_COUNT - 1);
