@@ -11,7 +11,7 @@ use bulkhead_tests::{
 };
 use tar::{Builder, EntryType, Header};
 
-/// A directory of the image; more is in `/srv/many`, `/srv/big` and `/srv/empty`.
+/// A directory of the image; more is in `/srv/many`, `/srv/big`, `/srv/empty` and `/srv/far`.
 const SITE: &str = "/srv/site";
 const MANY: usize = 4000;
 const BIG_BYTES: usize = 8 << 20;
@@ -20,10 +20,14 @@ const TELL: &str = "cd $0 && ls -A | sort && stat -c '%n %F %u:%g %a %Y' . && cd
                     deep/same link pipe; do stat -c '%n %F %u:%g %a %h %Y' $f; done; cat deep/file; readlink link";
 
 fn add(layer: &mut Builder<Vec<u8>>, path: &str, kind: EntryType, mode: u32, contents: &[u8]) {
+    add_of(layer, 33, path, kind, mode, contents);
+}
+
+fn add_of(layer: &mut Builder<Vec<u8>>, user: u64, path: &str, kind: EntryType, mode: u32, contents: &[u8]) {
     let mut header = Header::new_ustar();
     header.set_entry_type(kind);
     header.set_mode(mode);
-    header.set_uid(33);
+    header.set_uid(user);
     header.set_gid(44);
     header.set_mtime(1_600_000_000);
     header.set_size(if kind == EntryType::Regular { contents.len() as u64 } else { 0 });
@@ -67,6 +71,8 @@ fn with_filled(installation: Installation, demo: &Path) -> Installation {
     add(&mut layer, "/srv/empty", EntryType::Directory, 0o1777, b"");
     add(&mut layer, "/srv/way", EntryType::Symlink, 0o777, b"/srv/site");
     add(&mut layer, "/srv/big/file", EntryType::Regular, 0o644, &vec![7; BIG_BYTES]);
+    add_of(&mut layer, 100_000, "/srv/far/file", EntryType::Regular, 0o4755, b"far");
+    add_of(&mut layer, 100_000, "/srv/far/link", EntryType::Symlink, 0o777, b"file");
     for number in 0..MANY {
         add(&mut layer, &format!("/srv/many/{}/{number}", number % 7), EntryType::Regular, 0o644, b"x");
     }
@@ -146,6 +152,10 @@ fn a_new_volume_of_an_ordinary_user_has_the_owners_of_the_image() {
             assert_eq!(run(&installation, &mount, tell, SITE), "33:44-2750\n33:44-4640\ncontent", "{name}");
         }
     }
+    // His ids end before 100000: such files are his own, and nobody gains anything by them.
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "far"]);
+    let tell = "cat $0/file && stat -c %u:%g-%a $0/file && readlink $0/link";
+    assert_eq!(run(&installation, "far:/srv/far", tell, "/srv/far"), "far0:44-755\nfile");
     let on_host = fs::metadata(content(&installation, "shared").join("deep/file")).unwrap();
     let expected = (FIRST_SUBORDINATE_ID + 33 - 1, FIRST_SUBORDINATE_ID + 44 - 1);
     assert_eq!((on_host.uid(), on_host.gid()), expected);
@@ -169,7 +179,7 @@ fn links_read_only_mounts_and_mounts_below_each_other() {
     let script = "ls /srv /srv/site; umount /srv/site 2>/dev/null; ls /srv/empty";
     assert_eq!(
         installation.run_ok(&[&words[..], &[script]].concat()),
-        "/srv:\nbig\nempty\nmany\nsite\nway\n\n/srv/site:\ndeep\nlink\npipe"
+        "/srv:\nbig\nempty\nfar\nmany\nsite\nway\n\n/srv/site:\ndeep\nlink\npipe"
     );
     assert_eq!(run(&installation, "outer:/o", "ls $0/site", "/o"), "deep\nlink\npipe");
     // One volume in two places takes what is in the first.

@@ -143,7 +143,7 @@ impl Copier<'_> {
             FileType::Symlink => {
                 let aim = readlinkat(source, name, Vec::new()).map_err(read)?;
                 symlinkat(aim.as_c_str(), target, name).map_err(create)?;
-                set_owner_of_name(target, name, &status, path)?;
+                set_owner_of_name(target, name, &status, path, self.kind)?;
             }
             FileType::CharacterDevice | FileType::BlockDevice if self.kind == Target::Plain => {
                 return Ok(None);
@@ -151,7 +151,7 @@ impl Copier<'_> {
             FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo => {
                 let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
                 mknodat(target, name, kind, mode, status.st_rdev).map_err(create)?;
-                set_owner_of_name(target, name, &status, path)?;
+                set_owner_of_name(target, name, &status, path, self.kind)?;
             }
             FileType::Socket | FileType::Unknown => return Ok(None),
         }
@@ -209,6 +209,29 @@ fn write(
     if sparse { ftruncate(target, size_bytes) } else { Ok(()) }
 }
 
+/// Tells whether the owner is that of the source. Where files go to a plain file system there may be nobody of that
+/// number: it is of a user namespace, perhaps, and beyond its end the file stays its maker's.
+fn set_owner(
+    kind: Target,
+    status: &Stat,
+    change: impl Fn(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
+) -> Result<bool, Errno> {
+    let (user, group) = (Some(Uid::from_raw(status.st_uid)), Some(Gid::from_raw(status.st_gid)));
+    match change(user, group) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL) if kind == Target::Plain => {
+            for (user, group) in [(user, None), (None, group)] {
+                match change(user, group) {
+                    Ok(()) | Err(Errno::INVAL) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Owner first, for a change of it clears set-id bits and capabilities.
 fn set_attributes(
     source: BorrowedFd<'_>,
@@ -220,8 +243,10 @@ fn set_attributes(
     let attributes =
         attributes::read(source).map_err(|source| TreeError::Read { path: text(path), source })?;
     let set = || -> Result<(), Errno> {
-        fchown(target, Some(Uid::from_raw(status.st_uid)), Some(Gid::from_raw(status.st_gid)))?;
-        fchmod(target, Mode::from_raw_mode(status.st_mode & 0o7777))?;
+        // Nobody is to get the rights of another user than the image meant.
+        let bits =
+            if set_owner(kind, status, |user, group| fchown(target, user, group))? { 0o7777 } else { 0o1777 };
+        fchmod(target, Mode::from_raw_mode(status.st_mode & bits))?;
         attributes::write(target, &attributes, kind == Target::Plain)?;
         if kind == Target::Plain { set_access_lists(target, attributes) } else { Ok(()) }
     };
@@ -242,10 +267,10 @@ fn set_owner_of_name(
     name: &[u8],
     status: &Stat,
     path: &[u8],
+    kind: Target,
 ) -> Result<(), TreeError> {
-    let (user, group) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
-    chownat(target, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
-        .and_then(|()| utimensat(target, name, &times(status), AtFlags::SYMLINK_NOFOLLOW))
+    set_owner(kind, status, |user, group| chownat(target, name, user, group, AtFlags::SYMLINK_NOFOLLOW))
+        .and_then(|_| utimensat(target, name, &times(status), AtFlags::SYMLINK_NOFOLLOW))
         .map_err(|source| TreeError::Attributes { path: text(path), source })
 }
 
@@ -306,6 +331,24 @@ mod tests {
         assert_eq!(metadata("deep").mode() & 0o7777, 0o2750);
         assert_eq!((metadata("deep").mtime(), metadata("deep").mtime_nsec()), (1_000_000_000, 5));
         assert!(metadata("deep/deeper").is_dir());
+    }
+
+    #[test]
+    fn owners_whom_a_plain_target_cannot_have_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut status = fstat(open(folder.path())).unwrap();
+        (status.st_uid, status.st_gid) = (100_000, 44);
+        let asked = std::cell::RefCell::new(Vec::new());
+        let change = |user: Option<Uid>, group: Option<Gid>| {
+            asked.borrow_mut().push((user.map(Uid::as_raw), group.map(Gid::as_raw)));
+            if user.is_some() { Err(Errno::INVAL) } else { Ok(()) }
+        };
+        assert_eq!(set_owner(Target::Plain, &status, change), Ok(false));
+        let expected = [(Some(100_000), Some(44)), (Some(100_000), None), (None, Some(44))];
+        assert_eq!(asked.take(), expected);
+        assert_eq!(set_owner(Target::Complete, &status, change), Err(Errno::INVAL));
+        assert_eq!(set_owner(Target::Plain, &status, |_, _| Err(Errno::IO)), Err(Errno::IO));
+        assert_eq!(set_owner(Target::Plain, &status, |_, _| Ok(())), Ok(true));
     }
 
     #[test]
