@@ -1,6 +1,6 @@
 //! Ports that a container listens on, and how they are published without being named.
 
-use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use bulkhead_api::container::PublishedPort;
 use bulkhead_api::error::ApiError;
@@ -11,11 +11,13 @@ use crate::error::invalid;
 const HOST_ADDRESS: &str = "0.0.0.0";
 const ANY_FREE: u16 = 0;
 
-/// Protocol and number.
-type Port<'a> = (&'a str, u16);
+/// Most ports or ranges that an image, or a request, can expose: an image's configuration has room for
+/// hundreds of thousands.
+const MAXIMUM_ENTRIES: usize = 1000;
 
 /// Checks `port[-port][/tcp|udp]`.
 pub(crate) fn validate(exposed: &[String]) -> Result<(), ApiError> {
+    expect_few(exposed, "a container")?;
     exposed.iter().try_for_each(|text| parse(text).map(drop))
 }
 
@@ -25,44 +27,71 @@ pub(crate) fn publish(
     of_image: &[String],
     further: &[String],
 ) -> Result<Vec<PublishedPort>, ApiError> {
-    let mut wanted: BTreeSet<Port<'_>> = BTreeSet::new();
-    for text in further {
-        let (protocol, ports) = parse(text)?;
-        wanted.extend(ports.map(|port| (protocol, port)));
-    }
+    expect_few(of_image, "an image")?;
+    expect_few(further, "a container")?;
+    let further = further.iter().map(|text| parse(text)).collect::<Result<Vec<_>, _>>()?;
     // Of what an image says, all that can be published is: it may expose SCTP, too.
-    for (protocol, ports) in of_image.iter().filter_map(|text| parse(text).ok()) {
-        wanted.extend(ports.map(|port| (protocol, port)));
-    }
-    let is_published = |(protocol, port): &Port<'_>| {
-        published.iter().any(|range| {
-            let offset = port.checked_sub(range.container_port);
-            range.proto == *protocol && offset.is_some_and(|offset| offset < range.count)
-        })
-    };
-    wanted.retain(|port| !is_published(port));
-    let first = published.len();
-    for (protocol, port) in wanted {
-        // Those that follow each other are one range, of which there can only be so many.
-        match published.get_mut(first..).and_then(<[_]>::last_mut) {
-            Some(range)
-                if range.proto == protocol && range.container_port.checked_add(range.count) == Some(port) =>
-            {
-                range.count += 1;
-            }
-            _ => published.push(PublishedPort {
-                host_address: HOST_ADDRESS.to_owned(),
-                host_port: ANY_FREE,
-                container_port: port,
-                proto: protocol.to_owned(),
-                count: 1,
-            }),
+    let of_image = of_image.iter().filter_map(|text| parse(text).ok());
+    let wanted: Vec<_> = further.into_iter().chain(of_image).collect();
+    for protocol in ["tcp", "udp"] {
+        let mut ports = PortSet::new();
+        for (_, range) in wanted.iter().filter(|(of, _)| *of == protocol) {
+            ports.set(range.clone(), true);
         }
+        for range in published.iter().filter(|range| range.proto == protocol && range.count > 0) {
+            let last = range.container_port.saturating_add(range.count - 1);
+            ports.set(range.container_port..=last, false);
+        }
+        // Those that follow each other are one range, of which there can only be so many.
+        published.extend(ports.ranges().map(|range| PublishedPort {
+            host_address: HOST_ADDRESS.to_owned(),
+            host_port: ANY_FREE,
+            container_port: *range.start(),
+            proto: protocol.to_owned(),
+            count: range.end() - range.start() + 1,
+        }));
     }
     Ok(published)
 }
 
-fn parse(text: &str) -> Result<(&'static str, std::ops::RangeInclusive<u16>), ApiError> {
+fn expect_few(exposed: &[String], whose: &str) -> Result<(), ApiError> {
+    if exposed.len() <= MAXIMUM_ENTRIES {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "{whose} can expose at most {MAXIMUM_ENTRIES} ports or ranges, and here are {}",
+        exposed.len()
+    )))
+}
+
+/// Ports of one protocol: ranges cost the same however much of them is there already.
+struct PortSet(Vec<bool>);
+
+impl PortSet {
+    fn new() -> Self {
+        Self(vec![false; usize::from(u16::MAX) + 1])
+    }
+
+    fn set(&mut self, range: RangeInclusive<u16>, is_in: bool) {
+        if let Some(ports) = self.0.get_mut(usize::from(*range.start())..=usize::from(*range.end())) {
+            ports.fill(is_in);
+        }
+    }
+
+    fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> {
+        let mut ports = (1..=u16::MAX).filter(|port| self.0[usize::from(*port)]).peekable();
+        std::iter::from_fn(move || {
+            let first = ports.next()?;
+            let mut last = first;
+            while let Some(next) = ports.next_if(|next| *next == last + 1) {
+                last = next;
+            }
+            Some(first..=last)
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<(&'static str, RangeInclusive<u16>), ApiError> {
     let wrong = || {
         let shown: String = text.chars().take(64).flat_map(char::escape_default).collect();
         invalid(format!("'{shown}' is no port to expose: expected port[-port][/tcp|udp]"))
@@ -74,7 +103,11 @@ fn parse(text: &str) -> Result<(&'static str, std::ops::RangeInclusive<u16>), Ap
         _ => return Err(wrong()),
     };
     let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong);
+    // A sign or zeros before it would give one port many names.
+    let port = |text: &str| match text.bytes().next() {
+        Some(b'1'..=b'9') => text.parse::<u16>().map_err(|_| wrong()),
+        _ => Err(wrong()),
+    };
     let (first, last) = (port(first)?, port(last)?);
     if first > last { Err(wrong()) } else { Ok((protocol, first..=last)) }
 }
@@ -110,9 +143,40 @@ mod tests {
         assert_eq!((all.len(), all[0].count), (1, 65535));
     }
 
+    /// What each port of each range costs something for stalls the service for minutes.
+    #[test]
+    fn f71_many_wide_ranges_cost_little() {
+        let wide: Vec<String> =
+            (0..MAXIMUM_ENTRIES).map(|index| format!("{}-65535/tcp", index + 1)).collect();
+        let published = publish(Vec::new(), &wide, &wide).unwrap();
+        assert_eq!((published.len(), published[0].container_port, published[0].count), (1, 1, 65535));
+        let many = vec!["80".to_owned(); MAXIMUM_ENTRIES + 1];
+        for outcome in [
+            publish(Vec::new(), &many, &[]).map(drop),
+            publish(Vec::new(), &[], &many).map(drop),
+            validate(&many),
+        ] {
+            assert!(outcome.unwrap_err().message.contains("at most 1000 ports or ranges"));
+        }
+    }
+
     #[test]
     fn f71_what_is_no_port_is_refused() {
-        for text in ["", "x", "0", "80/sctp", "65536", "90-80", "80-", "-80", "80/", "+80x"] {
+        for text in [
+            "",
+            "x",
+            "0",
+            "80/sctp",
+            "65536",
+            "90-80",
+            "80-",
+            "-80",
+            "80/",
+            "+80",
+            "080",
+            "1-+80",
+            "0001-65535",
+        ] {
             assert!(validate(&texts(&[text])).is_err(), "{text:?}");
         }
         assert!(validate(&texts(&["80", "80/udp", "80-90/tcp"])).is_ok());

@@ -122,8 +122,9 @@ fn parse_address(text: &str) -> Result<IpAddr, InvalidValue> {
 }
 
 fn parse_range(text: &str) -> Result<(u16, u16), InvalidValue> {
+    // Neither a sign nor zeros before it: the services know one name of a port.
     let port = |text: &str| match text.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(port),
+        Ok(port) if text.starts_with(|digit| matches!(digit, '1'..='9')) => Ok(port),
         _ => invalid(format!("'{text}' is no port from 1 to 65535")),
     };
     let (first, last) = text.split_once('-').unwrap_or((text, text));
@@ -179,6 +180,8 @@ mod tests {
             ("1-65535/udp", Some("1-65535/udp")),
             ("", None),
             ("0", None),
+            ("+80", None),
+            ("080", None),
             ("80/sctp", None),
             ("9-8", None),
             ("8080:80", None),
