@@ -128,8 +128,7 @@ fn what_an_image_and_flags_expose_is_published_at_free_ports() {
         let _ = installation.container(&["create", "--expose", expose, "demo", "true"]).expect_code(64);
     }
     let words = ["create", "--network", "none", "-P", "--expose", "80", "demo", "true"];
-    let none = installation.container(&words).expect_code(1);
-    assert!(none.stderr.contains("the container joins no network"), "{none:?}");
+    installation.run_ok(&words);
 }
 
 #[test]

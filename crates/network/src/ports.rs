@@ -109,7 +109,7 @@ impl Ports {
         for range in wanted.iter().copied() {
             let binding = self.host.spawn(async move { binding::bind(range) }).await;
             match binding.map_err(|_| failure(FailureCode::System, "container-network is ending"))? {
-                Ok(one) => bound.push(one),
+                Ok(all) => bound.extend(all),
                 Err(error) => return Err(self.explain(&error)),
             }
         }
@@ -185,6 +185,13 @@ impl Ports {
                         protocol.as_str()
                     ),
                 )
+            }
+            BindError::NoPlace { address, protocol, count } => {
+                let ports = match count {
+                    1 => "free host port".to_owned(),
+                    count => format!("{count} free host ports in a row"),
+                };
+                failure(FailureCode::InUse, format!("no {ports} at {address}/{}", protocol.as_str()))
             }
             BindError::Privileged { port } => failure(
                 FailureCode::PermissionDenied,

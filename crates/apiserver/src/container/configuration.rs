@@ -134,7 +134,8 @@ pub(crate) fn merge(
         }],
     };
     let mut published_ports = request.published_ports;
-    if request.publish_all {
+    // Without a network there is nobody to publish to; a port that is asked for by number was refused then.
+    if request.publish_all && !networks.is_empty() {
         published_ports =
             exposed_ports::publish(published_ports, &defaults.exposed_ports, &request.exposed_ports)?;
         published_ports::validate(&published_ports, !networks.is_empty())?;
@@ -315,7 +316,7 @@ mod tests {
         assert!(ports(json!({})).unwrap().is_empty());
         assert!(ports(json!({"exposedPorts": ["81"]})).unwrap().is_empty());
         assert_eq!(ports(json!({"publishAll": true, "exposedPorts": ["90"]})).unwrap(), [80, 90]);
-        assert!(ports(json!({"publishAll": true, "networks": []})).is_err());
+        assert!(ports(json!({"publishAll": true, "networks": []})).unwrap().is_empty());
         assert!(ports(json!({"exposedPorts": ["x"]})).is_err());
     }
 

@@ -16,8 +16,11 @@ use super::destination;
 const BACKLOG: i32 = 1024;
 /// Below are ports for privileged programs.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
-/// Tries to find free ports that follow each other.
+/// Tries to find free ports that follow each other, and to find some for a part of them.
 const ATTEMPTS: usize = 64;
+const ATTEMPTS_OF_PART: usize = 8;
+/// Longer ranges are not had in parts: each try costs as much as there are ports.
+const MAXIMUM_DIVIDED: u16 = 1024;
 
 /// Why a port cannot be had.
 #[derive(Debug, Error)]
@@ -26,6 +29,9 @@ pub(super) enum BindError {
     /// Somebody has it.
     #[error("port {port} is in use")]
     InUse { address: IpAddr, port: u16, protocol: Protocol },
+    /// No place for so many that follow each other.
+    #[error("no {count} free ports in a row")]
+    NoPlace { address: IpAddr, protocol: Protocol, count: u16 },
     /// Only root may.
     #[error("port {port} is privileged")]
     Privileged { port: u16 },
@@ -47,20 +53,35 @@ pub(super) struct Bound {
     pub(super) sockets: Vec<OwnedFd>,
 }
 
-/// Binds every port of a range, or none.
-pub(super) fn bind(range: PortRange) -> Result<Bound, BindError> {
+/// Binds every port of a range, or none. Free ones need not follow each other.
+pub(super) fn bind(range: PortRange) -> Result<Vec<Bound>, BindError> {
     if range.host_port != 0 {
-        return bind_from(range, range.host_port);
+        return bind_from(range, range.host_port).map(|bound| vec![bound]);
     }
-    let mut outcome = choose(range);
-    for _ in 1..ATTEMPTS {
-        // The kernel chose the first port; the ones after it may be taken.
-        if range.count == 1 || outcome.is_ok() {
-            break;
+    divide(range, ATTEMPTS, &mut choose)
+}
+
+type Choose<'a> = dyn FnMut(PortRange) -> Result<Bound, BindError> + 'a;
+
+fn divide(range: PortRange, attempts: usize, choose: &mut Choose<'_>) -> Result<Vec<Bound>, BindError> {
+    let attempts = if range.count == 1 { 1 } else { attempts };
+    for _ in 0..attempts {
+        match choose(range) {
+            Ok(bound) => return Ok(vec![bound]),
+            // The kernel chose the first port; the ones after it may be taken.
+            Err(BindError::InUse { .. } | BindError::NoPlace { .. }) => {}
+            Err(error) => return Err(error),
         }
-        outcome = choose(range);
     }
-    outcome
+    let PortRange { host_address: address, protocol, count, .. } = range;
+    if !(2..=MAXIMUM_DIVIDED).contains(&count) {
+        return Err(BindError::NoPlace { address, protocol, count });
+    }
+    let half = count / 2;
+    let rest = PortRange { container_port: range.container_port + half, count: count - half, ..range };
+    let mut bound = divide(PortRange { count: half, ..range }, ATTEMPTS_OF_PART, choose)?;
+    bound.extend(divide(rest, ATTEMPTS_OF_PART, choose)?);
+    Ok(bound)
 }
 
 fn choose(range: PortRange) -> Result<Bound, BindError> {
@@ -77,7 +98,8 @@ fn choose(range: PortRange) -> Result<Bound, BindError> {
         return Ok(Bound { range, sockets: vec![first] });
     }
     if address.port().checked_add(range.count - 1).is_none() {
-        return Err(failed(Errno::ADDRINUSE.into()));
+        let PortRange { host_address: address, protocol, count, .. } = range;
+        return Err(BindError::NoPlace { address, protocol, count });
     }
     drop(first);
     bind_from(range, address.port())
@@ -137,7 +159,7 @@ mod tests {
     #[test]
     fn f71_free_ports_are_found_and_taken_ones_are_named() {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
-            let bound = bind(range(0, 3, protocol)).unwrap();
+            let bound = choose(range(0, 3, protocol)).unwrap();
             assert_eq!(bound.sockets.len(), 3);
             let first = bound.range.host_port;
             assert!(first > 0);
@@ -150,9 +172,38 @@ mod tests {
     }
 
     #[test]
+    fn f71_where_there_is_no_row_of_free_ports_parts_are_found() {
+        let wanted = range(0, 7, Protocol::Tcp);
+        // As on a host with no more than two free ports beside each other.
+        let mut next = 1000;
+        let mut narrow = |range: PortRange| {
+            if range.count > 2 {
+                let PortRange { host_address: address, protocol, .. } = range;
+                return Err(BindError::InUse { address, port: next, protocol });
+            }
+            next += 10;
+            Ok(Bound { range: PortRange { host_port: next, ..range }, sockets: Vec::new() })
+        };
+        let parts = divide(wanted, ATTEMPTS, &mut narrow).unwrap();
+        let ports: Vec<_> = parts.iter().map(|part| (part.range.container_port, part.range.count)).collect();
+        assert_eq!(ports, [(80, 1), (81, 2), (83, 2), (85, 2)]);
+        let mut full = |range: PortRange| {
+            let PortRange { host_address: address, protocol, .. } = range;
+            Err(BindError::InUse { address, port: 0, protocol })
+        };
+        for (count, missing) in [(1, 1), (7, 1), (2000, 2000)] {
+            let outcome = divide(range(0, count, Protocol::Tcp), ATTEMPTS, &mut full);
+            assert!(matches!(outcome, Err(BindError::NoPlace { count, .. }) if count == missing));
+        }
+        // As much as there are: never that many in a row.
+        let outcome = bind(range(0, 65_535, Protocol::Tcp));
+        assert!(matches!(outcome, Err(BindError::NoPlace { count: 65_535, .. })));
+    }
+
+    #[test]
     fn f71_both_families_can_have_the_same_port() {
         let any = PortRange { host_address: Ipv4Addr::UNSPECIFIED.into(), ..range(0, 1, Protocol::Tcp) };
-        let bound = bind(any).unwrap();
+        let bound = bind(any).unwrap().remove(0);
         let other = PortRange { host_address: Ipv6Addr::UNSPECIFIED.into(), ..bound.range };
         assert!(bind(other).is_ok());
         assert!(matches!(bind(bound.range), Err(BindError::InUse { .. })));
