@@ -280,6 +280,8 @@ fn volumes_and_folders_are_taken_over_from_other_containers() {
     assert!(nobody.stderr.contains("container 'nobody' not found"), "{nobody:?}");
     let _ = installation.container(&["create", "--volumes-from", "next:z", "demo", "true"]).expect_code(64);
     assert_eq!(installation.ids(), ["next"]);
+    installation.run_ok(&["delete", "--volumes", "next"]);
+    assert!(!names(&installation).iter().any(|name| name.len() == 36), "the last one took it along");
 }
 
 #[test]

@@ -9,12 +9,19 @@ use super::mounts::READ_ONLY;
 /// Docker's word for the opposite.
 const WRITABLE: &str = "rw";
 
-/// Adds what the others have. Its own mounts win, then those of the container that is named last.
+/// Adds what the others have. Its own mounts win, then those of the container that is named last. Of volumes
+/// only those of others have a source: so they are told apart when the container gets them.
 pub(crate) fn inherit(
-    own: Vec<Mount>,
+    mut own: Vec<Mount>,
     others: &[VolumesFrom],
     mounts_of: impl Fn(&str) -> Result<Vec<Mount>, ApiError>,
 ) -> Result<Vec<Mount>, ApiError> {
+    for mount in &mut own {
+        if let MountKind::Volume { anonymous, .. } = &mut mount.kind {
+            *anonymous = false;
+            mount.source.clear();
+        }
+    }
     let mut inherited: Vec<Mount> = Vec::new();
     for other in others {
         for mut mount in mounts_of(&other.id)? {
@@ -70,6 +77,10 @@ mod tests {
             _ => Err(crate::error::not_found("x")),
         };
         let own = vec![volume("mine", "/c", &[])];
+        // Nobody claims a source for a volume of its own.
+        let mut claimed = own.clone();
+        claimed[0].source = "/etc".to_owned();
+        assert_eq!(inherit(claimed, &[], mounts_of).unwrap(), own);
         let places = |others: &[VolumesFrom]| inherit(own.clone(), others, mounts_of).unwrap();
         assert_eq!(places(&[]), own);
         assert_eq!(

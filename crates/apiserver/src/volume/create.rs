@@ -13,7 +13,7 @@ use bulkhead_state::Change;
 use tokio::sync::OnceCell;
 
 use super::options::VolumeOptions;
-use super::{Entry, Volume, Volumes, format, shared};
+use super::{Entry, Volume, Volumes, format, missing, shared};
 use crate::date;
 use crate::error::{exists, failed, invalid};
 use crate::events::EventSink;
@@ -35,7 +35,8 @@ impl Volumes {
     }
 
     /// Makes somebody a user of the volumes in these mounts, and creates those that are missing. On
-    /// failure nothing has changed but for volumes with a name.
+    /// failure nothing has changed but for volumes with a name. A mount that has a source already is that of
+    /// another container: its volume must be there still, and is as anonymous as it was.
     pub(crate) async fn attach(
         self: &Arc<Self>,
         user: &str,
@@ -63,8 +64,22 @@ impl Volumes {
         mounts: &mut [Mount],
         sink: &EventSink,
     ) -> Result<(), ApiError> {
-        for mount in mounts {
+        // What is not reached is nothing to undo.
+        let were_anonymous = mounts.iter_mut().map(|mount| match &mut mount.kind {
+            MountKind::Volume { anonymous, .. } => std::mem::take(anonymous),
+            _ => false,
+        });
+        let were_anonymous: Vec<bool> = were_anonymous.collect();
+        for (mount, was_anonymous) in mounts.iter_mut().zip(were_anonymous) {
             let MountKind::Volume { name, anonymous, .. } = &mut mount.kind else { continue };
+            if !name.is_empty() && !mount.source.is_empty() {
+                let (volume, has_others) = self.join(name, user)?;
+                // One that nobody has any more was left on purpose.
+                *anonymous = was_anonymous && has_others && volume.configuration.is_anonymous();
+                mount.source.clone_from(&volume.configuration.source);
+                self.complete(volume).await?;
+                continue;
+            }
             let mut request = CreateVolumeRequest::default();
             // Whatever the request says: who names a volume keeps it.
             *anonymous = name.is_empty();
@@ -81,6 +96,15 @@ impl Volumes {
             self.complete(volume).await?;
         }
         Ok(())
+    }
+
+    /// Finds a volume that must be there; tells whether others use it.
+    fn join(&self, name: &str, user: &str) -> Result<(Arc<Volume>, bool), ApiError> {
+        let mut all = self.lock();
+        let entry = all.get_mut(name).ok_or_else(|| missing(name))?;
+        let has_others = entry.users.iter().any(|other| other != user);
+        entry.users.insert(user.to_owned());
+        Ok((Arc::clone(&entry.volume), has_others))
     }
 
     /// Takes the name, or finds the volume that has it already; tells which.
@@ -212,6 +236,47 @@ mod tests {
         let options = [("type".to_owned(), "shared".to_owned())].into();
         let request = CreateVolumeRequest { name: "box".into(), options, ..CreateVolumeRequest::default() };
         volumes.create(request).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_inherited_volume_is_what_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let directories = directories(folder.path());
+        let records = Arc::new(records(folder.path()).0);
+        let volume = |name: &str, labels: &[&str]| VolumeConfiguration {
+            name: name.to_owned(),
+            driver: "local".to_owned(),
+            format: "ext4".to_owned(),
+            source: format!("/{name}"),
+            creation_date: String::new(),
+            labels: labels.iter().map(|label| ((*label).to_owned(), String::new())).collect(),
+            options: BTreeMap::new(),
+            size_in_bytes: None,
+        };
+        let known = ["nobodys", "left", "lent"].map(|name| volume(name, &[ANONYMOUS_LABEL]));
+        let known = [&known[..], &[volume("data", &[])]].concat();
+        let volumes = Arc::new(Volumes::new(&directories, records, Arc::default(), known, &[]));
+        let mount = |name: &str, source: &str| {
+            let mut kind = MountKind::volume(name);
+            if let MountKind::Volume { anonymous, .. } = &mut kind {
+                *anonymous = true;
+            }
+            Mount { kind, source: source.to_owned(), destination: "/x".to_owned(), options: Vec::new() }
+        };
+        let sink = crate::events::channel().0;
+        let mut own = ["lent", "data"].map(|name| mount(name, ""));
+        volumes.attach("source", &mut own, &sink).await.unwrap();
+        let mut mounts =
+            [mount("lent", "/lent"), mount("data", "/data"), mount("left", "/left"), mount("lent", "")];
+        volumes.attach("next", &mut mounts, &sink).await.unwrap();
+        let anonymous = |mount: &Mount| matches!(mount.kind, MountKind::Volume { anonymous: true, .. });
+        assert_eq!(mounts.each_ref().map(anonymous), [true, false, false, false]);
+        // One that is gone is not replaced, and what was not reached stays.
+        let mut mounts = [mount("gone", "/gone"), mount("nobodys", "/nobodys")];
+        let error = volumes.attach("third", &mut mounts, &sink).await.unwrap_err();
+        assert!(error.message.contains("'gone'"), "{}", error.message);
+        assert!(volumes.inspect("gone").is_err());
+        assert!(volumes.inspect("nobodys").is_ok());
     }
 
     #[tokio::test]
