@@ -158,6 +158,7 @@ fn equal(values: &[Value]) -> Result<Value, EvaluateError> {
 }
 
 fn is_equal(one: &Value, other: &Value) -> bool {
+    let (one, other) = (&one.or_zero_like(other), &other.or_zero_like(one));
     match (one.text(), other.text()) {
         (Some(one), Some(other)) => one == other,
         _ => match (one.json(), other.json()) {
@@ -176,11 +177,9 @@ fn order(one: &serde_json::Number, other: &serde_json::Number) -> Option<Orderin
 }
 
 fn compare(values: &[Value]) -> Result<Ordering, EvaluateError> {
-    let (one, other) = (&values[0], &values[1]);
+    let (one, other) = (&values[0].or_zero_like(&values[1]), &values[1].or_zero_like(&values[0]));
     let ordering = match (one, other) {
         (Value::Data(Json::Number(one)), Value::Data(Json::Number(other))) => order(one, other),
-        // What is not there is less than any number.
-        (Value::Data(Json::Null), Value::Data(Json::Number(_))) => Some(Ordering::Less),
         _ => one.text().zip(other.text()).map(|(one, other)| one.cmp(&other)),
     };
     ordering.ok_or(EvaluateError::Order { one: one.kind(), other: other.kind() })

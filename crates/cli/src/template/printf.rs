@@ -63,6 +63,11 @@ fn digits(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<u
 
 impl Directive {
     fn write(&self, verb: char, value: &Value) -> Result<String, EvaluateError> {
+        let value = &match verb {
+            'd' | 'x' | 'X' | 'f' => value.or_zero_like(&0.into()),
+            't' => value.or_zero_like(&false.into()),
+            _ => value.clone(),
+        };
         let unfit = || EvaluateError::Directive { verb, kind: value.kind() };
         let number = match value {
             Value::Data(Json::Number(number)) => Some(number),

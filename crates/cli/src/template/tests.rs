@@ -8,7 +8,7 @@ fn example() -> Json {
     json!({
         "id": "x", "count": 1, "ratio": 0.5, "flag": true,
         "status": {"state": "x", "exitCode": 0, "networks": [{"network": "x", "ipv4Address": "x"}]},
-        "labels": {"*": ""}, "names": ["x"]
+        "labels": {"*": ""}, "names": ["x"], "paused": true, "reason": "x"
     })
 }
 
@@ -101,6 +101,34 @@ fn templates_say_what_go_says() {
     assert_eq!(serde_json::from_str::<Json>(&apply("{{json .}}")).unwrap(), json, "without Docker's words");
 }
 
+/// JSON leaves out what is false, and what is not known.
+#[test]
+fn what_is_not_there_equals_the_zero_of_the_others_kind() {
+    for (text, expected) in [
+        ("{{if eq .paused false}}runs{{end}} {{eq false .paused}} {{eq .paused true}}", "runs true false"),
+        ("{{ne .paused false}} {{ne .paused true}} {{eq true false .paused}}", "false true false"),
+        ("{{eq .status.exitCode 0}} {{eq 0 .status.exitCode}} {{eq .status.exitCode 1}}", "true true false"),
+        ("{{lt .status.exitCode 0}} {{le .status.exitCode 0}} {{lt .status.exitCode 1}}", "false true true"),
+        ("{{gt 1 .status.exitCode}} {{lt 1 .status.exitCode}} {{ge 0 .status.exitCode}}", "true false true"),
+        ("{{lt -1 .status.exitCode}} {{eq 0.0 .status.exitCode}}", "true true"),
+        (
+            "{{eq .reason \"\"}} {{eq \"\" .reason}} {{lt .reason \"a\"}} {{eq .reason .paused}}",
+            "true true true true",
+        ),
+        (
+            "{{eq .labels.nothing 0}} {{eq false .labels.nothing}} {{eq .labels.nothing \"\"}}",
+            "true true true",
+        ),
+        (
+            "{{printf \"%d %03d %x %.1f %t\" .status.exitCode .status.exitCode .reason .ratio .paused}}",
+            "0 000 0 0.5 false",
+        ),
+        ("{{printf \"%d %t\" .labels.nothing .labels.nothing}}", "0 false"),
+    ] {
+        assert_eq!(apply(text), expected, "{text}");
+    }
+}
+
 #[test]
 fn mistakes_are_told_in_one_line() {
     for (text, expected) in [
@@ -121,7 +149,7 @@ fn mistakes_are_told_in_one_line() {
         ("{{.ID}}", "there is no key 'ID'; did you mean 'id'?"),
         (
             "{{.ipv4Address}}",
-            "there is no key 'ipv4Address'; there are count, flag, id, labels, names, ratio, status, Label, Names, State",
+            "there is no key 'ipv4Address'; there are count, flag, id, labels, names, paused, ratio, reason, status, Label, Names, State",
         ),
         ("{{.exitcode}}", "there is no key 'exitcode'; did you mean '.status.exitCode'?"),
         ("{{.status.stat}}", "there is no key 'stat' in .status; did you mean 'state'?"),

@@ -90,6 +90,15 @@ impl Value {
         }
     }
 
+    /// Itself, or where nothing is there what Go's types have in its place: the zero of the other's kind.
+    pub(super) fn or_zero_like(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Data(Json::Null) | Self::Absent, Self::Data(Json::Bool(_))) => false.into(),
+            (Self::Data(Json::Null) | Self::Absent, Self::Data(Json::Number(_))) => 0.into(),
+            _ => self.clone(),
+        }
+    }
+
     /// As `print` of Go has it.
     pub(super) fn print(&self) -> String {
         match self {
