@@ -7,7 +7,7 @@ use bulkhead_client::ClientError;
 use bulkhead_paths::PathsError;
 
 use crate::exit_status::{ExitStatus, OwnFailure};
-use crate::output::{escape, message};
+use crate::output::{self, escape, message};
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -23,6 +23,13 @@ pub(crate) enum Failure {
     Refused(ApiError),
     /// Failed, and already told.
     Reported,
+    /// Some objects could not be shown as was asked for.
+    Partly {
+        /// What is to be printed of the others.
+        shown: String,
+        /// Why not, of each that could not.
+        errors: Vec<ApiError>,
+    },
     /// stdout could not be written.
     Output(io::Error),
     /// A signal came.
@@ -62,6 +69,13 @@ impl Failure {
                 own_failure.status(error)
             }
             Self::Reported => ExitStatus::Failure,
+            Self::Partly { shown, errors } => {
+                if let Err(failure) = output::print(shown) {
+                    failure.report(own_failure);
+                }
+                errors.iter().for_each(tell);
+                ExitStatus::Failure
+            }
             // The reader left, as `head` does: nothing to complain about.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitStatus::Success,
             Self::Output(error) => {

@@ -5,7 +5,7 @@ use bulkhead_api::system_event::SystemEvent;
 use clap::Args;
 
 use super::block_on;
-use crate::exit_status::ExitStatus;
+use crate::exit_status::{ExitStatus, OwnFailure};
 use crate::failure::Failure;
 use crate::output;
 use crate::output::format::{self, EventFormat, Format, Structure};
@@ -41,19 +41,26 @@ pub(crate) fn run(arguments: &EventsArguments) -> Result<ExitStatus, Failure> {
         until_us: arguments.until.map(Moment::unix_us),
     };
     block_on(async {
+        let mut status = ExitStatus::Success;
         let mut events = services.call(async |client| client.system_events(query).await).await?;
         while let Some(event) = events.next().await? {
             if event_filter::all_match(&arguments.filter, &event) {
-                output::print(&match &arguments.format {
-                    EventFormat::Plain => line(&event),
-                    EventFormat::Json => render::structured(&event, Structure::Json)?,
+                let shown = match &arguments.format {
+                    EventFormat::Plain => Ok(line(&event)),
+                    EventFormat::Json => render::structured(&event, Structure::Json),
                     EventFormat::Template(template) => {
-                        render::object_as(&event, &Format::Template(template.clone()))?
+                        render::object_as(&event, &Format::Template(template.clone()))
                     }
-                })?;
+                };
+                match shown {
+                    Ok(text) => output::print(&text)?,
+                    // The template may fit the next one.
+                    Err(failure @ Failure::Partly { .. }) => status = failure.report(OwnFailure::Plain),
+                    Err(failure) => return Err(failure),
+                }
             }
         }
-        Ok(ExitStatus::Success)
+        Ok(status)
     })
 }
 

@@ -1,6 +1,5 @@
 //! `image inspect`
 
-use bulkhead_api::image::ImageResource;
 use clap::Args;
 
 use crate::arguments::Identifier;
@@ -10,13 +9,14 @@ use crate::failure::Failure;
 use crate::output;
 use crate::output::format::{self, Format};
 use crate::output::render;
+use crate::output::vocabulary::ImageDetails;
 use crate::services::Services;
 
 /// Arguments of `image inspect`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InspectArguments {
     /// Format of the output, or a template: '{{.id}}'
-    #[arg(short, long, value_parser = format::details_parser::<ImageResource>())]
+    #[arg(short, long, value_parser = format::details_parser::<ImageDetails>())]
     format: Option<Format>,
 
     /// Images to display
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<ExitStatus, Failure> {
         let mut images = Vec::new();
         for image in &arguments.images {
             match services.call(async |client| client.image(image.as_str()).await).await {
-                Ok(image) => images.push(image),
+                Ok(image) => images.push(ImageDetails(image)),
                 Err(failure) => status = failure.report(OwnFailure::Plain),
             }
         }

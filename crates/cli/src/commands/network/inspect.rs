@@ -1,6 +1,5 @@
 //! `network inspect`
 
-use bulkhead_api::network::NetworkResource;
 use clap::Args;
 
 use crate::arguments::Identifier;
@@ -10,13 +9,14 @@ use crate::failure::Failure;
 use crate::output;
 use crate::output::format::{self, Format};
 use crate::output::render;
+use crate::output::vocabulary::NetworkDetails;
 use crate::services::Services;
 
 /// Arguments of `network inspect`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InspectArguments {
     /// Format of the output, or a template: '{{.id}}'
-    #[arg(short, long, value_parser = format::details_parser::<NetworkResource>())]
+    #[arg(short, long, value_parser = format::details_parser::<NetworkDetails>())]
     format: Option<Format>,
 
     /// Networks to display
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<ExitStatus, Failure> {
         let mut networks = Vec::new();
         for name in &arguments.names {
             match services.call(async |client| client.network(name.as_str()).await).await {
-                Ok(network) => networks.push(network),
+                Ok(network) => networks.push(NetworkDetails(network)),
                 Err(failure) => status = failure.report(OwnFailure::Plain),
             }
         }

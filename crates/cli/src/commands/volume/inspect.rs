@@ -1,6 +1,5 @@
 //! `volume inspect`
 
-use bulkhead_api::volume::VolumeResource;
 use clap::Args;
 
 use crate::arguments::Identifier;
@@ -10,13 +9,14 @@ use crate::failure::Failure;
 use crate::output;
 use crate::output::format::{self, Format};
 use crate::output::render;
+use crate::output::vocabulary::VolumeDetails;
 use crate::services::Services;
 
 /// Arguments of `volume inspect`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InspectArguments {
     /// Format of the output, or a template: '{{.id}}'
-    #[arg(short, long, value_parser = format::details_parser::<VolumeResource>())]
+    #[arg(short, long, value_parser = format::details_parser::<VolumeDetails>())]
     format: Option<Format>,
 
     /// Volumes to display
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &InspectArguments) -> Result<ExitStatus, Failure> {
         let mut volumes = Vec::new();
         for name in &arguments.names {
             match services.call(async |client| client.volume(name.as_str()).await).await {
-                Ok(volume) => volumes.push(volume),
+                Ok(volume) => volumes.push(VolumeDetails(volume)),
                 Err(failure) => status = failure.report(OwnFailure::Plain),
             }
         }

@@ -3,10 +3,11 @@
 use bulkhead_api::image::{
     HistoryEntry, ImageDefaults, ImageEntry, ImageResource, ImageRoot, ImageVariant, VariantConfiguration,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::container::{descriptor, image_name, platform};
-use super::{Templated, any_keys, size, time};
+use super::{Templated, any_keys, replaced, size, time};
 use crate::output::images;
 
 /// Digits of an id that Docker's lists show.
@@ -65,7 +66,6 @@ impl Templated for ImageResource {
         let variant_configuration = variant.map(|variant| &variant.config);
         let created = variant_configuration.and_then(|configuration| configuration.created.as_deref());
         let created = created.unwrap_or(&self.configuration.creation_date);
-        let bytes = self.variants.iter().map(|variant| variant.size).fold(0, u64::saturating_add);
         let short = self.id.get(..SHORT_ID_LENGTH).unwrap_or(&self.id);
         json!({
             "ID": short,
@@ -75,7 +75,7 @@ impl Templated for ImageResource {
             "RepoTags": [image_name(name)],
             "RepoDigests": [format!("{repository}@{digest}")],
             "Digest": digest,
-            "Size": size(bytes),
+            "Size": size(size_bytes(self)),
             "Created": created,
             "CreatedAt": time::date(created),
             "CreatedSince": time::ago(created),
@@ -85,4 +85,25 @@ impl Templated for ImageResource {
             "RootFS": {"Layers": variant_configuration.map(|configuration| &configuration.rootfs.diff_ids)},
         })
     }
+}
+
+/// An image whose words are those of Docker's `inspect`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct ImageDetails(pub(crate) ImageResource);
+
+impl Templated for ImageDetails {
+    fn examples() -> Vec<Self> {
+        ImageResource::examples().into_iter().map(Self).collect()
+    }
+
+    fn words(&self) -> Value {
+        let others = json!({"ID": format!("sha256:{}", self.0.id), "Size": size_bytes(&self.0)});
+        replaced(self.0.words(), others)
+    }
+}
+
+/// Of all its platforms.
+fn size_bytes(image: &ImageResource) -> u64 {
+    image.variants.iter().map(|variant| variant.size).fold(0, u64::saturating_add)
 }

@@ -15,7 +15,7 @@ mod volume;
 
 use std::collections::BTreeMap;
 
-use bulkhead_api::error::ErrorCode;
+use bulkhead_api::error::{ApiError, ErrorCode};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,7 +23,10 @@ use crate::failure::Failure;
 use crate::template::{ANY_KEY, Template, Vocabulary};
 
 pub(crate) use container_details::ContainerDetails;
+pub(crate) use image::ImageDetails;
+pub(crate) use network::NetworkDetails;
 pub(crate) use system::{DiskUsageRow, VersionPair};
+pub(crate) use volume::VolumeDetails;
 
 /// An object that templates can be applied to.
 pub(crate) trait Templated: Serialize + Sized + 'static {
@@ -44,27 +47,40 @@ pub(crate) trait Templated: Serialize + Sized + 'static {
     }
 }
 
-/// What a template says of each of these objects, a line or row each.
+/// What a template says of each of these objects, a line or row each. Where it does not fit one, the others
+/// are shown all the same.
 pub(super) fn apply<T: Templated>(objects: &[T], template: &Template) -> Result<String, Failure> {
     let vocabulary = T::vocabulary();
     let mut texts = Vec::with_capacity(objects.len());
+    let mut errors = Vec::new();
     for object in objects {
         let json = super::render::to_value(object)?;
-        let text = template.apply(json, object.words(), &vocabulary).map_err(|error| {
-            Failure::caused_by(ErrorCode::InvalidArgument, "the template does not fit what is shown", &error)
-        })?;
-        texts.push(text);
+        let id = json.get("id").and_then(Value::as_str).map(|id| format!("'{id}'"));
+        match template.apply(json, object.words(), &vocabulary) {
+            Ok(text) => texts.push(text),
+            Err(error) => {
+                let what = id.unwrap_or_else(|| "what is shown".to_owned());
+                let message = format!("the template does not fit {what}");
+                errors.push(ApiError::caused_by(ErrorCode::InvalidArgument, message, &error));
+            }
+        }
     }
-    if !template.is_table() {
-        return Ok(texts.into_iter().map(|text| text + "\n").collect());
-    }
+    let shown = match template.is_table() {
+        true => table(&texts, template),
+        false => texts.into_iter().map(|text| text + "\n").collect(),
+    };
+    if errors.is_empty() { Ok(shown) } else { Err(Failure::Partly { shown, errors }) }
+}
+
+fn table(texts: &[String], template: &Template) -> String {
     let cells = |line: &str| -> Vec<String> { line.split('\t').map(str::to_owned).collect() };
-    let rows: Vec<_> = texts.iter().flat_map(|text| text.lines()).map(cells).collect();
+    let rows: Vec<_> = texts.iter().flat_map(|text| text.split('\n')).map(cells).collect();
     let mut header = cells(&template.header());
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0).max(header.len());
     header.resize(columns, String::new());
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
-    Ok(super::render::table(&header, &rows))
+    // The last row may be empty, too.
+    super::render::table(&header, &rows) + "\n"
 }
 
 /// The example of labels and other maps whose keys users choose.
@@ -117,8 +133,20 @@ impl Templated for String {
     }
 }
 
+/// These words, some of them replaced or added.
+fn replaced(mut words: Value, others: Value) -> Value {
+    if let (Value::Object(words), Value::Object(others)) = (&mut words, others) {
+        words.extend(others);
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
+    use bulkhead_api::image::ImageResource;
+    use bulkhead_api::network::NetworkResource;
+    use bulkhead_api::volume::VolumeResource;
+
     use super::*;
 
     /// Keys of all words, those below them as well.
@@ -138,11 +166,8 @@ mod tests {
     #[test]
     fn every_word_is_in_the_documentation() {
         use bulkhead_api::container::ContainerSnapshot;
-        use bulkhead_api::image::ImageResource;
-        use bulkhead_api::network::NetworkResource;
         use bulkhead_api::system::SystemStatus;
         use bulkhead_api::system_event::SystemEvent;
-        use bulkhead_api::volume::VolumeResource;
 
         use crate::output::statistics::Sample;
 
@@ -156,6 +181,9 @@ mod tests {
             of::<ImageResource>(),
             of::<VolumeResource>(),
             of::<NetworkResource>(),
+            of::<ImageDetails>(),
+            of::<VolumeDetails>(),
+            of::<NetworkDetails>(),
             of::<Sample>(),
             of::<SystemEvent>(),
             of::<DiskUsageRow>(),
@@ -170,6 +198,61 @@ mod tests {
         };
         let missing: Vec<_> = found.iter().filter(is_missing).collect();
         assert!(missing.is_empty() && found.len() > 100, "{missing:?} of {}", found.len());
+    }
+
+    #[test]
+    fn each_object_has_its_row() {
+        let of = |text: &str, ids: &[&str]| {
+            let template = Template::new(text, &String::vocabulary()).unwrap();
+            let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+            apply(&ids, &template).unwrap()
+        };
+        assert_eq!(of("table {{.}}", &["a", "", "b", ""]), "\na\n\nb\n\n");
+        assert_eq!(of("table x{{.}}\\t{{.}}", &["a", ""]), "x   \nxa  a\nx   \n");
+        assert_eq!(of("{{.}}", &["", "b"]), "\nb\n");
+    }
+
+    #[test]
+    fn an_object_that_the_template_does_not_fit_hides_no_other() {
+        let volume = |id: &str| {
+            let mut volume = VolumeResource::examples().remove(0);
+            id.clone_into(&mut volume.id);
+            volume
+        };
+        let template = Template::new("{{index (split .id \"-\") 1}}", &VolumeResource::vocabulary()).unwrap();
+        match apply(&[volume("a-1"), volume("odd"), volume("b-2"), volume("")], &template) {
+            Err(Failure::Partly { shown, errors }) => {
+                assert_eq!(shown, "1\n2\n");
+                let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                assert_eq!(errors.len(), 2);
+                assert!(errors[0].contains("the template does not fit 'odd'"), "{errors:?}");
+                assert!(errors[0].contains("there is nothing at 1: the length is 1"), "{errors:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn inspect_has_values_where_lists_have_texts() {
+        fn of<T: Templated>(object: T, text: &str) -> String {
+            apply(&[object], &Template::new(text, &T::vocabulary()).unwrap()).unwrap()
+        }
+        let labels: BTreeMap<_, _> = [("tier".to_owned(), "back".to_owned())].into();
+        let mut volume = VolumeResource::examples().remove(0);
+        volume.configuration.labels.clone_from(&labels);
+        let text = "{{index .Labels \"tier\"}} {{json .Labels}}";
+        assert_eq!(of(VolumeDetails(volume.clone()), text), "back {\"tier\":\"back\"}\n");
+        assert_eq!(of(volume.clone(), "{{.Labels}}"), "tier=back\n");
+        volume.configuration.labels.clear();
+        assert_eq!(of(VolumeDetails(volume), "{{json .Labels}}{{.Label \"tier\"}}"), "{}\n");
+        let mut network = NetworkResource::examples().remove(0);
+        network.configuration.labels = labels;
+        assert_eq!(of(NetworkDetails(network), text), "back {\"tier\":\"back\"}\n");
+        let mut image = ImageResource::examples().remove(0);
+        image.id = "0123456789abcdef".to_owned();
+        image.variants[0].size = 1_290_000;
+        assert_eq!(of(image.clone(), "{{.Size}} {{.ID}}"), "1.29MB 0123456789ab\n");
+        assert_eq!(of(ImageDetails(image), "{{.Size}} {{.ID}}"), "1290000 sha256:0123456789abcdef\n");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use bulkhead_api::network::{NetworkResource, NetworkResourceConfiguration, NetworkResourceStatus};
 use bulkhead_api::registry::RegistryResource;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Templated, any_keys, pairs, time};
+use super::{Templated, any_keys, pairs, replaced, time};
 
 impl Templated for NetworkResource {
     fn examples() -> Vec<Self> {
@@ -45,6 +46,27 @@ impl Templated for NetworkResource {
             "Label": configuration.labels,
             "IPAM": {"Config": [{"Subnet": status.ipv4_subnet, "Gateway": status.ipv4_gateway}]},
         })
+    }
+}
+
+/// A network whose words are those of Docker's `inspect`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct NetworkDetails(pub(crate) NetworkResource);
+
+impl Templated for NetworkDetails {
+    fn examples() -> Vec<Self> {
+        NetworkResource::examples().into_iter().map(Self).collect()
+    }
+
+    fn words(&self) -> Value {
+        let configuration = &self.0.configuration;
+        let others = json!({
+            "Labels": configuration.labels,
+            "Options": configuration.options,
+            "EnableIPv6": self.0.status.ipv6_subnet.is_some(),
+        });
+        replaced(self.0.words(), others)
     }
 }
 

@@ -55,14 +55,19 @@ impl Templated for SystemEvent {
     }
 
     fn words(&self) -> Value {
+        // Docker gives each a name; one that a label gives is left to it.
+        let mut attributes = self.attributes.clone();
+        attributes.entry("name".to_owned()).or_insert_with(|| self.id.clone());
         json!({
             "Type": self.kind.as_str(),
             "Action": self.action,
             "Status": self.action,
             "ID": self.id,
             "From": self.attributes.get("image"),
-            "Actor": {"ID": self.id, "Attributes": self.attributes},
+            "Actor": {"ID": self.id, "Attributes": attributes},
+            "Scope": "local",
             "Time": self.time_us.div_euclid(1_000_000),
+            "TimeNano": self.time_us.saturating_mul(1_000),
         })
     }
 }
@@ -155,5 +160,36 @@ impl Templated for VersionPair {
             self.0.get(index).map(|part| json!({"Version": part.version, "GitCommit": part.commit}))
         };
         json!({"Client": part(0), "Server": part(1)})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::template::Template;
+
+    #[test]
+    fn events_have_what_scripts_of_docker_ask_for() {
+        let event = |attributes: BTreeMap<String, String>| SystemEvent {
+            time: "2026-01-02T03:04:05.000006Z".to_owned(),
+            time_us: 1_767_323_045_000_006,
+            kind: SystemEventKind::Container,
+            action: "start".to_owned(),
+            id: "web".to_owned(),
+            attributes,
+        };
+        let text = "{{.Actor.Attributes.name}} {{index .Actor.Attributes \"image\"}} {{.Scope}} {{.Time}} {{.TimeNano}}";
+        let vocabulary = SystemEvent::vocabulary();
+        let template = Template::new(text, &vocabulary).unwrap();
+        let apply = |event: &SystemEvent| {
+            let json = serde_json::to_value(event).unwrap();
+            template.apply(json, event.words(), &vocabulary).unwrap()
+        };
+        let image = || ("image".to_owned(), "demo".to_owned());
+        assert_eq!(apply(&event([image()].into())), "web demo local 1767323045 1767323045000006000");
+        let label = ("name".to_owned(), "other".to_owned());
+        assert!(apply(&event([image(), label].into())).starts_with("other demo "));
     }
 }

@@ -1,9 +1,10 @@
 //! Volumes.
 
 use bulkhead_api::volume::{VolumeConfiguration, VolumeResource};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Templated, any_keys, pairs};
+use super::{Templated, any_keys, pairs, replaced};
 
 impl Templated for VolumeResource {
     fn examples() -> Vec<Self> {
@@ -33,5 +34,22 @@ impl Templated for VolumeResource {
             "Scope": "local",
             "CreatedAt": configuration.creation_date,
         })
+    }
+}
+
+/// A volume whose words are those of Docker's `inspect`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct VolumeDetails(pub(crate) VolumeResource);
+
+impl Templated for VolumeDetails {
+    fn examples() -> Vec<Self> {
+        VolumeResource::examples().into_iter().map(Self).collect()
+    }
+
+    fn words(&self) -> Value {
+        let configuration = &self.0.configuration;
+        let others = json!({"Labels": configuration.labels, "Options": configuration.options});
+        replaced(self.0.words(), others)
     }
 }
