@@ -152,8 +152,13 @@ fn client_rules() -> String {
 /// * proxied, answering: what a published port's proxy says in the name of a client is marked, and what answers
 ///   it, which is then routed to the proxy and not to the client.
 /// * egress: a map leads to the chains of containers with a policy, see [`crate::egress`].
-pub(crate) fn inner_rules(host: Ipv4Addr) -> String {
+///
+/// What masquerades forgets its connections when its device goes, so an uplink whose addresses are known has them
+/// named: it may come again, when container-network died. `addresses` are those, if they are.
+pub(crate) fn inner_rules(host: Ipv4Addr, addresses: (Option<Ipv4Addr>, Option<Ipv6Addr>)) -> String {
     let clients = client_rules();
+    let source = addresses.0.map_or_else(|| "masquerade".to_owned(), |address| format!("snat to {address}"));
+    let source6 = addresses.1.map_or_else(|| "masquerade".to_owned(), |address| format!("snat to {address}"));
     format!(
         r#"table ip bulkhead
 delete table ip bulkhead
@@ -195,7 +200,7 @@ table ip bulkhead {{
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
-    oifname "{UPLINK}" masquerade
+    oifname "{UPLINK}" {source}
   }}
 {clients}}}
 table ip6 bulkhead {{
@@ -228,7 +233,7 @@ table ip6 bulkhead {{
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
-    oifname "{UPLINK}" masquerade
+    oifname "{UPLINK}" {source6}
   }}
 {clients}}}
 table bridge {table} {{

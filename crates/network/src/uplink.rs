@@ -129,9 +129,9 @@ impl Uplink {
         let pin = directories.network_namespace();
         enter_own_namespace(&pin)?;
         let pins = Pins::read_or_none();
+        let rules = firewall::inner_rules(addresses.outer, (Some(addresses.inner), inner6));
         let inner =
-            firewall::load("the rules of the container namespace", &firewall::inner_rules(addresses.outer))
-                .map_err(UplinkError::Firewall)?;
+            firewall::load("the rules of the container namespace", &rules).map_err(UplinkError::Firewall)?;
         set_up_own_namespace()?;
         let mut links = Socket::route().map_err(UplinkError::Device)?;
         // Of an earlier process; usually it went with its other end.

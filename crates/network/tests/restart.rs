@@ -5,6 +5,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::mpsc;
 use std::thread;
 
 use bulkhead_network_control::{
@@ -36,6 +37,14 @@ fn connections_survive_it_and_the_next_one_takes_over() {
             stream.write_all(&buffer[..length]).unwrap();
         }
     });
+    // One that says nothing until it is told to, to a container that says nothing at all.
+    let (speak, may_speak) = mpsc::channel::<()>();
+    let late = host.outside.run(|| TcpListener::bind((OUTSIDE, 7001)).unwrap());
+    thread::spawn(move || {
+        let mut stream = late.accept().unwrap().0;
+        may_speak.recv().unwrap();
+        stream.write_all(b"late").unwrap();
+    });
     let daemon = host.start("a");
     create_default_network(&host, &daemon);
     let [one, two] = ["one", "two"].map(|id| host.lease(&daemon, id));
@@ -44,6 +53,8 @@ fn connections_survive_it_and_the_next_one_takes_over() {
     let mut stream = one.namespace.run(|| TcpStream::connect((OUTSIDE, 7000)).unwrap());
     stream.set_read_timeout(Some(SOON)).unwrap();
     echo(&mut stream);
+    let mut silent = one.namespace.run(|| TcpStream::connect((OUTSIDE, 7001)).unwrap());
+    silent.set_read_timeout(Some(SOON)).unwrap();
     daemon.kill();
 
     // Nobody is there, and the containers do not notice.
@@ -61,6 +72,9 @@ fn connections_survive_it_and_the_next_one_takes_over() {
     }
     let container_ids = vec!["one".to_owned(), "two".to_owned()];
     host.request(&daemon, Request::Retain { container_ids }).unwrap();
+    // The new uplink carries what the old one did, whoever speaks first.
+    speak.send(()).unwrap();
+    silent.read_exact(&mut [0; 4]).unwrap();
     echo(&mut stream);
     // What has a port already is restored once more, in vain and without harm.
     host.request(&daemon, Request::Restore(restorations[0].clone())).unwrap();

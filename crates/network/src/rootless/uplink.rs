@@ -54,7 +54,7 @@ impl UserUplink {
             .map_err(|error| RootlessError::Enter(error.into()))?;
         let pins = Pins::read_or_none();
         // Nobody of the host comes in by it.
-        let inner = firewall::inner_rules(Ipv4Addr::UNSPECIFIED);
+        let inner = firewall::inner_rules(Ipv4Addr::UNSPECIFIED, (None, None));
         firewall::load("the rules of the container namespace", &inner)
             .and_then(|nft| nft.finish())
             .map_err(RootlessError::Firewall)?;
