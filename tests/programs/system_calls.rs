@@ -2,8 +2,15 @@
 //! what needs all of a process: signals, threads, a tracer, new mappings, children. Prints a line for each that went
 //! as on any Linux.
 
+#[path = "filter.rs"]
+mod filter;
+#[path = "system_calls/kernel.rs"]
+mod kernel;
+#[path = "system_calls/tracers.rs"]
+mod tracers;
+
 use std::arch::asm;
-use std::ffi::{c_int, c_long, c_void};
+use std::ffi::{c_int, c_void};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -37,17 +44,12 @@ unsafe extern "C" {
     fn fork() -> c_int;
     fn kill(process: c_int, signal: c_int) -> c_int;
     fn waitpid(process: c_int, status: *mut c_int, options: c_int) -> c_int;
-    fn ptrace(request: c_long, ...) -> c_long;
-    fn raise(signal: c_int) -> c_int;
-    fn prctl(option: c_int, ...) -> c_int;
     fn time(to: *mut i64) -> i64;
     fn _exit(code: c_int) -> !;
 }
 
 const ROW: u64 = 2000;
-const SIGSEGV: c_int = 11;
 const SIGKILL: c_int = 9;
-const SIGSTOP: c_int = 19;
 const SIGALRM: c_int = 14;
 const SA_SIGINFO: c_int = 4;
 const SA_RESTART: c_int = 0x1000_0000;
@@ -57,19 +59,6 @@ const SHARED: c_int = 0x21;
 const GETPPID: u64 = 110;
 /// sys/ucontext.h: where R13 is in a ucontext_t, in words
 const SAVED_R13: usize = 5 + 5;
-/// sys/user.h: where R12 is in a user_regs_struct, in words
-const TRACED_R12: usize = 3;
-const PTRACE_GETREGS: c_long = 12;
-const PTRACE_SETREGS: c_long = 13;
-const PTRACE_ATTACH: c_long = 16;
-const PTRACE_DETACH: c_long = 17;
-const PTRACE_TRACEME: c_long = 0;
-const PTRACE_CONT: c_long = 7;
-const PTRACE_SETOPTIONS: c_long = 0x4200;
-const PTRACE_O_TRACESECCOMP: c_long = 0x80;
-const GETPGRP: u64 = 111;
-const PR_SET_SECCOMP: c_int = 22;
-const PR_SET_NO_NEW_PRIVS: c_int = 38;
 /// asm/vsyscall.h: where time(2) is, which is called and not entered
 const VSYSCALL_TIME: usize = 0xffff_ffff_ff60_0400;
 
@@ -216,98 +205,6 @@ fn threads() {
     println!("threads keep their registers apart");
 }
 
-/// A child makes calls for ever with R12 as it was, and ends once that is the number after it.
-fn be_traced(start: u64) -> ! {
-    // SAFETY: see `rows_of_calls`.
-    unsafe {
-        asm!(
-            "2:", "mov eax, {number}", "syscall", "cmp r12, {start}", "je 2b",
-            number = const GETPPID, start = in(reg) start,
-            inout("r12") start => _, out("rax") _, out("rcx") _, out("r11") _,
-        );
-        _exit(7)
-    }
-}
-
-fn tracer() {
-    for round in 0u64..20 {
-        let start = 0xabcd_0000_0000 + round;
-        // SAFETY: the child only makes calls.
-        let child = unsafe { fork() };
-        if child == 0 {
-            be_traced(start);
-        }
-        std::thread::sleep(Duration::from_millis(5 + round));
-        let mut registers = [0u64; 27];
-        let mut status = 0;
-        // SAFETY: the registers have the size of a user_regs_struct.
-        unsafe {
-            assert_eq!(ptrace(PTRACE_ATTACH, child, 0, 0), 0);
-            assert_eq!(waitpid(child, &raw mut status, 0), child);
-            assert_eq!(ptrace(PTRACE_GETREGS, child, 0, registers.as_mut_ptr()), 0);
-            assert_eq!(registers[TRACED_R12], start);
-            registers[TRACED_R12] += 1;
-            assert_eq!(ptrace(PTRACE_SETREGS, child, 0, registers.as_ptr()), 0);
-            assert_eq!(ptrace(PTRACE_DETACH, child, 0, 0), 0);
-        }
-        assert_eq!(ended(child), 7 << 8);
-    }
-    println!("a tracer finds and changes the registers");
-}
-
-/// A sandbox of the guest's own: of one call its tracer is told by a filter, after a row that it is not told of.
-fn filtered() {
-    let start = 0x7777_0000_0000u64;
-    // SAFETY: the child makes calls and ends.
-    let child = unsafe { fork() };
-    if child == 0 {
-        be_filtered(start);
-    }
-    let (mut registers, mut status) = ([0u64; 27], 0);
-    // SAFETY: the registers have the size of a user_regs_struct.
-    unsafe {
-        assert_eq!(waitpid(child, &raw mut status, 0), child);
-        assert_eq!(ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESECCOMP), 0);
-        assert_eq!(ptrace(PTRACE_CONT, child, 0, 0), 0);
-        assert_eq!(waitpid(child, &raw mut status, 0), child);
-        assert_eq!(status, 0x7057f, "no seccomp event");
-        assert_eq!(ptrace(PTRACE_GETREGS, child, 0, registers.as_mut_ptr()), 0);
-        assert_eq!(registers[TRACED_R12], start);
-        registers[TRACED_R12] += 1;
-        assert_eq!(ptrace(PTRACE_SETREGS, child, 0, registers.as_ptr()), 0);
-        assert_eq!(ptrace(PTRACE_DETACH, child, 0, 0), 0);
-    }
-    assert_eq!(ended(child), 7 << 8);
-    println!("a tracer behind a filter finds and changes the registers");
-}
-
-fn be_filtered(start: u64) -> ! {
-    // linux/filter.h: load the number, and if it is that of getpgrp(2) SECCOMP_RET_TRACE, otherwise SECCOMP_RET_ALLOW
-    let filter: [(u16, u8, u8, u32); 4] =
-        [(0x20, 0, 0, 0), (0x15, 0, 1, 111), (6, 0, 0, 0x7ff0_0000), (6, 0, 0, 0x7fff_0000)];
-    #[repr(C)]
-    struct Program {
-        length: u16,
-        filter: *const u64,
-    }
-    let filter = filter.map(|(code, yes, no, number)| {
-        u64::from(code) | u64::from(yes) << 16 | u64::from(no) << 24 | u64::from(number) << 32
-    });
-    let program = Program { length: 4, filter: filter.as_ptr() };
-    let end: u64;
-    // SAFETY: the filter is read; of the registers R12 alone is changed, by the tracer.
-    unsafe {
-        ptrace(PTRACE_TRACEME, 0, 0, 0);
-        raise(SIGSTOP);
-        assert_eq!(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(prctl(PR_SET_SECCOMP, 2, &raw const program), 0);
-        row();
-        asm!("mov eax, {number}", "syscall", number = const GETPGRP, inout("r12") start => end,
-            out("rax") _, out("rcx") _, out("r11") _);
-        _exit(if end == start + 1 { 7 } else { 8 })
-    }
-}
-
 /// Old programs call an address for the time. Hosts that still answer do so in the guest.
 fn vsyscalls() {
     // SAFETY: the child calls what is a function of this kind, or nothing and is ended for that.
@@ -390,7 +287,7 @@ fn kills() {
         // SAFETY: the child only makes calls.
         let child = unsafe { fork() };
         if child == 0 {
-            be_traced(1);
+            tracers::be_traced(1);
         }
         std::thread::sleep(Duration::from_millis(4));
         // SAFETY: it is our own child.
@@ -407,66 +304,16 @@ fn ended(child: c_int) -> c_int {
     status
 }
 
-/// A User-Mode Linux kernel keeps code of its own, with system calls, in the uppermost pages of each process. Whoever
-/// makes these is ended. Prints how many there are.
-fn calls_of_the_kernel() {
-    const END: usize = 0x7fff_ffff_f000;
-    let mut places = 0;
-    for page in (1..=64).map(|number| END - number * 4096) {
-        for offset in calls_in(page) {
-            // SAFETY: the child does nothing after it.
-            let child = unsafe { fork() };
-            if child == 0 {
-                row();
-                // SAFETY: what the call would do is to map a page that may be written and executed.
-                unsafe {
-                    asm!("jmp {address}", address = in(reg) page + usize::from(offset), in("rax") 9,
-                        in("rdi") 0x1000_0000, in("rsi") 4096, in("rdx") 7, in("r10") 0x22, in("r8") -1i64, in("r9") 0,
-                        options(noreturn));
-                }
-            }
-            let status = ended(child);
-            assert_eq!(status & 0x7f, SIGSEGV, "at {page:#x} + {offset:#x}: {status:#x}");
-            places += 1;
-        }
-    }
-    println!("{places}");
-}
-
-/// Where instructions of system calls are in a page, which may not be there.
-fn calls_in(page: usize) -> Vec<u16> {
-    let (mut here, mut there) = UnixStream::pair().expect("a pair");
-    // SAFETY: the child reads the page, which ends it if there is none.
-    let child = unsafe { fork() };
-    if child == 0 {
-        for offset in 0..4095u16 {
-            // SAFETY: see above.
-            if unsafe { (page as *const u8).add(offset.into()).cast::<[u8; 2]>().read_volatile() }
-                == [0x0f, 0x05]
-            {
-                there.write_all(&offset.to_ne_bytes()).expect("to write");
-            }
-        }
-        // SAFETY: nothing is left to be done.
-        unsafe { _exit(0) }
-    }
-    drop(there);
-    ended(child);
-    let mut offsets = Vec::new();
-    here.read_to_end(&mut offsets).expect("offsets");
-    offsets.chunks_exact(2).map(|bytes| u16::from_ne_bytes([bytes[0], bytes[1]])).collect()
-}
-
 fn main() {
     if std::env::args().any(|argument| argument == "kernel") {
-        return calls_of_the_kernel();
+        return kernel::try_calls();
     }
     signals();
     each_once();
     interrupted();
     threads();
-    tracer();
-    filtered();
+    tracers::attached();
+    tracers::filtered();
     vsyscalls();
     mappings();
     children();
