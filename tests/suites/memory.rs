@@ -16,3 +16,16 @@ fn faults_are_those_of_any_linux() {
     let in_guest = installation.container(&["exec", "box", "faults"]).expect_code(0);
     assert_eq!(in_guest.text(), on_host.text());
 }
+
+#[test]
+fn fresh_memory_comes_in_stretches_also_where_files_take_the_rest() {
+    let installation = Installation::with_demo();
+    for (name, memory) in [("ample", "1g"), ("scarce", "256m")] {
+        installation.run_ok(&["run", "-d", "--name", name, "--memory", memory, "demo", "sleep", "600"]);
+        put_program(&installation, name, "populated");
+        let populated = || installation.container(&["exec", name, "populated"]).expect_code(0).text();
+        assert_eq!(populated(), "16\n80\n", "{name}, with memory that nothing was in yet");
+        installation.run_ok(&["exec", name, "dd", "if=/dev/zero", "of=/big", "bs=1M", "count=500"]);
+        assert_eq!(populated(), "16\n80\n", "{name}, with memory that files were in");
+    }
+}
