@@ -225,3 +225,36 @@ fn bulk_verbs_act_on_every_id_and_report_the_failures() {
     assert_eq!(installation.container(&["list", "--quiet"]).stdout, b"");
     assert_eq!(installation.run_ok(&["list", "--format", "json"]), "[]");
 }
+
+#[test]
+fn what_is_done_to_several_is_done_though_nobody_reads_of_it() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&[
+        "run",
+        "-d",
+        "--name",
+        "quick",
+        "demo",
+        "sh",
+        "-c",
+        "trap 'exit 0' TERM; sleep 600 & wait",
+    ]);
+    let deaf = "trap '' TERM; echo deaf; while :; do sleep 1; done";
+    installation.run_ok(&["run", "-d", "--name", "deaf", "demo", "sh", "-c", deaf]);
+    wait_until("it hears no signal", || installation.run_ok(&["logs", "deaf"]) == "deaf");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status =
+        installation.command(&["stop", "--time", "2", "quick", "deaf"]).stdout(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(installation.wait_for_exit("deaf"), 137);
+
+    // And to one whose client has gone.
+    installation.run_ok(&["start", "deaf"]);
+    wait_until("it hears no signal", || installation.run_ok(&["logs", "deaf"]) == "deaf\ndeaf");
+    let mut stopping = installation.command(&["stop", "--time", "3", "deaf"]).spawn().unwrap();
+    wait_until("it is stopping", || installation.state("deaf") == "stopping");
+    stopping.kill().unwrap();
+    stopping.wait().unwrap();
+    assert_eq!(installation.wait_for_exit("deaf"), 137);
+}

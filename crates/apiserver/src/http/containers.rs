@@ -114,7 +114,8 @@ pub(super) async fn restart(
     Path(id): Path<String>,
     JsonBody(request): JsonBody<StopRequest>,
 ) -> Result<StatusCode, Problem> {
-    service.containers.find(&id)?.restart(&request).await?;
+    let container = service.containers.find(&id)?;
+    to_the_end("cannot restart the container", async move { container.restart(&request).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -149,7 +150,8 @@ pub(super) async fn stop(
     Path(id): Path<String>,
     JsonBody(request): JsonBody<StopRequest>,
 ) -> Result<StatusCode, Problem> {
-    service.containers.find(&id)?.stop(&request).await?;
+    let container = service.containers.find(&id)?;
+    to_the_end("cannot stop the container", async move { container.stop(&request).await }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

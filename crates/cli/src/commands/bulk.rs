@@ -59,33 +59,54 @@ where
         running.spawn_local(async move { (index, work.await) });
     }
     let mut outcomes: Vec<Option<Result<String, Failure>>> = ids.iter().map(|_| None).collect();
-    let mut printed = 0;
-    let mut failed = false;
+    let mut concluded = 0;
+    let mut result = Conclusion::default();
     while let Some(joined) = running.join_next().await {
         let Ok((index, outcome)) = joined else {
-            failed = true;
+            result.failed = true;
             continue;
         };
         match order {
-            Order::Completion => failed |= !conclude(outcome)?,
+            Order::Completion => result.add(outcome),
             Order::Argument => {
                 outcomes[index] = Some(outcome);
-                while let Some(outcome) = outcomes.get_mut(printed).and_then(Option::take) {
-                    failed |= !conclude(outcome)?;
-                    printed += 1;
+                while let Some(outcome) = outcomes.get_mut(concluded).and_then(Option::take) {
+                    result.add(outcome);
+                    concluded += 1;
                 }
             }
         }
     }
-    Ok(if failed { ExitStatus::Failure } else { ExitStatus::Success })
+    result.finish()
 }
 
-fn conclude(outcome: Result<String, Failure>) -> Result<bool, Failure> {
-    match outcome {
-        Ok(text) => output::print(&escape::text(&text)).map(|()| true),
-        Err(failure) => {
-            failure.report(OwnFailure::Plain);
-            Ok(false)
+/// What came of all of them.
+#[derive(Debug, Default)]
+struct Conclusion {
+    failed: bool,
+    /// Nobody reads the successes any more, which keeps nothing from being done.
+    unprinted: Option<Failure>,
+}
+
+impl Conclusion {
+    fn add(&mut self, outcome: Result<String, Failure>) {
+        match outcome {
+            Ok(text) if self.unprinted.is_none() => {
+                self.unprinted = output::print(&escape::text(&text)).err()
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                failure.report(OwnFailure::Plain);
+                self.failed = true;
+            }
+        }
+    }
+
+    fn finish(self) -> Result<ExitStatus, Failure> {
+        match self.unprinted {
+            _ if self.failed => Ok(ExitStatus::Failure),
+            Some(failure) => Err(failure),
+            None => Ok(ExitStatus::Success),
         }
     }
 }
