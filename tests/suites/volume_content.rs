@@ -315,6 +315,7 @@ fn f10_a_container_can_be_ended_while_its_volume_is_filled() {
     let mount = "shared:/srv/many:ro";
     for (end, told) in [
         (&["stop", "box"][..], "was stopped while it started"),
+        (&["kill", "box"], "was stopped while it started"),
         (&["delete", "--force", "box"], "was removed while it started"),
         (&["system", "stop"], "was stopped while it started"),
     ] {

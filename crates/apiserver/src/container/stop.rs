@@ -11,6 +11,7 @@ use super::launch::Order;
 use super::registry::Container;
 use super::running::Run;
 use super::signals;
+use super::status::Phase;
 use crate::error::{from_control, invalid_state, timed_out};
 
 const DEFAULT_TIMEOUT_SECONDS: u64 = 5;
@@ -18,6 +19,14 @@ const DEFAULT_TIMEOUT_SECONDS: u64 = 5;
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// A year; keeps deadlines from overflowing.
 const LONGEST_TIMEOUT_SECONDS: u64 = 365 * 24 * 3600;
+
+/// What is to be ended.
+#[derive(Debug)]
+enum ToEnd {
+    Started(Arc<Run>),
+    /// It takes too long, which is up to its guest; no process hears of signals yet.
+    Starting(Arc<Run>),
+}
 
 impl Container {
     /// Signal, wait, KILL. Stopping what is stopped succeeds, and ends the restarts of its policy.
@@ -43,8 +52,11 @@ impl Container {
             .min(LONGEST_TIMEOUT_SECONDS);
         self.hold(by_user).await;
         let timeout = Duration::from_secs(seconds);
-        let Some(run) = self.run_to_end().await else { return Ok(()) };
-        self.stop_run(&run, signal, timeout).await?;
+        match self.run_to_end().await {
+            None => return Ok(()),
+            Some(ToEnd::Started(run)) => self.stop_run(&run, signal, timeout).await?,
+            Some(ToEnd::Starting(run)) => self.end(&run).await?,
+        }
         self.tell("stop", &[]);
         Ok(())
     }
@@ -63,18 +75,20 @@ impl Container {
         Ok(())
     }
 
-    /// The run under way, which starts still if that takes too long: it is up to its guest.
-    async fn run_to_end(&self) -> Option<Arc<Run>> {
+    /// The run under way. One that has not begun is for the caller to hold.
+    async fn run_to_end(&self) -> Option<ToEnd> {
         if let Ok(run) = tokio::time::timeout(START_PATIENCE, self.settled_run()).await {
-            return run;
+            return run.map(ToEnd::Started);
         }
-        match self.status().run {
-            Some(run) => {
+        let status = self.status();
+        match (status.phase, status.run) {
+            (Phase::Starting, Some(run)) => {
                 self.mark_start_cut_short();
-                Some(run)
+                Some(ToEnd::Starting(run))
             }
+            (_, Some(run)) => Some(ToEnd::Started(run)),
             // No machine of its own runs yet, and none will.
-            None => self.settled_run().await,
+            (_, None) => self.settled_run().await.map(ToEnd::Started),
         }
     }
 
@@ -110,23 +124,36 @@ impl Container {
     /// Sends a signal to the first process; KILL waits for the end.
     pub(crate) async fn kill(&self, signal: &str) -> Result<(), ApiError> {
         let signal = signals::parse(signal)?;
-        let run = match signal {
-            signals::KILL => self.run_to_end().await,
-            _ => self.settled_run().await,
-        };
-        let run = run.ok_or_else(|| self.not_running())?;
+        if signal == signals::KILL {
+            return self.kill_to_the_end(signal).await;
+        }
+        let run = self.running().await?;
         self.tell("kill", &[("signal", signal.to_string())]);
         // As with Docker, what is meant to end it ends its restarts.
-        if signal == signals::KILL || signal == self.stop_signal() {
+        if signal == self.stop_signal() {
             self.hold(true).await;
-        }
-        if signal == signals::KILL {
-            return self.end(&run).await;
         }
         run.ask(Request::Signal { number: 0, signal })
             .await
             .map(drop)
             .map_err(|error| from_control(&self.id, error))
+    }
+
+    async fn kill_to_the_end(&self, signal: u32) -> Result<(), ApiError> {
+        let status = self.status();
+        if status.phase == Phase::Starting && status.run.is_none() {
+            // What comes before its machine may take long, and ends with this.
+            self.hold(true).await;
+            return match self.settled_run().await {
+                Some(run) => self.end(&run).await,
+                None => Ok(()),
+            };
+        }
+        let (ToEnd::Started(run) | ToEnd::Starting(run)) =
+            self.run_to_end().await.ok_or_else(|| self.not_running())?;
+        self.tell("kill", &[("signal", signal.to_string())]);
+        self.hold(true).await;
+        self.end(&run).await
     }
 
     /// Sends a signal to one process.

@@ -27,11 +27,20 @@ impl Actor {
             // A stop that waited would end what is started after it.
             Command::Hold { by_user, reply } => {
                 self.hold(by_user);
+                self.refuse_starts();
                 if self.preparation.as_ref().is_some_and(Preparation::is_start) {
                     self.cancel_preparation("stopped");
                 }
                 // Nobody may wait for it any more.
                 let _ = reply.send(());
+                return Life::Goes;
+            }
+            // It may take long, and is no less under way than with a machine of its own.
+            Command::Delete { force: false, reply }
+                if self.preparation.as_ref().is_some_and(Preparation::is_start) =>
+            {
+                let error = invalid_state(format!("container '{}' is starting", self.configuration.id));
+                drop(reply.send(Err(error.with_hint("Stop it first, or delete it with --force."))));
                 return Life::Goes;
             }
             // Whoever waits for the start hears of it first.
@@ -49,6 +58,23 @@ impl Actor {
         }
         self.waiting.push_back(command);
         Life::Goes
+    }
+
+    /// Starts that wait came before what ends them.
+    fn refuse_starts(&mut self) {
+        let id = &self.configuration.id;
+        self.waiting = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .filter_map(|command| match command {
+                Command::Start { reply, .. } => {
+                    let error = invalid_state(format!("container '{id}' was stopped while it started"));
+                    drop(reply.send(Err(error)));
+                    None
+                }
+                Command::Resume => None,
+                other => Some(other),
+            })
+            .collect();
     }
 
     pub(super) async fn maintained(&mut self) -> Life {

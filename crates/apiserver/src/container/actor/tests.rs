@@ -16,6 +16,8 @@ use super::super::registry::Container;
 use super::*;
 use crate::service::testing;
 
+mod before_a_run;
+
 /// The other end of a container's control connection, and the process that stands for its helper.
 struct Peer {
     socket: UnixStream,
