@@ -114,8 +114,8 @@ impl Uplink {
         let mut forwarding = Forwarding::of_this_namespace()?;
         let registry = Registry::open(&host_namespace)?;
         let lock = registry.lock()?;
-        registry.remove_dead(&mut host_links, &mut host_filters)?;
-        let addresses = Addresses::choose(&registry, &mut host_links)?;
+        let earlier = registry.remove_dead(&directories.runtime_root, &mut host_links, &mut host_filters)?;
+        let addresses = Addresses::choose(earlier, &registry, &mut host_links)?;
         let (entry, claim) = registry.claim(addresses.number, &directories.runtime_root)?;
         let device = addresses.device();
         forwarding.turn_on(&registry.forwarding_marker())?;
@@ -381,8 +381,15 @@ impl Registry {
         Ok(numbers)
     }
 
-    /// Removes what processes left behind that did not end in good order.
-    fn remove_dead(&self, links: &mut Socket, filters: &mut Socket) -> Result<(), UplinkError> {
+    /// Removes what processes left behind that did not end in good order; returns the number of the one
+    /// whose place `owner` takes.
+    fn remove_dead(
+        &self,
+        owner: &Path,
+        links: &mut Socket,
+        filters: &mut Socket,
+    ) -> Result<Option<u32>, UplinkError> {
+        let mut earlier = None;
         for number in self.entries()? {
             let path = self.folder.join(number.to_string());
             let failed = |source| UplinkError::Registry { path: path.clone(), source };
@@ -390,12 +397,16 @@ impl Registry {
             if rustix::fs::flock(&entry, FlockOperation::NonBlockingLockExclusive).is_err() {
                 continue;
             }
-            let owner = fs::read_to_string(&path).unwrap_or_default();
-            tracing::warn!(number, owner, "removing the uplink of an instance that died");
+            let dead = fs::read(&path).unwrap_or_default();
+            if dead == owner.as_os_str().as_encoded_bytes() {
+                earlier = Some(number);
+            }
+            let dead = String::from_utf8_lossy(&dead);
+            tracing::warn!(number, owner = %dead, "removing the uplink of an instance that died");
             remove(&address::device(number), links, filters)?;
             fs::remove_file(&path).map_err(failed)?;
         }
-        Ok(())
+        Ok(earlier)
     }
 
     fn claim(&self, number: u32, owner: &Path) -> Result<(PathBuf, File), UplinkError> {

@@ -45,6 +45,7 @@ fn connections_survive_it_and_the_next_one_takes_over() {
         may_speak.recv().unwrap();
         stream.write_all(b"late").unwrap();
     });
+    let before = host.start("before");
     let daemon = host.start("a");
     create_default_network(&host, &daemon);
     let [one, two] = ["one", "two"].map(|id| host.lease(&daemon, id));
@@ -65,6 +66,8 @@ fn connections_survive_it_and_the_next_one_takes_over() {
     sending.send_to(b"x", (target, 7000)).unwrap();
     listening.recv(&mut [0; 10]).unwrap();
 
+    // That the first uplink is free now is no reason to be another one than before.
+    host.request(&before, Request::Shutdown).unwrap();
     let daemon = host.start("a");
     create_default_network(&host, &daemon);
     for request in restorations.clone() {

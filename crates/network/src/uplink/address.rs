@@ -31,12 +31,19 @@ pub(super) fn device(number: u32) -> String {
 }
 
 impl Addresses {
-    /// The first number whose device and addresses nobody has.
-    pub(super) fn choose(registry: &Registry, host_links: &mut Socket) -> Result<Self, UplinkError> {
+    /// The number of the process before, whose connections know its addresses, else the first one; its device
+    /// and addresses are nobody's.
+    pub(super) fn choose(
+        earlier: Option<u32>,
+        registry: &Registry,
+        host_links: &mut Socket,
+    ) -> Result<Self, UplinkError> {
         let taken_numbers = registry.entries()?;
         let routed = host_links.routed_subnets().map_err(UplinkError::Device)?;
         let links = host_links.links().map_err(UplinkError::Device)?;
-        (0..MAXIMUM_UPLINKS)
+        earlier
+            .into_iter()
+            .chain(0..MAXIMUM_UPLINKS)
             .filter(|number| !taken_numbers.contains(number))
             .filter(|number| !links.iter().any(|link| link.name == device(*number)))
             .find_map(|number| Self::of(number, &routed))
