@@ -124,6 +124,14 @@ fn what_an_image_and_flags_expose_is_published_at_free_ports() {
     let listed = installation.run_ok(&["list", "--filter", "name=all", "--format", "{{.Ports}}"]);
     assert!(listed.starts_with(&format!("0.0.0.0:{}->7000/tcp, ", chosen(&snapshot))), "{listed}");
 
+    // More than anybody may ask for one by one, and none beside another.
+    let many: Vec<String> = (0..70).map(|index| format!("--expose={}", 2000 + 2 * index)).collect();
+    let mut words = vec!["run", "-d", "--name", "many", "-P"];
+    words.extend(many.iter().map(String::as_str));
+    words.extend(["demo", "sleep", "600"]);
+    installation.run_ok(&words);
+    assert_eq!(installation.run_ok(&["port", "many"]).lines().count(), many.len());
+
     for expose in ["0", "80/sctp", "9-8", "8080:80"] {
         let _ = installation.container(&["create", "--expose", expose, "demo", "true"]).expect_code(64);
     }

@@ -138,7 +138,7 @@ pub(crate) fn merge(
     if request.publish_all && !networks.is_empty() {
         published_ports =
             exposed_ports::publish(published_ports, &defaults.exposed_ports, &request.exposed_ports)?;
-        published_ports::validate(&published_ports, !networks.is_empty())?;
+        published_ports::expect_disjoint(&published_ports)?;
     }
     let networks = networks
         .into_iter()

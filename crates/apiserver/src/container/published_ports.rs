@@ -8,10 +8,10 @@ use bulkhead_network_control::{PortRange, Protocol};
 
 use crate::error::invalid;
 
-/// Most ranges of one container.
+/// Most ranges that one container asks for.
 const MAXIMUM_RANGES: usize = 64;
 
-/// Checks ports, for a container that joins a network or not.
+/// Checks ports that are asked for, for a container that joins a network or not.
 pub(crate) fn validate(ports: &[PublishedPort], joins_network: bool) -> Result<(), ApiError> {
     if !ports.is_empty() && !joins_network {
         return Err(invalid("ports cannot be published: the container joins no network"));
@@ -19,6 +19,11 @@ pub(crate) fn validate(ports: &[PublishedPort], joins_network: bool) -> Result<(
     if ports.len() > MAXIMUM_RANGES {
         return Err(invalid(format!("at most {MAXIMUM_RANGES} ports or ranges can be published")));
     }
+    expect_disjoint(ports)
+}
+
+/// Checks that each port is a port, and published once.
+pub(crate) fn expect_disjoint(ports: &[PublishedPort]) -> Result<(), ApiError> {
     let ranges = ports.iter().map(range).collect::<Result<Vec<_>, _>>()?;
     for (index, range) in ranges.iter().enumerate() {
         if ranges[..index].iter().any(|earlier| overlap(*earlier, *range)) {

@@ -95,6 +95,7 @@ impl Volumes {
             mount.source.clone_from(&volume.configuration.source);
             self.complete(volume).await?;
         }
+        keep_named(mounts);
         Ok(())
     }
 
@@ -201,6 +202,20 @@ pub(crate) fn validate_name(name: &str) -> Result<(), ApiError> {
     )))
 }
 
+/// A volume that is also mounted by its name is not the container's to remove, wherever else it has it from.
+fn keep_named(mounts: &mut [Mount]) {
+    let named = mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Volume { name, anonymous: false, .. } => Some(name.clone()),
+        _ => None,
+    });
+    let named: BTreeSet<String> = named.collect();
+    for mount in mounts {
+        if let MountKind::Volume { name, anonymous, .. } = &mut mount.kind {
+            *anonymous &= !named.contains(name);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -266,11 +281,14 @@ mod tests {
         let sink = crate::events::channel().0;
         let mut own = ["lent", "data"].map(|name| mount(name, ""));
         volumes.attach("source", &mut own, &sink).await.unwrap();
-        let mut mounts =
-            [mount("lent", "/lent"), mount("data", "/data"), mount("left", "/left"), mount("lent", "")];
+        let mut mounts = [mount("lent", "/lent"), mount("data", "/data"), mount("left", "/left")];
         volumes.attach("next", &mut mounts, &sink).await.unwrap();
         let anonymous = |mount: &Mount| matches!(mount.kind, MountKind::Volume { anonymous: true, .. });
-        assert_eq!(mounts.each_ref().map(anonymous), [true, false, false, false]);
+        assert_eq!(mounts.each_ref().map(anonymous), [true, false, false]);
+        // Who also names it keeps it.
+        let mut mounts = [mount("lent", "/lent"), mount("lent", "")];
+        volumes.attach("keeper", &mut mounts, &sink).await.unwrap();
+        assert_eq!(mounts.each_ref().map(anonymous), [false, false]);
         // One that is gone is not replaced, and what was not reached stays.
         let mut mounts = [mount("gone", "/gone"), mount("nobodys", "/nobodys")];
         let error = volumes.attach("third", &mut mounts, &sink).await.unwrap_err();
