@@ -368,3 +368,32 @@ fn what_is_in_the_way_of_filling_a_shared_volume_is_content() {
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("a lock");
     assert_eq!(run(&installation, "locked:/srv/site", "cat $0/link", SITE), "content");
 }
+
+#[test]
+fn what_a_container_leaves_where_a_volume_is_filled_fails_no_other() {
+    let installation = installation();
+    let scripts = [
+        "mkdir $0; touch $0/complete",
+        "mkdir -p $0/complete; touch $0/complete/content",
+        "mkdir -p $0/complete; ln -s / $0/complete/top",
+    ];
+    for (number, script) in scripts.iter().enumerate() {
+        let (disk, shared) = (format!("disk-{number}"), format!("shared-{number}"));
+        installation.run_ok(&["volume", "create", "--opt", "type=shared", &shared]);
+        leave_and_start(&installation, &disk, script);
+        leave_and_start(&installation, &shared, script);
+    }
+    // Deeper than any copy, and than any path is long.
+    let script = "p=d; for n in 0 1 2 3 4 5 6 7 8 9; do p=$p/$p; done; mkdir -p $0/x/$p $0/y/$p $0/partial/$p; \
+                  mv $0/x $0/y/$p/ && mv $0/y $0/partial/$p/";
+    leave_and_start(&installation, "deep", script);
+}
+
+/// A container leaves something in a new volume, and another one starts with it.
+fn leave_and_start(installation: &Installation, name: &str, script: &str) {
+    // The image has nothing there, so nobody has looked into the volume yet.
+    run(installation, &format!("{name}:/v"), script, "/v/.bulkhead-filling");
+    assert!(!is_known_to_hold_something(installation, name), "{script}");
+    assert_eq!(run(installation, &format!("{name}:{SITE}"), "echo started", SITE), "started", "{script}");
+    assert!(is_known_to_hold_something(installation, name), "{script}");
+}

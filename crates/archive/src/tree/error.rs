@@ -99,6 +99,12 @@ pub enum TreeError {
         #[source]
         source: Errno,
     },
+    /// There is no end to what is to be removed.
+    #[error("'{path}' holds too much to be removed")]
+    TooMuch {
+        /// Path from where the removal began.
+        path: String,
+    },
     /// Owner, permissions, times or extended attributes cannot be set.
     #[error("cannot set the attributes of '{path}'")]
     Attributes {

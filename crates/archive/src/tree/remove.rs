@@ -12,18 +12,19 @@ use super::{TreeError, open_child};
 /// A copy that was given up for its depth is removed.
 const DEEPEST: usize = MAXIMUM_DEPTH + 16;
 
-/// Removes a name of a directory, and everything below it. No link is followed. That there is no such name is
-/// well.
+/// Removes a name of a directory, and everything below it, as far as that is no more than `most` entries: somebody
+/// may add to it all the time. No link is followed. That there is no such name is well.
 ///
 /// # Errors
-/// [`TreeError`]; what was removed before is gone.
-pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), TreeError> {
+/// [`TreeError::Remove`], and [`TreeError::TooMuch`] of what is too deep as well; what was removed before is gone.
+pub fn remove(parent: BorrowedFd<'_>, name: &[u8], most: usize) -> Result<(), TreeError> {
     let failed = |path: &[u8]| {
         let path = text(path);
         move |source| TreeError::Remove { path, source }
     };
     let Some(top) = unlink(parent, name).map_err(failed(name))? else { return Ok(()) };
     let mut path = name.to_vec();
+    let mut rest = most;
     let mut levels = vec![level(top, name).map_err(failed(name))?];
     while let Some(level) = levels.last_mut() {
         match level.entries.next() {
@@ -33,11 +34,12 @@ pub fn remove(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), TreeError> {
                 if name == b"." || name == b".." {
                     continue;
                 }
+                rest = rest.checked_sub(1).ok_or_else(|| TreeError::TooMuch { path: text(&path) })?;
                 let Some(child) = unlink(level.directory.as_fd(), name).map_err(failed(&path))? else {
                     continue;
                 };
                 if levels.len() == DEEPEST {
-                    return Err(TreeError::TooDeep { path: text(&path), limit: DEEPEST });
+                    return Err(TreeError::TooMuch { path: text(&path) });
                 }
                 path.push(b'/');
                 path.extend_from_slice(name);
@@ -99,11 +101,37 @@ mod tests {
         fs::write(path("kept/file"), "").unwrap();
         symlink("../../kept", path("top/a/link")).unwrap();
         let directory: OwnedFd = fs::File::open(folder.path()).unwrap().into();
-        remove(directory.as_fd(), b"top").unwrap();
+        remove(directory.as_fd(), b"top", 4000).unwrap();
         assert!(!path("top").exists() && path("kept/file").exists());
-        remove(directory.as_fd(), b"top").unwrap();
+        remove(directory.as_fd(), b"top", 4000).unwrap();
         symlink("kept", path("link")).unwrap();
-        remove(directory.as_fd(), b"link").unwrap();
+        remove(directory.as_fd(), b"link", 0).unwrap();
         assert!(path("kept/file").exists() && path("link").symlink_metadata().is_err());
+    }
+
+    #[test]
+    fn there_is_an_end_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory: OwnedFd = fs::File::open(folder.path()).unwrap().into();
+        fs::create_dir(folder.path().join("wide")).unwrap();
+        for number in 0..10 {
+            fs::write(folder.path().join(format!("wide/{number}")), "").unwrap();
+        }
+        let refused = remove(directory.as_fd(), b"wide", 9);
+        assert!(matches!(&refused, Err(TreeError::TooMuch { path }) if path == "wide"), "{refused:?}");
+        assert_eq!(fs::read_dir(folder.path().join("wide")).unwrap().count(), 1);
+        remove(directory.as_fd(), b"wide", 9).unwrap();
+        // Two for each level.
+        let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        limit.current = limit.maximum;
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+        fs::create_dir(folder.path().join("deep")).unwrap();
+        let mut level: OwnedFd = fs::File::open(folder.path().join("deep")).unwrap().into();
+        for _ in 0..DEEPEST {
+            rustix::fs::mkdirat(&level, "d", rustix::fs::Mode::RWXU).unwrap();
+            level = open_child(level.as_fd(), b"d", OFlags::RDONLY | OFlags::DIRECTORY).unwrap();
+        }
+        let refused = remove(directory.as_fd(), b"deep", 10 * DEEPEST);
+        assert!(matches!(refused, Err(TreeError::TooMuch { .. })), "{refused:?}");
     }
 }

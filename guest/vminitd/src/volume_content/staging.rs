@@ -10,6 +10,9 @@
 //! From `complete` the entries move to where they belong, one rename(2) each. Whoever finds it goes on with
 //! that; whoever finds `partial` begins again. The host lets one machine do it at a time: nothing in the volume
 //! could be a lock, for all its containers can reach it.
+//!
+//! So can they put there what is none of this, or do it meanwhile. Then what they did is the volume's content: they are
+//! to hold up nobody else.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -30,6 +33,8 @@ const CONTENT: &str = "content";
 const TOP: &str = "top";
 /// The root of a new volume: root's, of this mode.
 const NEW_MODE: u32 = 0o755;
+/// More than half a copy has; others may add to it as fast as it is removed.
+const MOST_ENTRIES: usize = 1 << 20;
 
 /// Why a volume was not filled.
 #[derive(Debug, Error)]
@@ -40,6 +45,60 @@ pub(super) enum StagingError {
     /// The volume cannot be used.
     #[error("cannot use the volume")]
     Volume(#[from] Errno),
+}
+
+/// What ends the work before its time.
+#[derive(Debug)]
+enum Obstacle {
+    /// What others put there, or do this moment.
+    Foreign,
+    Failed(StagingError),
+}
+
+impl Obstacle {
+    fn of_staging(error: Errno) -> Self {
+        if is_foreign(error) { Self::Foreign } else { error.into() }
+    }
+
+    fn of_removal(error: TreeError) -> Self {
+        match error {
+            TreeError::TooMuch { .. } => Self::Foreign,
+            TreeError::Remove { source, .. } if is_foreign(source) => Self::Foreign,
+            error => Self::Failed(error.into()),
+        }
+    }
+
+    fn of_copy(error: TreeError) -> Self {
+        match error {
+            TreeError::Open { source, .. }
+            | TreeError::Create { source, .. }
+            | TreeError::Attributes { source, .. }
+                if is_of_names(source) =>
+            {
+                Self::Foreign
+            }
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl From<Errno> for Obstacle {
+    fn from(error: Errno) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Names are others than were made.
+fn is_of_names(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::NOENT | Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP
+    )
+}
+
+/// The same, or they cannot be had, as is told of files that may not be changed (FS_IMMUTABLE_FL).
+fn is_foreign(error: Errno) -> bool {
+    is_of_names(error) || matches!(error, Errno::PERM | Errno::ACCESS)
 }
 
 /// Fills an empty volume with what `source` holds; tells whether it holds something now. A directory that holds
@@ -65,8 +124,8 @@ pub(super) fn fill(
         }
     }
     match Staging::enter(&root) {
-        // Whoever has the volume put something else there meanwhile.
-        Err(Errno::NOTDIR | Errno::LOOP) => Ok(true),
+        // Whoever has the volume put something else there, or does so this moment.
+        Err(error) if is_of_names(error) => Ok(true),
         staging => staging?.fill(source, kind),
     }
 }
@@ -93,67 +152,63 @@ impl<'a> Staging<'a> {
     }
 
     fn fill(self, source: Option<BorrowedFd<'_>>, kind: Target) -> Result<bool, StagingError> {
-        let filled = self.try_fill(source, kind);
+        let filled = match self.try_fill(source, kind) {
+            Ok(filled) => Ok(filled),
+            Err(Obstacle::Foreign) => Ok(true),
+            Err(Obstacle::Failed(error)) => Err(error),
+        };
         let left = self.leave();
         let filled = filled?;
         left?;
         Ok(filled)
     }
 
-    fn try_fill(&self, source: Option<BorrowedFd<'_>>, kind: Target) -> Result<bool, StagingError> {
+    fn try_fill(&self, source: Option<BorrowedFd<'_>>, kind: Target) -> Result<bool, Obstacle> {
         if self.move_complete(kind)? {
             return Ok(true);
         }
-        remove(self.directory.as_fd(), PARTIAL.as_bytes())?;
+        clear(&self.directory, PARTIAL)?;
         if survey(self.root)?.content {
             return Ok(true);
         }
         let Some(source) = source else { return Ok(false) };
-        mkdirat(&self.directory, PARTIAL, Mode::RWXU)?;
-        let partial = open_directory(self.directory.as_fd(), PARTIAL)?;
-        for name in [CONTENT, TOP] {
-            mkdirat(&partial, name, Mode::RWXU)?;
-        }
-        let copy = || -> Result<(), StagingError> {
-            copy(source, open_directory(partial.as_fd(), CONTENT)?.as_fd(), kind)?;
-            copy_attributes(source, open_directory(partial.as_fd(), TOP)?.as_fd(), kind)?;
-            Ok(syncfs(self.root)?)
-        };
-        if let Err(error) = copy() {
-            remove(self.directory.as_fd(), PARTIAL.as_bytes())?;
+        if let Err(error) = self.copy(source, kind) {
+            clear(&self.directory, PARTIAL)?;
             return Err(error);
         }
-        renameat(&self.directory, PARTIAL, &self.directory, COMPLETE)?;
         self.move_complete(kind)
     }
 
+    fn copy(&self, source: BorrowedFd<'_>, kind: Target) -> Result<(), Obstacle> {
+        let partial = make_directory(&self.directory, PARTIAL)?;
+        let content = make_directory(&partial, CONTENT)?;
+        let top = make_directory(&partial, TOP)?;
+        copy(source, content.as_fd(), kind).map_err(Obstacle::of_copy)?;
+        copy_attributes(source, top.as_fd(), kind).map_err(Obstacle::of_copy)?;
+        syncfs(self.root)?;
+        renameat(&self.directory, PARTIAL, &self.directory, COMPLETE).map_err(Obstacle::of_staging)
+    }
+
     /// Moves what is complete to where it belongs; tells whether there was such a thing.
-    fn move_complete(&self, kind: Target) -> Result<bool, StagingError> {
-        let complete = match open_directory(self.directory.as_fd(), COMPLETE) {
-            Err(Errno::NOENT) => return Ok(false),
-            result => result?,
-        };
-        match open_directory(complete.as_fd(), CONTENT) {
-            Ok(content) => {
-                for name in names(&content)? {
-                    match move_new(&content, self.root, &name, rename_new) {
-                        // Somebody who wanted the volume without the image's content was faster, and keeps his.
-                        Ok(()) | Err(Errno::EXIST | Errno::NOTEMPTY) => {}
-                        Err(error) => return Err(error.into()),
-                    }
+    fn move_complete(&self, kind: Target) -> Result<bool, Obstacle> {
+        let Some(complete) = find_directory(&self.directory, COMPLETE)? else { return Ok(false) };
+        if let Some(content) = find_directory(&complete, CONTENT)? {
+            for name in names(&content)? {
+                match move_new(&content, self.root, &name, rename_new) {
+                    Ok(()) => {}
+                    // Somebody who wanted the volume without the image's content was faster, and keeps his.
+                    Err(error) if is_foreign(error) => {}
+                    Err(error) => return Err(error.into()),
                 }
             }
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
         }
-        match open_directory(complete.as_fd(), TOP) {
-            Ok(top) => copy_attributes(top.as_fd(), self.root.as_fd(), kind)?,
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
+        if let Some(top) = find_directory(&complete, TOP)? {
+            let set = copy_attributes(top.as_fd(), self.root.as_fd(), kind);
+            set.map_err(|error| Obstacle::Failed(error.into()))?;
         }
         // The top goes last: its attributes are there until all else is done.
-        remove(complete.as_fd(), CONTENT.as_bytes())?;
-        remove(self.directory.as_fd(), COMPLETE.as_bytes())?;
+        clear(&complete, CONTENT)?;
+        clear(&self.directory, COMPLETE)?;
         Ok(true)
     }
 
@@ -161,8 +216,9 @@ impl<'a> Staging<'a> {
         // Without it there was nothing to remove.
         let _ = unlinkat(&self.directory, LOCK, AtFlags::empty());
         match unlinkat(self.root, STAGING, AtFlags::REMOVEDIR) {
+            Ok(()) => {}
             // What a container put there is its own.
-            Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => {}
+            Err(error) if is_foreign(error) => {}
             Err(error) => return Err(error),
         }
         // What the host is told next counts for good.
@@ -216,14 +272,18 @@ fn survey(root: &OwnedFd) -> Result<Found, Errno> {
     Ok(Found { staging, content: false })
 }
 
-fn names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+fn names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Obstacle> {
     let mut names = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
+        if name == b"." || name == b".." {
+            continue;
         }
+        if names.len() == MOST_ENTRIES {
+            return Err(Obstacle::Foreign);
+        }
+        names.push(name.to_vec());
     }
     Ok(names)
 }
@@ -243,166 +303,28 @@ fn is_new(root: &OwnedFd) -> Result<bool, Errno> {
     Ok((status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 0, NEW_MODE))
 }
 
+fn make_directory(parent: &OwnedFd, name: &str) -> Result<OwnedFd, Obstacle> {
+    mkdirat(parent, name, Mode::RWXU)
+        .and_then(|()| open_directory(parent.as_fd(), name))
+        .map_err(Obstacle::of_staging)
+}
+
+fn find_directory(parent: &OwnedFd, name: &str) -> Result<Option<OwnedFd>, Obstacle> {
+    match open_directory(parent.as_fd(), name) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(Obstacle::of_staging(error)),
+    }
+}
+
+fn clear(parent: &OwnedFd, name: &str) -> Result<(), Obstacle> {
+    remove(parent.as_fd(), name.as_bytes(), MOST_ENTRIES).map_err(Obstacle::of_removal)
+}
+
 fn open_directory(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::empty())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{self, File, Permissions};
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    use std::path::{Path, PathBuf};
-
-    use super::*;
-
-    /// A directory with an image's directory and a volume in it.
-    struct Place(PathBuf);
-
-    impl Place {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("vminitd-staging-{name}-{}", std::process::id()));
-            fs::create_dir_all(path.join("image/deep")).unwrap();
-            fs::create_dir(path.join("volume")).unwrap();
-            fs::write(path.join("image/deep/file"), "content").unwrap();
-            fs::write(path.join("image/other"), "more").unwrap();
-            fs::set_permissions(path.join("image"), Permissions::from_mode(0o1750)).unwrap();
-            Self(path)
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.0.join(name)
-        }
-
-        fn open(&self, name: &str) -> OwnedFd {
-            File::open(self.path(name)).unwrap().into()
-        }
-
-        fn fill(&self) -> bool {
-            let (image, volume) = (self.open("image"), self.open("volume"));
-            fill(Some(image.as_fd()), volume.as_fd(), Target::Plain).unwrap()
-        }
-
-        fn names(&self) -> Vec<String> {
-            let entries = fs::read_dir(self.path("volume")).unwrap();
-            let mut names: Vec<String> =
-                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-            names.sort();
-            names
-        }
-
-        fn mode(&self) -> u32 {
-            self.path("volume").metadata().unwrap().mode() & 0o7777
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            // What is left is in the way of nobody.
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn read(path: &Path) -> String {
-        fs::read_to_string(path).unwrap()
-    }
-
-    #[test]
-    fn an_empty_volume_is_filled_once() {
-        let place = Place::new("once");
-        assert!(place.fill());
-        assert_eq!(place.names(), ["deep", "other"]);
-        assert_eq!(read(&place.path("volume/deep/file")), "content");
-        assert_eq!(place.mode(), 0o1750);
-        fs::remove_file(place.path("volume/other")).unwrap();
-        fs::set_permissions(place.path("volume"), Permissions::from_mode(0o700)).unwrap();
-        assert!(place.fill());
-        assert_eq!((place.names(), place.mode()), (vec!["deep".to_owned()], 0o700));
-    }
-
-    #[test]
-    fn whoever_finds_half_a_copy_begins_again() {
-        let place = Place::new("partial");
-        assert!(!holds_content(&place.open("volume")));
-        fs::create_dir_all(place.path("volume/.bulkhead-filling/partial/content/half")).unwrap();
-        fs::write(place.path("volume/.bulkhead-filling/lock"), "").unwrap();
-        assert!(place.fill());
-        assert_eq!((place.names(), place.mode()), (vec!["deep".to_owned(), "other".to_owned()], 0o1750));
-    }
-
-    #[test]
-    fn whoever_finds_a_whole_copy_goes_on_with_it() {
-        let place = Place::new("complete");
-        let complete = place.path("volume/.bulkhead-filling/complete");
-        fs::create_dir_all(complete.join("content/deep")).unwrap();
-        fs::create_dir(complete.join("top")).unwrap();
-        fs::set_permissions(complete.join("top"), Permissions::from_mode(0o711)).unwrap();
-        fs::write(complete.join("content/other"), "copied").unwrap();
-        fs::create_dir(place.path("volume/moved")).unwrap();
-        assert!(!holds_content(&place.open("volume")));
-        assert!(place.fill());
-        assert!(holds_content(&place.open("volume")));
-        assert_eq!((place.names().join(" "), place.mode()), ("deep moved other".to_owned(), 0o711));
-        assert_eq!(read(&place.path("volume/other")), "copied");
-        // The image has nothing there any more, and the top was all that was left to do.
-        fs::create_dir_all(complete.join("content")).unwrap();
-        let volume = place.open("volume");
-        assert!(fill(None, volume.as_fd(), Target::Plain).unwrap());
-        assert_eq!(place.names().join(" "), "deep moved other");
-    }
-
-    #[test]
-    fn an_empty_directory_gives_owner_and_mode_to_an_untouched_volume() {
-        let place = Place::new("mode");
-        fs::create_dir(place.path("empty")).unwrap();
-        fs::set_permissions(place.path("empty"), Permissions::from_mode(0o1777)).unwrap();
-        fs::set_permissions(place.path("volume"), Permissions::from_mode(0o700)).unwrap();
-        let (empty, volume) = (place.open("empty"), place.open("volume"));
-        assert!(!fill(Some(empty.as_fd()), volume.as_fd(), Target::Plain).unwrap());
-        assert_eq!(place.mode(), 0o700);
-        fs::set_permissions(place.path("volume"), Permissions::from_mode(0o755)).unwrap();
-        assert!(!fill(Some(empty.as_fd()), volume.as_fd(), Target::Plain).unwrap());
-        // Root owns what a new volume is; the tests may be somebody else's.
-        let expected = if rustix::process::geteuid().is_root() { 0o1777 } else { 0o755 };
-        assert_eq!(place.mode(), expected);
-        assert!(!fill(None, volume.as_fd(), Target::Plain).unwrap());
-    }
-
-    #[test]
-    fn what_a_container_locks_or_puts_there_holds_up_nobody() {
-        use rustix::fs::{FlockOperation, flock};
-        let place = Place::new("locked");
-        let staging = place.path("volume/.bulkhead-filling");
-        fs::create_dir(&staging).unwrap();
-        let lock = File::create(staging.join("lock")).unwrap();
-        flock(&lock, FlockOperation::LockExclusive).unwrap();
-        assert!(place.fill());
-        assert_eq!(place.names(), ["deep", "other"]);
-        // What is no directory is content.
-        let place = Place::new("occupied");
-        fs::write(place.path("volume/.bulkhead-filling"), "").unwrap();
-        assert!(place.fill());
-        assert_eq!(place.names(), [".bulkhead-filling"]);
-        assert!(holds_content(&place.open("volume")));
-        let place = Place::new("link");
-        std::os::unix::fs::symlink("/", place.path("volume/.bulkhead-filling")).unwrap();
-        assert!(place.fill());
-        assert_eq!(place.names(), [".bulkhead-filling"]);
-    }
-
-    #[test]
-    fn file_systems_that_cannot_refuse_to_replace_are_looked_into_first() {
-        let place = Place::new("plain");
-        fs::write(place.path("volume/other"), "kept").unwrap();
-        let (image, volume) = (place.open("image"), place.open("volume"));
-        for error in [Errno::INVAL, Errno::NOSYS] {
-            let refuse = |_: &OwnedFd, _: &OwnedFd, _: &[u8]| Err(error);
-            assert_eq!(move_new(&image, &volume, b"other", refuse), Err(Errno::EXIST));
-        }
-        move_new(&image, &volume, b"deep", |_, _, _| Err(Errno::INVAL)).unwrap();
-        assert_eq!(read(&place.path("volume/other")), "kept");
-        assert_eq!(read(&place.path("volume/deep/file")), "content");
-        let other = |_: &OwnedFd, _: &OwnedFd, _: &[u8]| Err(Errno::NOSPC);
-        assert_eq!(move_new(&image, &volume, b"other", other), Err(Errno::NOSPC));
-    }
-}
+mod tests;
