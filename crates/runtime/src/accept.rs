@@ -14,11 +14,12 @@ use bulkhead_devices::GuestConnection;
 use bulkhead_guest_protocol::stream::{HEADER_LENGTH_BYTES, StreamHeader, StreamKind, StreamSecret};
 use bulkhead_guest_protocol::{CONTROL_PORT, STREAM_PORT};
 use rustix::net::{RecvFlags, recv};
+use thiserror::Error;
 
 use crate::agent;
 use crate::forwards::Forwards;
 use crate::input::Input;
-use crate::machine;
+use crate::machine::{self, LockError};
 use crate::streams::Streams;
 
 const STACK_BYTES: usize = 128 * 1024;
@@ -26,6 +27,15 @@ const STACK_BYTES: usize = 128 * 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections without a header at once; each has a thread.
 const MAXIMUM_NAMELESS: usize = 64;
+
+/// The guest was not told what to start.
+#[derive(Debug, Error)]
+enum GreetError {
+    #[error(transparent)]
+    Volumes(#[from] LockError),
+    #[error("cannot talk to vminitd")]
+    Talk(#[source] io::Error),
+}
 
 /// Accepts until the vsock device ends. `start` is the encoded `Start`, sent from here so that it
 /// does not wait for another thread to wake, once all of `locks` are held.
@@ -47,7 +57,8 @@ pub(crate) fn spawn(
                     // A second agent is an impostor; its connection closes unanswered.
                     let Some(start) = start.take() else { continue };
                     if let Err(error) = greet(connection, &start, &locks, &inputs) {
-                        let _ = inputs.send(Input::AgentLost(format!("cannot talk to vminitd: {error}")));
+                        let error = anyhow::Error::from(error);
+                        let _ = inputs.send(Input::AgentLost(format!("{error:#}")));
                     }
                 }
                 STREAM_PORT => joiner.join(connection.stream),
@@ -63,14 +74,15 @@ fn greet(
     start: &[u8],
     locks: &[PathBuf],
     inputs: &SyncSender<Input>,
-) -> io::Result<()> {
+) -> Result<(), GreetError> {
     let mut socket = connection.stream;
     let connected = Instant::now();
     machine::lock_volumes(locks, inputs)?;
-    socket.write_all(start)?;
+    socket.write_all(start).map_err(GreetError::Talk)?;
     // First, so that no message overtakes it.
-    if inputs.send(Input::AgentConnected(socket.try_clone()?, connected)).is_ok() {
-        agent::read_messages(socket, inputs.clone())?;
+    let writer = socket.try_clone().map_err(GreetError::Talk)?;
+    if inputs.send(Input::AgentConnected(writer, connected)).is_ok() {
+        agent::read_messages(socket, inputs.clone()).map_err(GreetError::Talk)?;
     }
     Ok(())
 }
@@ -158,4 +170,32 @@ fn read_header(mut socket: &UnixStream, secret: &StreamSecret) -> io::Result<Str
     }
     socket.set_read_timeout(None)?;
     StreamHeader::from_bytes(header, secret).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_that_cannot_be_had_is_told_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join("missing/filling.lock");
+        let (guest, stream) = UnixStream::pair().unwrap();
+        let (to_accept, connections) = sync_channel(1);
+        let (sender, inputs) = sync_channel(1);
+        to_accept.send(GuestConnection { port: CONTROL_PORT, guest_port: 1, stream }).unwrap();
+        let (streams, forwards) = (Streams::new(sender.clone()), Forwards::new(Vec::new()));
+        let secret = StreamSecret::new([0; _]);
+        spawn(connections, b"start".to_vec(), vec![lock.clone()], secret, streams, forwards, sender).unwrap();
+        let Ok(Input::AgentLost(reason)) = inputs.recv() else { panic!("no reason") };
+        let expected = format!(
+            "cannot lock '{}' to fill the new volume: No such file or directory (os error 2)",
+            lock.display()
+        );
+        assert_eq!(reason, expected);
+        // The guest was not told to start.
+        assert_eq!((&guest).read(&mut [0; 8]).unwrap(), 0);
+    }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bulkhead_runtime_control::{Backing, MountSpecification, RuntimeSpecification};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use thiserror::Error;
 
 use crate::input::Input;
 
@@ -71,8 +72,23 @@ pub(super) fn locks(specification: &RuntimeSpecification) -> Vec<PathBuf> {
     locks
 }
 
+/// The guest has to do without its new volumes.
+#[derive(Debug, Error)]
+pub(crate) enum LockError {
+    /// The file of the host cannot be made or locked.
+    #[error("cannot lock '{}' to fill the new volume", path.display())]
+    Lock {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody else has it.
+    #[error("another container has been filling the new volume of '{}' for too long", path.display())]
+    TooLong { path: PathBuf },
+}
+
 /// Waits for all of these locks. The main thread hears of it, and that this takes time.
-pub(crate) fn lock(paths: &[PathBuf], inputs: &SyncSender<Input>) -> io::Result<()> {
+pub(crate) fn lock(paths: &[PathBuf], inputs: &SyncSender<Input>) -> Result<(), LockError> {
     if paths.is_empty() {
         return Ok(());
     }
@@ -80,18 +96,18 @@ pub(crate) fn lock(paths: &[PathBuf], inputs: &SyncSender<Input>) -> io::Result<
     let mut told = began;
     let mut locks = Vec::with_capacity(paths.len());
     for path in paths {
+        let failed = |source| LockError::Lock { path: path.clone(), source };
         let mut options = File::options();
         options.write(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        let file = options.open(path)?;
+        let file = options.open(path).map_err(failed)?;
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
                 Err(Errno::WOULDBLOCK | Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(failed(error.into())),
             }
             if began.elapsed() >= FILL_LIMIT {
-                let message = "another container has been filling the volume for too long";
-                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+                return Err(LockError::TooLong { path: path.clone() });
             }
             if told.elapsed() >= NEWS_INTERVAL {
                 told = Instant::now();
@@ -111,13 +127,22 @@ pub(super) fn note_content(specification: &RuntimeSpecification) {
     for mount in &specification.mounts {
         let (Some(Backing::Folder(index)), Some(filled)) = (mount.backing, &mount.fill) else { continue };
         let Some(folder) = specification.folders.get(index) else { continue };
-        // Where the owner keeps us out, the next container looks.
-        let Ok(mut entries) = fs::read_dir(&folder.path) else { continue };
-        // In this order: what is there before that of vminitd is gone may be half of what is to come.
-        if entries.next().is_some() && !folder.path.join(STAGING).is_dir() {
+        if holds_content(&folder.path) {
             note(filled);
         }
     }
+}
+
+fn holds_content(volume: &Path) -> bool {
+    // Where the owner keeps us out, the next container looks.
+    let Ok(mut entries) = fs::read_dir(volume) else { return false };
+    // In this order: what is there before that of vminitd is gone may be half of what is to come.
+    entries.next().is_some() && !is_being_filled(volume)
+}
+
+/// As vminitd sees it: a link of that name is a container's, and leads to what is none of its business.
+fn is_being_filled(volume: &Path) -> bool {
+    fs::symlink_metadata(volume.join(STAGING)).is_ok_and(|metadata| metadata.is_dir())
 }
 
 /// Not synced: whoever does not find it looks again.
@@ -159,5 +184,16 @@ mod tests {
             drop(held);
             while !matches!(inputs.recv().unwrap(), Input::FillingBegins(_)) {}
         });
+    }
+    #[test]
+    fn links_of_a_guest_are_not_followed() {
+        let volume = tempfile::tempdir().unwrap();
+        assert!(!holds_content(volume.path()));
+        let staging = volume.path().join(STAGING);
+        std::os::unix::fs::symlink("/", &staging).unwrap();
+        assert!(holds_content(volume.path()));
+        fs::remove_file(&staging).unwrap();
+        fs::create_dir(&staging).unwrap();
+        assert!(!holds_content(volume.path()));
     }
 }

@@ -47,7 +47,7 @@ use pending::{Pending, Question};
 use process_table::{ProcessState, ProcessTable};
 
 pub(crate) use disks::volume_device;
-pub(crate) use filling::lock as lock_volumes;
+pub(crate) use filling::{LockError, lock as lock_volumes};
 pub(crate) use folders::{FolderServer, subpath as folder_subpath, tag as folder_tag};
 pub(crate) use starting::run;
 
