@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bulkhead_tests::{
     FIRST_SUBORDINATE_ID, Installation, OwnHost, read_image, require_program, wait_until, write_layers,
@@ -331,7 +332,7 @@ fn f10_a_container_can_be_ended_while_its_volume_is_filled() {
             });
             // Now it would take for ever.
             for pid in installation.file_servers() {
-                stop_process(pid);
+                signal(pid, "-STOP");
             }
             let began = std::time::Instant::now();
             installation.run_ok(end);
@@ -347,10 +348,10 @@ fn f10_a_container_can_be_ended_while_its_volume_is_filled() {
     );
 }
 
-/// As a host does with a disk that does not answer.
-fn stop_process(pid: i32) {
-    let stopped = Command::new("kill").args(["-STOP", &pid.to_string()]).status();
-    assert!(stopped.expect("kill is missing: apt-get install procps").success());
+/// A process that is stopped is like a host with a disk that does not answer.
+fn signal(pid: i32, signal: &str) {
+    let sent = Command::new("kill").args([signal, &pid.to_string()]).status();
+    assert!(sent.expect("kill is missing: apt-get install procps").success());
 }
 
 #[test]
@@ -396,4 +397,54 @@ fn leave_and_start(installation: &Installation, name: &str, script: &str) {
     assert!(!is_known_to_hold_something(installation, name), "{script}");
     assert_eq!(run(installation, &format!("{name}:{SITE}"), "echo started", SITE), "started", "{script}");
     assert!(is_known_to_hold_something(installation, name), "{script}");
+}
+
+#[test]
+fn a_start_waits_for_the_filling_of_a_copy_as_for_the_copy() {
+    let installation = installation();
+    installation.run_ok(&["create", "--name", "copied", "-v", "data:/srv/many:ro", "filled", "true"]);
+    installation.run_ok(&["create", "--name", "started", "-v", "data:/data", "filled", "sleep", "600"]);
+    let record = installation.container_directory("copied").join("maintenance.json");
+    std::thread::scope(|scope| {
+        let copying = scope.spawn(|| installation.container(&["cp", "copied:/srv/many/0/0", "-"]));
+        wait_until("the machine that fills it", || record.exists());
+        let started = installation.container(&["start", "started"]);
+        assert_eq!(started.code, 0, "{started:?}");
+        let copied = copying.join().expect("no panic");
+        assert_eq!(copied.code, 0, "{copied:?}");
+    });
+}
+
+#[test]
+fn a_start_that_filled_its_volume_waits_for_a_copy_as_long_as_any() {
+    let installation = installation();
+    installation.run_ok(&["volume", "create", "--opt", "type=shared", "own"]);
+    installation.run_ok(&["create", "--name", "copied", "-v", "data:/data", "filled", "true"]);
+    let words = ["create", "--name", "started", "-v", "own:/srv/many:ro", "-v", "data:/data", "filled"];
+    installation.run_ok(&[&words[..], &["sleep", "600"]].concat());
+    let partial = content(&installation, "own").join(".bulkhead-filling/partial/content");
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| installation.container(&["start", "started"]));
+        wait_until("some of it is copied", || {
+            fs::read_dir(&partial).is_ok_and(|entries| entries.count() > 2)
+        });
+        let servers = installation.file_servers();
+        servers.iter().for_each(|pid| signal(*pid, "-STOP"));
+        // Its reader is slow: whatever it copies is not done before the pipe is closed.
+        let mut command = installation.command(&["cp", "copied:/", "-"]);
+        let mut copy =
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the command line");
+        let record = installation.container_directory("copied").join("maintenance.json");
+        wait_until("the copy", || record.exists());
+        // Longer than any start waits for a copy.
+        std::thread::sleep(Duration::from_secs(11));
+        servers.iter().for_each(|pid| signal(*pid, "-CONT"));
+        wait_until("the volume is filled", || is_known_to_hold_something(&installation, "own"));
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!starting.is_finished());
+        drop(copy.stdout.take());
+        let started = starting.join().expect("no panic");
+        assert_eq!(started.code, 0, "{started:?}");
+        copy.wait().expect("the end of the command line");
+    });
 }

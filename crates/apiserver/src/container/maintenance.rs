@@ -149,7 +149,7 @@ pub(super) async fn launch(
     order: Order,
 ) -> Result<Active, ApiError> {
     let visible = visible(service, configuration, &work)?;
-    boot(service, configuration, visible, work, order).await
+    boot(service, configuration, visible, work, order, Purpose::Copy).await
 }
 
 /// What the work is to see; refuses what is about mounts that are not there.
@@ -165,11 +165,13 @@ pub(super) fn visible(
 }
 
 /// Boots the machine that fills those new volumes in `mounts` that the container has for reading only, if there
-/// are any: what writes to them is never its own.
+/// are any: what writes to them is never its own. `purpose` is that of what follows: who waits for a copy waits for what
+/// comes before it.
 pub(super) async fn begin_filling(
     service: &Service,
     configuration: &ContainerConfiguration,
     mounts: &[Mount],
+    purpose: Purpose,
 ) -> Result<Option<Active>, ApiError> {
     if !mounts.iter().any(mounts::is_read_only) {
         return Ok(None);
@@ -179,7 +181,8 @@ pub(super) async fn begin_filling(
         return Ok(None);
     }
     let visible = Visible { mounts, covered: Vec::new() };
-    boot(service, configuration, visible, BuiltIn::FillVolumes, Order::default()).await.map(Some)
+    let (work, order) = (BuiltIn::FillVolumes, Order::default());
+    boot(service, configuration, visible, work, order, purpose).await.map(Some)
 }
 
 async fn boot(
@@ -188,8 +191,9 @@ async fn boot(
     visible: Visible,
     work: BuiltIn,
     order: Order,
+    purpose: Purpose,
 ) -> Result<Active, ApiError> {
-    let outcome = try_launch(service, configuration, visible, work, &order).await;
+    let outcome = try_launch(service, configuration, visible, work, &order, purpose).await;
     if outcome.is_err() {
         release(service, &configuration.id);
     }
@@ -202,13 +206,14 @@ async fn try_launch(
     visible: Visible,
     work: BuiltIn,
     order: &Order,
+    purpose: Purpose,
 ) -> Result<Active, ApiError> {
     service.machines.check()?;
     let id = &configuration.id;
     // What the container may only read, its own kernel is not to have for writing.
-    let (kernel, kernel_arguments, purpose) = match work {
-        BuiltIn::FillVolumes => (None, Vec::new(), Purpose::Run),
-        _ => (configuration.kernel.clone(), configuration.kernel_arguments.clone(), Purpose::Copy),
+    let (kernel, kernel_arguments) = match work {
+        BuiltIn::FillVolumes => (None, Vec::new()),
+        _ => (configuration.kernel.clone(), configuration.kernel_arguments.clone()),
     };
     // Whomever it knows, and whoever is to reach it, is of no interest.
     let bare = ContainerConfiguration {
@@ -268,7 +273,6 @@ async fn try_launch(
 /// Removes every trace of a maintenance whose machine is gone.
 pub(super) fn release(service: &Service, id: &str) {
     let directories = service.directories.container(id).maintenance();
-    service.volumes.release(id);
     for outcome in [
         remove_directory(&directories.durable),
         remove_directory(&directories.runtime),
@@ -278,6 +282,8 @@ pub(super) fn release(service: &Service, id: &str) {
             tracing::warn!(id, "cannot clean up after maintenance: {error}");
         }
     }
+    // Last: whoever waits for them is not to be faster than the copy for which they were filled, which follows at once.
+    service.volumes.release(id);
 }
 
 /// Ends a maintenance of an earlier apiserver: whoever asked for it went with that.

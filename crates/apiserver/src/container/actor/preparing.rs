@@ -14,6 +14,7 @@ use super::super::maintenance::{self, Maintenance};
 use super::super::status::Phase;
 use super::{Actor, Life, StartReply};
 use crate::error::invalid_state;
+use crate::volume::Purpose;
 
 /// How long a start waits for copies of its volumes.
 const COPIES_LIMIT: Duration = Duration::from_secs(10);
@@ -33,8 +34,8 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Preparation {
     next: Next,
-    /// Copies are waited for until then.
-    deadline: Instant,
+    /// Copies are waited for until then; set as long as there are some.
+    deadline: Option<Instant>,
     /// Volumes were filled, as far as there was anything to fill them with.
     filled: bool,
     /// Why nothing is to follow any more.
@@ -63,8 +64,7 @@ pub(super) async fn copies_ended(copies: Option<&mut Copies>) {
 
 impl Actor {
     pub(super) async fn prepare(&mut self, next: Next) -> Life {
-        let deadline = Instant::now() + COPIES_LIMIT;
-        let preparation = Preparation { next, deadline, filled: false, cancelled: None };
+        let preparation = Preparation { next, deadline: None, filled: false, cancelled: None };
         if preparation.is_start() {
             self.restart_at = None;
             self.held = false;
@@ -75,12 +75,17 @@ impl Actor {
 
     async fn proceed(&mut self, mut preparation: Preparation) -> Life {
         let released = self.service.volumes.watch_releases();
-        let deadline = preparation.deadline;
-        let waits = preparation.is_start() && Instant::now() < deadline;
-        if waits && self.service.volumes.are_being_copied(&self.configuration) {
-            self.copies = Some(Copies { released, deadline });
-            self.preparation = Some(preparation);
-            return Life::Goes;
+        if preparation.is_start() && self.service.volumes.are_being_copied(&self.configuration) {
+            let now = Instant::now();
+            let deadline = *preparation.deadline.get_or_insert(now + COPIES_LIMIT);
+            if now < deadline {
+                self.copies = Some(Copies { released, deadline });
+                self.preparation = Some(preparation);
+                return Life::Goes;
+            }
+        } else {
+            // What comes while its own volumes are filled has its own time.
+            preparation.deadline = None;
         }
         if !preparation.filled {
             preparation.filled = true;
@@ -121,9 +126,12 @@ impl Actor {
         let active = match next {
             Next::Maintain { work, .. } => {
                 let visible = maintenance::visible(service, configuration, work)?;
-                maintenance::begin_filling(service, configuration, &visible.mounts).await?
+                maintenance::begin_filling(service, configuration, &visible.mounts, Purpose::Copy).await?
             }
-            _ => maintenance::begin_filling(service, configuration, &configuration.mounts).await?,
+            Next::Start { .. } | Next::Policy => {
+                let mounts = &configuration.mounts;
+                maintenance::begin_filling(service, configuration, mounts, Purpose::Run).await?
+            }
         };
         Ok(active.map(Maintenance::of_filling))
     }
