@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bulkhead_tests::{Installation, wait_until};
 
@@ -148,6 +149,29 @@ fn what_is_not_there_for_a_copy_is_no_hindrance_to_a_later_start() {
     let inside = "touch /newplace/vol/x /new/folder/x && cat /new/file";
     assert_eq!(installation.run_ok(&["exec", "cb", "sh", "-c", inside]), "shared");
     assert!(host.join("x").is_file());
+}
+
+#[test]
+fn an_interrupted_copy_is_no_hindrance_to_a_later_start() {
+    let installation = Installation::with_demo();
+    let file = installation.folder().join("file");
+    let away = installation.folder().join("away");
+    fs::write(&file, "shared").unwrap();
+    let mount = format!("{}:/new/file", file.display());
+    installation.run_ok(&["create", "--name", "box", "-v", &mount, "demo", "sleep", "600"]);
+    fs::rename(&file, &away).unwrap();
+    // Its reader is slow, so that it is in its midst when the disk has all of it: ext4 commits every five seconds.
+    let mut command = installation.command(&["cp", "box:/", "-"]);
+    let mut copy = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the command line");
+    let record = installation.container_directory("box").join("maintenance.json");
+    wait_until("the copy", || record.exists());
+    std::thread::sleep(Duration::from_secs(12));
+    copy.kill().expect("a process");
+    copy.wait().expect("the end of the command line");
+    wait_until("the end of the copy", || !record.exists());
+    fs::rename(&away, &file).unwrap();
+    installation.run_ok(&["start", "box"]);
+    assert_eq!(installation.run_ok(&["exec", "box", "cat", "/new/file"]), "shared");
 }
 
 #[test]

@@ -68,6 +68,8 @@ pub(crate) struct Root {
 /// What the overlay consists of, for whoever wants to see its parts.
 #[derive(Debug)]
 pub(crate) struct Layers {
+    /// The writable disk, out of the container's reach but for its layer.
+    pub(crate) disk: OwnedFd,
     /// O_PATH: the writable directory.
     pub(crate) upper: OwnedFd,
     /// Mounts of the image's layers from the highest to the lowest.
@@ -119,7 +121,7 @@ pub(crate) fn assemble(root: &RootFilesystem) -> Result<Root, RootError> {
     overlay.set_descriptor("workdir", work.as_fd()).map_err(RootError::Overlay)?;
     let flags = FsMountFlags::FSMOUNT_CLOEXEC | FsMountFlags::from_bits_retain(FSMOUNT_NAMESPACE);
     let mount_namespace = overlay.mount_with(flags, MountAttrFlags::empty()).map_err(RootError::Overlay)?;
-    Ok(Root { mount_namespace, layers: Layers { upper, lowers } })
+    Ok(Root { mount_namespace, layers: Layers { disk: writable, upper, lowers } })
 }
 
 fn mount_layer(device: &str) -> Result<OwnedFd, MountError> {

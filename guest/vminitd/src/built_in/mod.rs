@@ -32,8 +32,9 @@ use crate::failure::failure;
 use crate::mounts::{MountError, PreparedMount};
 use crate::process::clone::{self, Child};
 use crate::process::container::ContainerError;
+use crate::process::made_places::{self, MadePlaces};
 use crate::process::stdio::ChildStdio;
-use crate::process::stopped::{self, MadePlaces};
+use crate::process::stopped;
 use crate::root_filesystem::Layers;
 
 /// As much as the host moves at once.
@@ -122,7 +123,8 @@ fn run(plan: &Plan<'_>) -> Result<(), BuiltInError> {
     setsid().and_then(|_| set_up_stdio(plan.stdio)).map_err(BuiltInError::Enter)?;
     move_into_link_name_space(plan.mount_namespace.as_fd(), Some(LinkNameSpaceType::Mount))
         .map_err(BuiltInError::Enter)?;
-    let mut made = MadePlaces::default();
+    made_places::remove_left(&plan.layers.disk);
+    let mut made = MadePlaces::on(&plan.layers.disk);
     let outcome = stopped::attach_all(plan.inside.mounts, plan.inside.covered, &mut made)
         .map_err(BuiltInError::Mount)
         .and_then(|()| work(plan));
@@ -131,12 +133,14 @@ fn run(plan: &Plan<'_>) -> Result<(), BuiltInError> {
 }
 
 fn work(plan: &Plan<'_>) -> Result<(), BuiltInError> {
+    // For what is removed after the work.
+    let disk = plan.layers.disk.as_raw_fd();
     if let Work::ListChanges(_) = plan.work {
         let image = plan.layers.mount_image().map_err(BuiltInError::Image)?;
-        close_others(&[plan.layers.upper.as_raw_fd(), image.as_raw_fd()]);
+        close_others(&[disk, plan.layers.upper.as_raw_fd(), image.as_raw_fd()]);
         return changes::list(plan.layers.upper.as_fd(), image.as_fd(), &mut output());
     }
-    close_others(&[]);
+    close_others(&[disk]);
     match plan.work {
         Work::PackTree(request) => pack_tree(request),
         Work::ExtractArchive(request) => extract_archive(request),

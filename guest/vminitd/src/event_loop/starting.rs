@@ -72,6 +72,7 @@ impl EventLoop {
         self.empty_volumes = EmptyVolumes::of(&start.mounts, &mounts, &filled_mounts);
         let plan = ContainerPlan {
             mount_namespace,
+            layers,
             devices,
             mounts,
             files,
@@ -94,7 +95,7 @@ impl EventLoop {
             Err(source) => return Err(step("enter the container's PID namespace")(source)),
         }
         self.mount_namespace = Some(plan.mount_namespace);
-        self.layers = Some(layers);
+        self.layers = Some(plan.layers);
         let started = self.register(process.number, child, child_stdio, streams, false)?;
         Ok(ProcessStarted { filled_mounts, ..started })
     }

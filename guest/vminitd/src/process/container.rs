@@ -13,9 +13,11 @@ use rustix::mount::{
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use thiserror::Error;
 
+use super::made_places;
 use crate::mount_options::MountOptions;
 use crate::mount_points::{self, Kind};
 use crate::mounts::{self, MountSource, PreparedMount};
+use crate::root_filesystem::Layers;
 use crate::sysctl::{self, SysctlError};
 
 const AT_RECURSIVE: u32 = libc::AT_RECURSIVE as u32;
@@ -59,6 +61,7 @@ pub(crate) enum ContainerError {
 pub(crate) struct ContainerPlan {
     /// Its root is the overlay.
     pub(crate) mount_namespace: OwnedFd,
+    pub(crate) layers: Layers,
     pub(crate) devices: OwnedFd,
     pub(crate) mounts: Vec<PreparedMount>,
     pub(crate) files: Vec<PreparedMount>,
@@ -77,6 +80,7 @@ pub(crate) fn set_up(plan: &ContainerPlan) -> Result<(), ContainerError> {
     // SAFETY: a control group namespace concerns no memory and no descriptor.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }.map_err(ContainerError::Namespaces)?;
 
+    made_places::remove_left(&plan.layers.disk);
     attach(plan.devices.as_fd(), "/dev", || Kind::Directory)
         .map_err(|source| ContainerError::Mount { destination: "/dev".to_owned(), source })?;
     // proc comes last: before it there are no magic links for the image's own links to lead to.

@@ -6,6 +6,7 @@ mod command;
 pub(crate) mod container;
 mod executable;
 mod initializer;
+pub(crate) mod made_places;
 mod report;
 pub(crate) mod spawn;
 pub(crate) mod stdio;

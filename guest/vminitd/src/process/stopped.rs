@@ -7,26 +7,23 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bulkhead_guest_protocol::messages::CoveredPath;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstatfs, openat, statat, unlinkat};
+use rustix::fs::{Mode, OFlags, fstatfs, openat};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, OpenTreeFlags, UnmountFlags, open_tree, unmount};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use super::container::{ContainerError, attach, attach_prepared, kind_of, set_attributes};
+use super::made_places::MadePlaces;
 use crate::mount_points::{self, Kind};
 use crate::mounts::{FileSystem, MountSource, PreparedMount};
 
 /// linux/magic.h, TMPFS_MAGIC
 const MEMORY: i64 = 0x0102_1994;
 
-/// Places that were made to be covered: the container never had them.
-#[derive(Debug, Default)]
-pub(crate) struct MadePlaces(Vec<(String, Kind)>);
-
 /// Mounts everything. `made` gets what is to be removed after the work, or after a failure.
 pub(crate) fn attach_all(
     mounts: &[PreparedMount],
     covered: &[CoveredPath],
-    made: &mut MadePlaces,
+    made: &mut MadePlaces<'_>,
 ) -> Result<(), ContainerError> {
     let mut places: Vec<Place<'_>> =
         mounts.iter().map(Place::Mount).chain(covered.iter().map(Place::Covered)).collect();
@@ -82,12 +79,12 @@ fn seal(tree: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// Something empty over what is there, or what belongs there. `None` where nothing is and nothing can come.
-fn cover(covered: &CoveredPath, made: &mut MadePlaces) -> Result<Option<OwnedFd>, Errno> {
+fn cover(covered: &CoveredPath, made: &mut MadePlaces<'_>) -> Result<Option<OwnedFd>, Errno> {
     let kind = match mount_points::open(&covered.path) {
         Ok(place) => kind_of(&place),
         Err(Errno::NOENT) => {
             let kind = if covered.is_directory { Kind::Directory } else { Kind::File };
-            made.0.push((covered.path.clone(), kind));
+            made.announce(&covered.path, kind);
             kind
         }
         // Below a file.
@@ -114,52 +111,9 @@ fn cover(covered: &CoveredPath, made: &mut MadePlaces) -> Result<Option<OwnedFd>
     }
 }
 
-impl MadePlaces {
-    /// Removes what was made, as far as it is still what it was: a later start is to make what it needs itself.
-    pub(crate) fn remove(self) {
-        for (path, kind) in self.0.into_iter().rev() {
-            // What cannot be removed is as empty as it was when it was made.
-            let _ = unmount(path.as_str(), UnmountFlags::DETACH);
-            let _ = match kind {
-                Kind::Directory => unlinkat(CWD, path.as_str(), AtFlags::REMOVEDIR),
-                Kind::File => remove_empty_file(&path),
-            };
-        }
-    }
-}
-
-fn remove_empty_file(path: &str) -> Result<(), Errno> {
-    let status = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
-    let is_empty = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile && status.st_size == 0;
-    if is_empty { unlinkat(CWD, path, AtFlags::empty()) } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_is_empty_is_removed() {
-        let folder = std::env::temp_dir().join(format!("vminitd-stopped-{}", std::process::id()));
-        let path = |name: &str| folder.join(name).into_os_string().into_string().unwrap();
-        std::fs::create_dir_all(path("empty")).unwrap();
-        std::fs::create_dir_all(path("used/inside")).unwrap();
-        std::fs::write(path("file"), "").unwrap();
-        std::fs::write(path("written"), "x").unwrap();
-        let made = [
-            (path("empty"), Kind::Directory),
-            (path("used"), Kind::Directory),
-            (path("file"), Kind::File),
-            (path("written"), Kind::File),
-            (path("gone"), Kind::File),
-        ];
-        MadePlaces(made.into()).remove();
-        let mut left: Vec<_> =
-            std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        left.sort();
-        assert_eq!(left, ["used", "written"]);
-        std::fs::remove_dir_all(&folder).unwrap();
-    }
 
     #[test]
     fn memory_is_told_from_disks() {
