@@ -98,8 +98,10 @@ impl Tool for Bulkhead {
             | Metric::FolderWrite
             | Metric::FolderNames
             | Metric::FolderFind
-            | Metric::FolderStatus => {
-                let script = folder_fixture::timed(metric.folder_script().unwrap_or_default());
+            | Metric::FolderStatus
+            | Metric::FillMemory
+            | Metric::StartPrograms => {
+                let script = folder_fixture::timed(metric.inner_script().unwrap_or_default());
                 self.container(&["exec", "sharing", "sh", "-c", &script])
             }
             Metric::PullLarge | Metric::PullFiles | Metric::PullChanged | Metric::Load => {
@@ -116,7 +118,7 @@ impl Tool for Bulkhead {
     }
 
     fn set_up(&self, metric: Metric) -> Result<()> {
-        if metric.folder_script().is_some() {
+        if metric.inner_script().is_some() {
             run(self.container(&["image", "load", "-i"]).arg(programs::archive()?))?;
             let shared = folder_fixture::make(&self.folder)?;
             let volume = format!("{}:/shared", shared.display());
@@ -156,7 +158,7 @@ impl Tool for Bulkhead {
     }
 
     fn tear_down(&self, metric: Metric) -> Result<()> {
-        if metric.folder_script().is_some() {
+        if metric.inner_script().is_some() {
             self.remove(&["sharing".to_owned()])?;
         }
         if metric == Metric::ListHundred {

@@ -131,7 +131,7 @@ fn compare(ours: &dyn Tool, peer: &dyn Tool, metric: Metric, rounds: usize) -> R
 
 fn sample(tool: &dyn Tool, metric: Metric) -> Result<f64> {
     let mut commands = tool.commands(metric);
-    let measures_itself = metric.folder_script().is_some();
+    let measures_itself = metric.inner_script().is_some();
     let output = || if measures_itself { Stdio::piped() } else { Stdio::null() };
     let begin = Instant::now();
     let children: Vec<_> = commands

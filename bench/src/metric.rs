@@ -49,10 +49,14 @@ pub(crate) enum Metric {
     FolderFind,
     /// `git status` of 10 000 files.
     FolderStatus,
+    /// A program writes into 256 MiB of fresh memory.
+    FillMemory,
+    /// Fifty starts of an interpreter, one after the other.
+    StartPrograms,
 }
 
 impl Metric {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::StartDefaultNetwork,
         Self::StartNoNetwork,
         Self::Exec,
@@ -71,6 +75,8 @@ impl Metric {
         Self::FolderNames,
         Self::FolderFind,
         Self::FolderStatus,
+        Self::FillMemory,
+        Self::StartPrograms,
     ];
     /// What `make bench` measures.
     const QUICK: [Self; 4] =
@@ -97,6 +103,8 @@ impl Metric {
             Self::FolderNames => "folder-names",
             Self::FolderFind => "folder-find",
             Self::FolderStatus => "folder-status",
+            Self::FillMemory => "fill-memory",
+            Self::StartPrograms => "start-programs",
         }
     }
 
@@ -121,6 +129,8 @@ impl Metric {
             Self::FolderNames => "folder, GNU find, 10 000, 4 times",
             Self::FolderFind => "folder, busybox find, same",
             Self::FolderStatus => "folder, git status, same",
+            Self::FillMemory => "256 MiB of fresh memory, 4 times",
+            Self::StartPrograms => "perl -e 1, 50 times",
         }
     }
 
@@ -145,8 +155,8 @@ impl Metric {
         Some(["busybox", "dd", "if=/dev/zero", &size, &format!("count={count}")].map(str::to_owned).to_vec())
     }
 
-    /// What a container with the folder at /shared is to do, for metrics of folders.
-    pub(crate) fn folder_script(self) -> Option<&'static str> {
+    /// What a container with the folder at /shared is to do, for metrics of what happens in there.
+    pub(crate) fn inner_script(self) -> Option<&'static str> {
         match self {
             Self::FolderRead => {
                 Some("for n in 1 2 3 4; do busybox dd if=/shared/big of=/dev/null bs=1M; done")
@@ -157,8 +167,14 @@ impl Metric {
             Self::FolderStatus => {
                 Some("cd /shared/tree; for n in 1 2 3 4; do test -z \"$(git status --porcelain)\"; done")
             }
+            Self::FillMemory => Some("for n in 1 2 3 4; do perl -e '$all = q(x) x (256 << 20)'; done"),
+            Self::StartPrograms => Some("for n in $(seq 50); do perl -e 1; done"),
             _ => None,
         }
+    }
+
+    fn is_about_folders(self) -> bool {
+        self.name().starts_with("folder-")
     }
 
     /// Whether it needs images that are made for it.
@@ -188,7 +204,7 @@ impl Selection {
                 (None, MEMORY) => selection.memory = true,
                 (None, NETWORK) => selection.network = true,
                 (None, "folders") => {
-                    let folders = Metric::ALL.into_iter().filter(|metric| metric.folder_script().is_some());
+                    let folders = Metric::ALL.into_iter().filter(|metric| metric.is_about_folders());
                     selection.metrics.extend(folders);
                 }
                 (None, "all") => {

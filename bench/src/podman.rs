@@ -109,8 +109,10 @@ impl Tool for Podman {
             | Metric::FolderWrite
             | Metric::FolderNames
             | Metric::FolderFind
-            | Metric::FolderStatus => {
-                let script = folder_fixture::timed(metric.folder_script().unwrap_or_default());
+            | Metric::FolderStatus
+            | Metric::FillMemory
+            | Metric::StartPrograms => {
+                let script = folder_fixture::timed(metric.inner_script().unwrap_or_default());
                 self.podman(&["exec", "sharing", "sh", "-c", &script])
             }
             Metric::PullLarge | Metric::PullFiles | Metric::PullChanged | Metric::Load => {
@@ -127,7 +129,7 @@ impl Tool for Podman {
     }
 
     fn set_up(&self, metric: Metric) -> Result<()> {
-        if metric.folder_script().is_some() {
+        if metric.inner_script().is_some() {
             run(self.podman(&["load", "--quiet", "-i"]).arg(programs::archive()?))?;
             let shared = folder_fixture::make(&self.folder)?;
             let volume = format!("{}:/shared", shared.display());
@@ -168,7 +170,7 @@ impl Tool for Podman {
     }
 
     fn tear_down(&self, metric: Metric) -> Result<()> {
-        if metric.folder_script().is_some() {
+        if metric.inner_script().is_some() {
             self.remove(&["sharing".to_owned()])?;
         }
         if metric == Metric::ListHundred {

@@ -1,4 +1,4 @@
-//! Writes single bytes into fresh memory and prints how many pages of it are there after each.
+//! Goes through fresh memory page by page and prints how many pages are there, whenever there are more.
 
 use std::ffi::{c_int, c_void};
 
@@ -11,20 +11,25 @@ const PAGE: usize = 4096;
 const BYTES: usize = 4 << 20;
 const READ_AND_WRITE: c_int = 3;
 const PRIVATE_ANONYMOUS: c_int = 0x22;
+const PASSED: usize = 256;
 /// Of what is populated at once.
-const ALIGNMENT: usize = 64 << 10;
+const ALIGNMENT: usize = 256 << 10;
 
 fn main() {
     // SAFETY: a new mapping.
-    let memory =
-        unsafe { mmap(std::ptr::null_mut(), BYTES, READ_AND_WRITE, PRIVATE_ANONYMOUS, -1, 0) };
+    let memory = unsafe { mmap(std::ptr::null_mut(), BYTES, READ_AND_WRITE, PRIVATE_ANONYMOUS, -1, 0) };
     assert_ne!(memory.addr(), usize::MAX, "mmap");
     let first = memory.align_offset(ALIGNMENT) + ALIGNMENT;
-    for offset in [first, first + ALIGNMENT] {
+    let mut steps = Vec::new();
+    for page in 0..PASSED {
         // SAFETY: within the mapping.
-        unsafe { memory.add(offset).write_volatile(1) };
-        println!("{}", pages(memory));
+        unsafe { memory.add(first + page * PAGE).write_volatile(1) };
+        let pages = pages(memory);
+        if steps.last() != Some(&pages) {
+            steps.push(pages);
+        }
     }
+    println!("{steps:?}");
 }
 
 fn pages(memory: *mut u8) -> usize {

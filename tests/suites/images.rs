@@ -67,9 +67,19 @@ fn images_are_listed_inspected_tagged_and_deleted() {
     let inspected: serde_json::Value =
         serde_json::from_str(&installation.run_ok(&["image", "inspect", "other:2"])).unwrap();
     assert_eq!(inspected[0]["variants"][0]["platform"]["architecture"], "amd64");
+    // By id, as Docker's scripts have it.
+    let id = inspected[0]["id"].as_str().unwrap();
+    for id in [&format!("sha256:{id}"), id, &id[..12]] {
+        assert_eq!(installation.run_ok(&["run", "--rm", id, "echo", "it"]), "it", "{id}");
+    }
+    let refused = installation.container(&["image", "delete", id]).expect_code(1);
+    assert!(refused.stderr.contains("several names"), "{refused:?}");
+    let gone = format!("sha256:{}", "0".repeat(64));
+    let gone = installation.container(&["run", &gone, "true"]).expect_code(125);
+    assert!(!gone.stderr.contains("Pulling"), "{gone:?}");
     installation.run_ok(&["image", "delete", "demo"]);
     assert_eq!(installation.run_ok(&["run", "--rm", "other:2", "echo", "still"]), "still");
-    installation.run_ok(&["image", "delete", "other:2"]);
+    installation.run_ok(&["image", "delete", &id[..24]]);
     assert_eq!(installation.run_ok(&["image", "list", "--format", "json"]), "[]");
 }
 

@@ -314,4 +314,66 @@ fn words_of_docker_that_mean_the_same_are_understood() {
     installation.run_ok(&["stop", "--timeout", "0", "runs"]);
     // Help shows the compatible words alone.
     assert!(!installation.run_ok(&["list", "--help"]).contains("no-trunc"));
+    installation.run_ok(&[
+        "run",
+        "--rm",
+        "--rm=true",
+        "-i=false",
+        "--name=no",
+        "--name",
+        "yes",
+        "demo",
+        "true",
+    ]);
+    // A terminal for the process, though this command has none.
+    let terminal = installation.run_ok(&["run", "-t", "--rm", "demo", "tty"]);
+    assert!(terminal.starts_with("/dev/pts/"), "{terminal}");
+    assert!(
+        installation.run_ok(&["exec", "-t", &start_unnamed(&installation)[..8], "tty"]).starts_with("/dev/")
+    );
+    for words in [
+        &["prune", "-f"][..],
+        &["image", "prune", "-f"],
+        &["volume", "prune", "-a", "-f"],
+        &["network", "prune", "--force"],
+    ] {
+        installation.run_ok(words);
+    }
+}
+
+fn start_unnamed(installation: &Installation) -> String {
+    installation.run_ok(&["run", "-d", "demo", "sleep", "600"])
+}
+
+#[test]
+fn the_beginning_of_an_id_that_nobody_chose_will_do() {
+    let installation = Installation::with_demo();
+    let [one, other] = [(); 2].map(|()| start_unnamed(&installation));
+    installation.run_ok(&["create", "--name", "abcdef", "demo", "true"]);
+    assert_eq!(installation.run_ok(&["exec", &one[..13], "echo", "here"]), "here");
+    assert_eq!(installation.run_ok(&["kill", &other[..8]]), other[..8]);
+    for (begun, code) in [(&one[..3], 1), ("abcde", 1), ("", 1)] {
+        let refused = installation.container(&["inspect", begun]);
+        assert_eq!(refused.code, code, "{begun}: {refused:?}");
+    }
+    assert_eq!(installation.state(&one), "running");
+}
+
+#[test]
+fn words_that_are_elsewhere_are_pointed_at() {
+    let installation = Installation::new();
+    for (words, meant) in [
+        (&["pull", "demo"][..], "container image pull"),
+        (&["rmi", "demo"], "container image delete"),
+        (&["runn", "demo"], "container run"),
+        (&["image", "delte", "demo"], "delete"),
+        (&["create", "--cpus", "0.5", "demo"], "a whole number"),
+    ] {
+        let outcome = installation.container(words).expect_code(64);
+        assert!(outcome.stderr.contains(meant), "{outcome:?}");
+    }
+    let never = ["create", "--pull", "never", "--init-image", "nowhere:1", "demo"];
+    let installation = Installation::with_demo();
+    let outcome = installation.container(&never).expect_code(1);
+    assert!(!outcome.stderr.contains("Pulling") && outcome.stderr.contains("nowhere:1"), "{outcome:?}");
 }

@@ -4,6 +4,7 @@ mod client_file;
 mod collect;
 mod convert;
 pub(crate) mod delete;
+mod id;
 mod list;
 mod load;
 mod login;
@@ -96,14 +97,13 @@ impl Images {
 
     /// The image if it is here, for the wanted platform.
     pub(crate) fn find(&self, text: &str, platform: Option<&str>) -> Result<Option<Found>, ApiError> {
-        let reference = self.parse(text)?;
         let platform = parse_platform(platform)?;
-        let Some(record) = self.record(&reference) else { return Ok(None) };
+        let Some(record) = self.named_or_numbered(text)? else { return Ok(None) };
         let digest = digest_of(&record.descriptor)?;
         let lease = self.store.lease(std::slice::from_ref(&digest));
         match self.store.image(&digest, &platform) {
             Ok(image) => Ok(Some(Found {
-                reference: record.reference,
+                reference: record.reference.clone(),
                 descriptor: record.descriptor,
                 image,
                 _lease: lease,
@@ -114,7 +114,7 @@ impl Images {
                 | StoreError::MissingBlob { .. }
                 | StoreError::DamagedLayer { .. },
             ) => Ok(None),
-            Err(error) => Err(from_store(&reference.to_string(), &error)),
+            Err(error) => Err(from_store(&record.reference, &error)),
         }
     }
 
@@ -157,11 +157,10 @@ impl Images {
 
     /// Why an image that is here by name cannot be used: it lacks this platform, or is damaged.
     pub(crate) fn defect(&self, text: &str, platform: Option<&str>) -> Option<ApiError> {
-        let reference = self.parse(text).ok()?;
-        let record = self.record(&reference)?;
+        let record = self.named_or_numbered(text).ok()??;
         let digest = digest_of(&record.descriptor).ok()?;
         match self.store.image(&digest, &parse_platform(platform).ok()?) {
-            Err(error) => Some(from_store(&reference.to_string(), &error)),
+            Err(error) => Some(from_store(&record.reference, &error)),
             Ok(_) => None,
         }
     }
@@ -181,9 +180,37 @@ impl Images {
         names.values().find(same).cloned()
     }
 
+    /// The entry of a name, else of an id.
+    fn named_or_numbered(&self, text: &str) -> Result<Option<ImageRecord>, ApiError> {
+        let reference = self.parse(text);
+        let named = reference.as_ref().ok().and_then(|reference| self.record(reference));
+        match (named, id::digits(text)) {
+            (Some(record), _) => Ok(Some(record)),
+            (None, Some(digits)) => match self.numbered(digits)? {
+                // Never asked for anywhere: a name that looks like this one is an id of something that is gone.
+                None if id::is_certain(text) => Err(not_found(format!("image '{text}' not found"))),
+                record => Ok(record),
+            },
+            (None, None) => reference.map(|_| None),
+        }
+    }
+
+    /// The first entry of the image whose id begins with these digits.
+    fn numbered(&self, digits: &str) -> Result<Option<ImageRecord>, ApiError> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let mut found = names.values().filter(|record| id::begins_with(&record.descriptor.digest, digits));
+        let Some(first) = found.next() else { return Ok(None) };
+        match found.find(|other| other.descriptor.digest != first.descriptor.digest) {
+            None => Ok(Some(first.clone())),
+            Some(_) => Err(invalid(format!("several images have ids that begin with '{digits}'"))),
+        }
+    }
+
     fn existing(&self, text: &str) -> Result<ImageRecord, ApiError> {
-        let reference = self.parse(text)?;
-        self.record(&reference).ok_or_else(|| not_found(format!("image '{reference}' not found")))
+        self.named_or_numbered(text)?.ok_or_else(|| match self.parse(text) {
+            Ok(reference) => not_found(format!("image '{reference}' not found")),
+            Err(error) => error,
+        })
     }
 
     fn all(&self) -> Vec<ImageRecord> {

@@ -1,5 +1,7 @@
 //! The grammar: nouns and verbs, and how mistakes are told.
 
+mod booleans;
+
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -29,6 +31,8 @@ use crate::output::{help as layout, message, version};
     disable_version_flag = true,
     subcommand_required = true,
     arg_required_else_help = true,
+    // What is appended to an alias or by a wrapper counts.
+    args_override_self = true,
     max_term_width = 100
 )]
 struct CommandLine {
@@ -104,11 +108,18 @@ pub(crate) enum Parsed {
 
 /// Parses the words, of which the first is the program's name.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Parsed, Failure> {
-    let words: Vec<OsString> = words.collect();
+    let mut words: Vec<OsString> = words.collect();
     let mut root = CommandLine::command();
-    let parsed = root
-        .try_get_matches_from_mut(&words)
-        .and_then(|mut matches| CommandLine::from_arg_matches_mut(&mut matches));
+    let parsed = loop {
+        let parsed = root
+            .try_get_matches_from_mut(&words)
+            .and_then(|mut matches| CommandLine::from_arg_matches_mut(&mut matches));
+        let plainer = parsed.as_ref().err().and_then(|error| booleans::plainer(&root, &words, error));
+        match plainer {
+            Some(plainer) => words = plainer,
+            None => break parsed,
+        }
+    };
     match parsed {
         Ok(line) => {
             let debug = line.global.debug || std::env::var_os(bulkhead_paths::environment::DEBUG).is_some();
@@ -198,7 +209,9 @@ fn explain(error: &clap::Error) -> String {
         (ErrorKind::MissingSubcommand, _) => "missing subcommand".to_owned(),
         (ErrorKind::InvalidSubcommand, _) => {
             let word = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("unknown subcommand '{word}'")
+            let meant = context(ContextKind::SuggestedSubcommand);
+            let meant = meant.map(|word| format!("; did you mean '{word}'?")).unwrap_or_default();
+            format!("unknown subcommand '{word}'{meant}")
         }
         (ErrorKind::InvalidUtf8, _) => "an argument is not valid UTF-8".to_owned(),
         (ErrorKind::ValueValidation, Some(argument)) => {
@@ -222,5 +235,38 @@ mod tests {
     #[test]
     fn the_grammar_is_consistent() {
         CommandLine::command().debug_assert();
+    }
+
+    fn meaning(words: &str) -> String {
+        let words = ["container"].into_iter().chain(words.split(' ')).map(OsString::from);
+        format!("{:?}", parse(words))
+    }
+
+    #[test]
+    fn booleans_have_values_as_well() {
+        for (written, meant) in [
+            ("run --rm=true -i demo true", "run --rm -i demo true"),
+            ("run --rm --interactive=false --rm=false demo --rm=true", "run demo --rm=true"),
+            ("list --all=1 --quiet=0", "list --all"),
+        ] {
+            assert_eq!(meaning(written), meaning(meant), "{written}");
+            assert!(meaning(meant).starts_with("Ok"), "{meant}");
+        }
+        for wrong in ["run --rm=maybe demo", "run --name=true --nonsense=true demo", "run --debug=x demo"] {
+            assert!(meaning(wrong).starts_with("Err(Usage"), "{wrong}: {}", meaning(wrong));
+        }
+    }
+
+    #[test]
+    fn what_is_said_last_counts() {
+        for (written, meant) in [
+            ("run --rm --rm -w /a -w /b -m 1g -m 512m demo", "run --rm -w /b -m 512m demo"),
+            ("list -a -a", "list -a"),
+        ] {
+            assert_eq!(meaning(written), meaning(meant), "{written}");
+            assert!(meaning(meant).starts_with("Ok"), "{meant}");
+        }
+        let both = meaning("run -e A=1 -e B=2 demo");
+        assert!(both.contains("[\"A=1\", \"B=2\"]"), "{both}");
     }
 }

@@ -14,6 +14,7 @@ mod exit_status;
 mod failure;
 mod output;
 mod services;
+mod spelling;
 mod ssh_agent;
 mod template;
 mod terminal;

@@ -141,7 +141,7 @@ fn client_rules() -> String {
 
 /// Rules of our own namespace, in place of those of an earlier process.
 ///
-/// * input: containers reach their gateway's DNS server and can ping it. `fib` refuses addresses of
+/// * input: containers reach their gateway's DNS server and can ping it, if their policy lets them. `fib` refuses addresses of
 ///   another bridge, which Linux would otherwise answer on any device.
 /// * forward: outward only; never between networks, never to link-local addresses, where clouds
 ///   keep credentials, nor to IPv6 addresses that stand for IPv4 ones within a program (RFC 4291,
@@ -185,6 +185,7 @@ table ip bulkhead {{
   }}
   chain container {{
     fib daddr . iif type != local drop
+    icmp type echo-request ip saddr vmap @egress
     icmp type echo-request accept
     udp dport 53 accept
     tcp dport 53 accept
@@ -221,6 +222,7 @@ table ip6 bulkhead {{
   chain container {{
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
     fib daddr . iif type != local drop
+    icmpv6 type echo-request ip6 saddr vmap @egress
     icmpv6 type echo-request accept
   }}
   chain forward {{

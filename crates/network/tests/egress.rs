@@ -177,6 +177,12 @@ fn packets_made_by_hand_go_nowhere() {
     let frame = |mac: [u8; 6], target: Ipv4Addr, protocol: u8, payload: &[u8]| {
         ethernet(mac, guest.mac, 0x0800, &ipv4(protocol, guest.address, target, payload))
     };
+    // To the gateway: what an echo request carries is on the host then.
+    let gateway_address = Ipv4Addr::new(192, 168, 64, 1);
+    guest.send(&frame(gateway, gateway_address, 1, &echo_request(1)));
+    let is_icmp = |frame: &[u8]| frame[12..14] == [8, 0] && frame[23] == 1;
+    let answer = guest.receive(SOON, is_icmp).unwrap();
+    assert_eq!(answer[34..36], [3, 13], "not told that it is prohibited");
     // To the outside: datagrams, echo requests, an unknown protocol, a later fragment.
     guest.send(&frame(gateway, OUTSIDE, 17, &datagram(OUTSIDE)));
     guest.send(&frame(gateway, OUTSIDE, 1, &echo_request(1)));
@@ -196,6 +202,7 @@ fn packets_made_by_hand_go_nowhere() {
     assert!(outside.recv(&mut [0; 100]).is_err());
     let told = denials(&host, &daemon);
     assert!(told.contains(&denial("none", "203.0.113.1:7000", "udp")), "{told:?}");
+    assert!(told.contains(&denial("none", "192.168.64.1", "icmp")), "{told:?}");
 }
 
 #[test]

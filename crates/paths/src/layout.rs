@@ -21,12 +21,12 @@ const LONGEST_SOCKET_SUFFIX: &str = "/c/0123456789abcdef/image.sock";
 #[non_exhaustive]
 pub enum PathsError {
     /// No variable says where to put files.
-    #[error("cannot tell where to keep {what}: set {variable} to an absolute path")]
+    #[error("cannot tell where to keep {what}: set {variables} to an absolute path")]
     Unset {
         /// What is to be kept there.
         what: &'static str,
-        /// Variable that would tell.
-        variable: &'static str,
+        /// Variables that would tell.
+        variables: String,
     },
     /// A relative path in an environment variable or flag.
     #[error("{variable} must be an absolute path, not '{}'", path.display())]
@@ -390,7 +390,19 @@ fn pick(
         .iter()
         .filter_map(|(name, below)| Some(PathBuf::from(env::var_os(name)?).join(below).join("bulkhead")))
         .find(|path| path.is_absolute())
-        .ok_or(PathsError::Unset { what, variable })
+        .or_else(|| login_directory().filter(|_| variable == environment::RUNTIME_ROOT))
+        .ok_or_else(|| PathsError::Unset {
+            what,
+            variables: [fallbacks.last().map_or("", |(name, _)| *name), variable].join(" or "),
+        })
+}
+
+/// What `XDG_RUNTIME_DIR` of a login would be (pam_systemd(8)), for those who came by su, cron or ssh without one.
+fn login_directory() -> Option<PathBuf> {
+    let user = rustix::process::geteuid();
+    let path = Path::new("/run/user").join(user.as_raw().to_string());
+    let metadata = std::fs::symlink_metadata(&path).ok()?;
+    (metadata.is_dir() && metadata.uid() == user.as_raw()).then(|| path.join("bulkhead"))
 }
 
 /// `<root>/bin/container` and `<root>/libexec/bulkhead/<helper>` both lead to `<root>`.

@@ -144,7 +144,9 @@ async fn find_init_image(
         registry_login: request.registry_login.clone(),
         ..PullRequest::default()
     };
-    let found = find_or_pull(service, &pull, PullPolicy::Missing, sink).await?;
+    // Always is meant for what changes, and never for whatever would be asked for.
+    let policy = if request.pull == PullPolicy::Never { PullPolicy::Never } else { PullPolicy::Missing };
+    let found = find_or_pull(service, &pull, policy, sink).await?;
     let description =
         ImageDescription { reference: found.reference.clone(), descriptor: found.descriptor.clone() };
     let (service, image, checked) = (Arc::clone(service), Arc::clone(&found.image), description.clone());

@@ -15,7 +15,7 @@ use super::identifier;
 use super::launch::Order;
 use super::running::Run;
 use super::status::{Phase, Status};
-use crate::error::{exists, invalid_state, not_found};
+use crate::error::{exists, invalid, invalid_state, not_found};
 use crate::history::History;
 use crate::service::Service;
 
@@ -82,8 +82,21 @@ impl Containers {
         containers.insert(id, Arc::new(container));
     }
 
+    /// One by its name, or by the beginning of an id that nobody chose.
     pub(crate) fn find(&self, id: &str) -> Result<Arc<Container>, ApiError> {
-        self.lock().get(id).cloned().ok_or_else(|| missing(id))
+        let containers = self.lock();
+        if let Some(container) = containers.get(id) {
+            return Ok(Arc::clone(container));
+        }
+        let mut begun = containers
+            .range(id.to_owned()..)
+            .take_while(|(known, _)| known.starts_with(id))
+            .filter(|(known, _)| id.len() >= FEWEST_LETTERS && is_generated(known));
+        match (begun.next(), begun.next()) {
+            (Some((_, container)), None) => Ok(Arc::clone(container)),
+            (Some(_), Some(_)) => Err(invalid(format!("several containers have ids that begin with '{id}'"))),
+            (None, _) => Err(missing(id)),
+        }
     }
 
     pub(crate) fn contains(&self, id: &str) -> bool {
@@ -116,6 +129,14 @@ impl Containers {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Container>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Of an id. With fewer, a mistyped name would soon be somebody's.
+const FEWEST_LETTERS: usize = 4;
+
+/// As [`super::identifier`] makes them.
+fn is_generated(id: &str) -> bool {
+    id.len() == uuid::fmt::Hyphenated::LENGTH && uuid::Uuid::try_parse(id).is_ok()
 }
 
 fn prepare(

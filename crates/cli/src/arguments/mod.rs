@@ -7,6 +7,7 @@ mod health;
 mod identifiers;
 mod listing;
 mod management;
+pub(crate) mod no_question;
 mod platform;
 mod process;
 mod progress;

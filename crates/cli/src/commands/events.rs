@@ -18,7 +18,7 @@ use crate::values::moment::Moment;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct EventsArguments {
     /// Show only some: type=, event=, container=, image=, label=KEY[=VALUE]
-    #[arg(long, value_name = "FILTER")]
+    #[arg(short, long, value_name = "FILTER")]
     filter: Vec<EventFilter>,
 
     /// Format of the output: one line for each event, for people, in JSON, or by a template: '{{.action}}'

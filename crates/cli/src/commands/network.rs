@@ -27,7 +27,7 @@ pub(crate) enum NetworkCommand {
     #[command(visible_alias = "ls")]
     List(ListFlags<NetworkResource>),
     /// Delete all networks but the default one that no container refers to
-    Prune,
+    Prune(prune::PruneArguments),
 }
 
 pub(super) fn run(command: NetworkCommand) -> Result<ExitStatus, Failure> {
@@ -36,6 +36,6 @@ pub(super) fn run(command: NetworkCommand) -> Result<ExitStatus, Failure> {
         NetworkCommand::Delete(arguments) => delete::run(&arguments),
         NetworkCommand::Inspect(arguments) => inspect::run(&arguments),
         NetworkCommand::List(arguments) => list::run(&arguments),
-        NetworkCommand::Prune => prune::run(),
+        NetworkCommand::Prune(arguments) => prune::run(&arguments),
     }
 }

@@ -5,12 +5,32 @@ use std::path::{Path, PathBuf};
 
 use bulkhead_paths::Directories;
 
+use crate::command_line;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output::escape;
+use crate::spelling;
 
 /// Folders below the install root that may hold plugins.
 const FOLDERS: [&str; 2] = ["libexec/container-plugins", "libexec/container/plugins"];
+
+/// First words of Docker that are second ones here.
+const ELSEWHERE: [(&str, &str); 14] = [
+    ("df", "system df"),
+    ("images", "image list"),
+    ("info", "system status"),
+    ("load", "image load"),
+    ("login", "registry login"),
+    ("logout", "registry logout"),
+    ("networks", "network list"),
+    ("pull", "image pull"),
+    ("push", "image push"),
+    ("rmi", "image delete"),
+    ("save", "image save"),
+    ("tag", "image tag"),
+    ("version", "system version"),
+    ("volumes", "volume list"),
+];
 
 pub(super) fn run(words: &[OsString]) -> Result<ExitStatus, Failure> {
     let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
@@ -18,7 +38,20 @@ pub(super) fn run(words: &[OsString]) -> Result<ExitStatus, Failure> {
         return usage(format!("unknown option '{name}'"));
     }
     let folders: Vec<String> = folders().iter().map(|folder| format!("'{}'", folder.display())).collect();
-    usage(format!("Plugin 'container-{name}' not found. Searched {}", folders.join(" and ")))
+    let meant = meant(&name).map(|words| format!(". Did you mean 'container {words}'?")).unwrap_or_default();
+    usage(format!("Plugin 'container-{name}' not found. Searched {}{meant}", folders.join(" and ")))
+}
+
+/// The words for what others have under this one, or for the one that is spelled most alike.
+fn meant(name: &str) -> Option<String> {
+    let known = ELSEWHERE.iter().find(|(word, _)| *word == name);
+    if let Some((_, words)) = known {
+        return Some((*words).to_owned());
+    }
+    let grammar = command_line::grammar();
+    let words =
+        grammar.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+    spelling::nearest(name, words).map(str::to_owned)
 }
 
 /// Help's section about them.

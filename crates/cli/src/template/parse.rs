@@ -330,7 +330,7 @@ impl Words<'_> {
 fn function(name: &str) -> Result<&'static Function, ParseError> {
     functions::find(name).ok_or_else(|| ParseError::UnknownFunction {
         name: name.to_owned(),
-        nearest: super::check::nearest(name, functions::names()),
+        nearest: crate::spelling::nearest(name, functions::names()),
     })
 }
 

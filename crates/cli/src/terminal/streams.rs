@@ -29,9 +29,13 @@ impl Streams {
     /// The terminal, or the three standard streams; stdin only if it is wanted.
     pub(crate) fn attached(terminal: bool, interactive: bool, command: &str) -> Result<Self, Failure> {
         let lent = if terminal {
+            if !interactive && !io::stdin().is_terminal() {
+                return Self::output(true);
+            }
             if !io::stdin().is_terminal() {
                 return Err(Failure::Usage {
-                    message: "the input device is not a terminal: --tty needs one".to_owned(),
+                    message: "the input device is not a terminal: --interactive with --tty needs one"
+                        .to_owned(),
                     command: command.to_owned(),
                 });
             }

@@ -63,8 +63,10 @@ impl FromStr for MountSpecification {
                 ("ro" | "readonly", Some("false" | "0")) => read_only = false,
                 ("volume-nocopy", None | Some("true" | "1")) => no_copy = true,
                 ("volume-nocopy", Some("false" | "0")) => no_copy = false,
-                ("size", Some(value)) => set(&mut size, key, value.parse::<MemorySize>()?)?,
-                ("mode", Some(value)) => set(&mut mode, key, parse_mode(value)?)?,
+                ("size" | "tmpfs-size", Some(value)) => set(&mut size, key, value.parse::<MemorySize>()?)?,
+                ("mode" | "tmpfs-mode", Some(value)) => set(&mut mode, key, parse_mode(value)?)?,
+                // As it is anyway: nothing that the container mounts is seen on the host, nor the other way round.
+                ("bind-propagation", Some("private" | "rprivate")) => {}
                 _ => return invalid(format!("unknown mount option '{part}'")),
             }
         }
@@ -124,7 +126,8 @@ mod tests {
 
     #[test]
     fn mounts() {
-        let tmpfs: MountSpecification = "type=tmpfs,dst=/a,size=1m,mode=1777,ro".parse().unwrap();
+        let tmpfs: MountSpecification = "type=tmpfs,dst=/a,tmpfs-size=1m,tmpfs-mode=1777,ro".parse().unwrap();
+        assert_eq!(tmpfs, "type=tmpfs,dst=/a,size=1m,mode=1777,ro".parse().unwrap());
         assert_eq!(tmpfs.options, ["ro", "size=1048576", "mode=1777"]);
         assert_eq!(tmpfs.into_mount(|_| unreachable!()).unwrap().destination, "/a");
         let bind: MountSpecification = "type=bind,src=/x,target=/y,readonly".parse().unwrap();

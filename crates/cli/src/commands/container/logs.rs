@@ -1,6 +1,7 @@
 //! `logs`
 
 use std::io::Write;
+use std::str::FromStr;
 
 use bulkhead_api::request::LogsQuery;
 use bulkhead_client::LogSource;
@@ -12,6 +13,26 @@ use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::services::Services;
 use crate::values::moment::Moment;
+use crate::values::{InvalidValue, invalid};
+
+/// A number of lines; none: all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lines(Option<usize>);
+
+impl FromStr for Lines {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text {
+            // Docker's default, in both spellings.
+            "all" | "-1" => Ok(Self(None)),
+            _ => text
+                .parse()
+                .map(|lines| Self(Some(lines)))
+                .or_else(|_| invalid("it is a number of lines, or all")),
+        }
+    }
+}
 
 /// Arguments of `logs`.
 #[derive(Args, Clone, Debug)]
@@ -25,8 +46,8 @@ pub(crate) struct LogsArguments {
     follow: bool,
 
     /// Show only the last lines
-    #[arg(short = 'n', long = "tail", value_name = "LINES")]
-    lines: Option<usize>,
+    #[arg(short = 'n', long = "tail", value_name = "LINES", allow_negative_numbers = true)]
+    lines: Option<Lines>,
 
     /// Show only what was written since
     #[arg(long, value_name = "TIME", conflicts_with = "boot")]
@@ -49,7 +70,7 @@ pub(crate) fn run(arguments: &LogsArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     let query = LogsQuery {
         follow: arguments.follow,
-        tail: arguments.lines,
+        tail: arguments.lines.and_then(|lines| lines.0),
         boot: arguments.boot,
         since_us: arguments.since.map(Moment::unix_us),
         until_us: arguments.until.map(Moment::unix_us),

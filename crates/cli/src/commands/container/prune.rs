@@ -3,6 +3,7 @@
 use bulkhead_api::request::PruneRequest;
 use clap::Args;
 
+use crate::arguments::no_question::NoQuestion;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
@@ -17,6 +18,9 @@ pub(crate) struct PruneArguments {
     /// Remove only some: label=KEY[=VALUE], label!=KEY[=VALUE], until=TIME
     #[arg(long, value_name = "FILTER")]
     filter: Vec<PruneFilter>,
+
+    #[command(flatten)]
+    no_question: NoQuestion,
 }
 
 pub(crate) fn run(arguments: &PruneArguments) -> Result<ExitStatus, Failure> {

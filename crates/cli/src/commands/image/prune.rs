@@ -3,6 +3,7 @@
 use bulkhead_api::request::PruneImagesRequest;
 use clap::Args;
 
+use crate::arguments::no_question::NoQuestion;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
@@ -17,9 +18,8 @@ pub(crate) struct PruneArguments {
     #[arg(short, long)]
     all: bool,
 
-    /// Does nothing: there is no question to answer
-    #[arg(short, long, hide = true)]
-    force: bool,
+    #[command(flatten)]
+    no_question: NoQuestion,
 }
 
 pub(super) fn run(arguments: &PruneArguments) -> Result<ExitStatus, Failure> {

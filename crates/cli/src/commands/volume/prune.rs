@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::arguments::no_question::NoQuestion;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
@@ -11,7 +12,14 @@ use crate::services::Services;
 
 /// Arguments of `volume prune`.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct PruneArguments {}
+pub(crate) struct PruneArguments {
+    /// Does nothing: volumes with names are removed, too
+    #[arg(short, long, hide = true)]
+    all: bool,
+
+    #[command(flatten)]
+    no_question: NoQuestion,
+}
 
 pub(super) fn run(_arguments: &PruneArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
