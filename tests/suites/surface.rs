@@ -318,7 +318,7 @@ fn words_of_docker_that_mean_the_same_are_understood() {
         "run",
         "--rm",
         "--rm=true",
-        "-i=false",
+        "--interactive=false",
         "--name=no",
         "--name",
         "yes",
@@ -352,7 +352,7 @@ fn the_beginning_of_an_id_that_nobody_chose_will_do() {
     installation.run_ok(&["create", "--name", "abcdef", "demo", "true"]);
     assert_eq!(installation.run_ok(&["exec", &one[..13], "echo", "here"]), "here");
     assert_eq!(installation.run_ok(&["kill", &other[..8]]), other[..8]);
-    for (begun, code) in [(&one[..3], 1), ("abcde", 1), ("", 1)] {
+    for (begun, code) in [(&one[..3], 1), ("abcde", 1), ("", 64)] {
         let refused = installation.container(&["inspect", begun]);
         assert_eq!(refused.code, code, "{begun}: {refused:?}");
     }

@@ -195,7 +195,8 @@ async fn boot(
 ) -> Result<Active, ApiError> {
     let outcome = try_launch(service, configuration, visible, work, &order, purpose).await;
     if outcome.is_err() {
-        release(service, &configuration.id);
+        clean_up(service, &configuration.id);
+        service.volumes.release(&configuration.id);
     }
     outcome
 }
@@ -270,8 +271,8 @@ async fn try_launch(
     Ok(active)
 }
 
-/// Removes every trace of a maintenance whose machine is gone.
-pub(super) fn release(service: &Service, id: &str) {
+/// Removes every trace of a maintenance whose machine is gone; what it held of volumes is the caller's to release.
+pub(super) fn clean_up(service: &Service, id: &str) {
     let directories = service.directories.container(id).maintenance();
     for outcome in [
         remove_directory(&directories.durable),
@@ -282,8 +283,6 @@ pub(super) fn release(service: &Service, id: &str) {
             tracing::warn!(id, "cannot clean up after maintenance: {error}");
         }
     }
-    // Last: whoever waits for them is not to be faster than the copy for which they were filled, which follows at once.
-    service.volumes.release(id);
 }
 
 /// Ends a maintenance of an earlier apiserver: whoever asked for it went with that.
@@ -298,7 +297,7 @@ pub(super) async fn recover(service: &Service, id: &str) {
         process.kill();
         process.wait(KILL_LIMIT).await;
     }
-    release(service, id);
+    clean_up(service, id);
 }
 
 fn record_path(directories: &Directories, id: &str) -> PathBuf {

@@ -79,13 +79,21 @@ impl Actor {
 
     pub(super) async fn maintained(&mut self) -> Life {
         let Some(maintenance) = self.maintenance.take() else { return Life::Goes };
-        let id = &self.configuration.id;
-        maintenance::release(&self.service, id);
-        if self.preparation.is_some() {
-            let outcome = maintenance.filled(id);
-            return self.prepared(outcome).await;
+        let id = self.configuration.id.clone();
+        maintenance::clean_up(&self.service, &id);
+        // A start that waits for a copy is not to come between that and what was filled for it.
+        let is_kept = self.preparation.as_ref().is_some_and(|preparation| !preparation.is_start());
+        if !is_kept {
+            self.service.volumes.release(&id);
         }
-        maintenance.finish();
-        Life::Goes
+        if self.preparation.is_none() {
+            maintenance.finish();
+            return Life::Goes;
+        }
+        let life = self.prepared(maintenance.filled(&id)).await;
+        if is_kept && self.maintenance.is_none() {
+            self.service.volumes.release(&id);
+        }
+        life
     }
 }
