@@ -34,7 +34,8 @@ pub(crate) fn benchmark(arguments: &[&str]) -> Result<()> {
         .env("BULKHEAD_TEST_INSTALL_ROOT", tree)
         .current_dir(repository::root());
     // Making it takes minutes, which those who measure something else need not wait.
-    if arguments.iter().any(|word| word.starts_with("folder") || ["network", "all"].contains(word)) {
+    let others = ["network", "fill-memory", "start-programs", "all"];
+    if arguments.iter().any(|word| word.starts_with("folder") || others.contains(word)) {
         command.env("BULKHEAD_BENCH_PROGRAMS", debian_image::archive(debian_image::PROGRAMS)?);
     }
     process::run(&mut command)
