@@ -169,16 +169,68 @@ fn f58_nothing_leaves_the_destination() {
 }
 
 #[test]
-fn f58_links_at_the_destination_are_not_written_through() {
+fn a_link_that_the_user_names_is_the_file_that_it_leads_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+    fs::write(&file, "old").unwrap();
+    fs::write(folder.path().join("source"), "new").unwrap();
+    fs::create_dir(folder.path().join("far")).unwrap();
+    symlink(folder.path().join("far/chain"), &link).unwrap();
+    symlink("../file", folder.path().join("far/chain")).unwrap();
+    let stream = packed(&folder.path().join("source")).unwrap();
+    extracted(&stream, &link, HOST).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+    assert_eq!(fs::read_link(&link).unwrap(), folder.path().join("far/chain"));
+    assert_eq!(fs::read_link(folder.path().join("far/chain")).unwrap(), Path::new("../file"));
+    // As cp(1) has it, a link takes the place of a link.
+    symlink("elsewhere", folder.path().join("other")).unwrap();
+    extracted(&packed(&folder.path().join("other")).unwrap(), &link, HOST).unwrap();
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("elsewhere"));
+    extracted(&stream, &link, HOST).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_file(), "one that leads to nothing is replaced");
+}
+
+#[test]
+fn what_is_neither_file_nor_directory_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("source"), "new").unwrap();
+    let file = packed(&folder.path().join("source")).unwrap();
+    let target = folder.path().join("target");
+    fs::create_dir(&target).unwrap();
+    let pipe = target.join("src");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(target.join("socket")).unwrap();
+    let before = fs::metadata(&pipe).unwrap().ino();
+    let named = |name: &str| hostile(&[entry(Kind::File, name, "")]);
+    let linked = hostile(&[entry(Kind::File, "f", ""), entry(Kind::HardLink, "src", "f")]);
+    let into = Placement::Copy { source_name: b"src", contents_only: true };
+    let refused = |outcome: Result<(), TreeError>| {
+        assert!(matches!(outcome, Err(TreeError::Unsuitable { .. })), "{outcome:?}");
+        assert!(outcome.unwrap_err().is_refusal());
+    };
+    refused(extracted(&file, &pipe, HOST).map(drop));
+    refused(extracted(&file, &target, HOST).map(drop));
+    refused(extracted(&file, &target.join("socket"), HOST).map(drop));
+    for stream in [named("src"), named("socket"), linked, hostile(&[entry(Kind::Symlink, "src", "x")])] {
+        let mut reader = Reader::new(stream.as_slice());
+        refused(extract(&mut reader, &bytes(&target), into, HOST, &mut |_| {}));
+    }
+    assert_eq!(fs::metadata(&pipe).unwrap().ino(), before);
+}
+
+#[test]
+fn f58_links_in_a_destination_are_not_written_through() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("precious"), "good").unwrap();
     fs::write(folder.path().join("source"), "evil").unwrap();
     let stream = packed(&folder.path().join("source")).unwrap();
-    symlink("precious", folder.path().join("link")).unwrap();
-    extracted(&stream, &folder.path().join("link"), HOST).unwrap();
-    assert_eq!(fs::read_to_string(folder.path().join("precious")).unwrap(), "good");
-    assert_eq!(fs::read_to_string(folder.path().join("link")).unwrap(), "evil");
-
     let target = folder.path().join("target");
     fs::create_dir(&target).unwrap();
     symlink("../precious", target.join("src")).unwrap();

@@ -3,19 +3,29 @@
 //! | destination | a file | a directory |
 //! |---|---|---|
 //! | directory | into it, by its name | into it, by its name; `dir/.` merges into it |
-//! | anything else that exists | replaces it | refused |
+//! | file, or link to one | replaces the file | refused |
+//! | device, pipe or socket | refused | refused |
 //! | nothing | is called so | is called so |
 //! | nothing, with a slash behind | refused | is called so |
 //!
-//! A link to a directory is that directory; any other link is replaced, not followed.
+//! A link is what it leads to if the path names it, and replaced if it leads to nothing or if what is copied
+//! is itself a link. One that has the name in the directory that the path names is replaced.
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat, openat2, readlinkat,
+    statat,
+};
 use rustix::io::Errno;
 
 use super::TreeError;
 use super::error::text;
+use super::pack::describe;
+use crate::tar::Kind;
+
+/// As many as the kernel follows, path_resolution(7).
+const MAXIMUM_LINKS: usize = 40;
 
 /// How a stream becomes a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +60,16 @@ impl Destination {
     ///
     /// # Errors
     /// The place is taken by something of another kind, is missing, or cannot be looked up or made.
-    pub fn find(path: &[u8], placement: Placement<'_>, is_directory: bool) -> Result<Self, TreeError> {
+    pub fn find(path: &[u8], placement: Placement<'_>, top: Kind) -> Result<Self, TreeError> {
+        let is_directory = top == Kind::Directory;
         let wants_directory = path.ends_with(b"/") || path.ends_with(b"/.") || matches!(path, b"." | b"..");
         let found = match openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), NO_MAGIC) {
             Ok(found) => Some(found),
             Err(Errno::NOENT) => None,
             // "file/": a name with a slash behind that is no directory.
             Err(Errno::NOTDIR) => return Err(occupied(path, false)),
+            // In circles, or to what a process has open, as /dev/stdout.
+            Err(Errno::LOOP) => return Err(unsuitable(path, "a link that is not followed")),
             Err(source) => return Err(TreeError::Open { path: text(path), source }),
         };
         let (source_name, contents_only) = match placement {
@@ -75,20 +88,73 @@ impl Destination {
                 match (is_directory, contents_only || nameless) {
                     (true, true) => Ok(Self::Inside(directory)),
                     (false, _) if nameless => Err(occupied(path, true)),
-                    _ => Ok(Self::Named { parent: directory, name: source_name.to_vec() }),
+                    _ => {
+                        if let Ok(status) = statat(&directory, source_name, AtFlags::SYMLINK_NOFOLLOW) {
+                            spare_special(&status, source_name)?;
+                        }
+                        Ok(Self::Named { parent: directory, name: source_name.to_vec() })
+                    }
                 }
             }
             Some(_) if is_directory => Err(occupied(path, false)),
-            None if wants_directory && !is_directory => Err(TreeError::NoDirectory { path: text(path) }),
-            Some(_) | None => {
-                let (parents, name) = split(path);
-                if matches!(name, b"" | b"..") {
-                    return Err(TreeError::Open { path: text(path), source: Errno::NOENT });
-                }
-                Ok(Self::Named { parent: make_parents(path, parents)?, name: name.to_vec() })
+            Some(file) => {
+                let status = fstat(&file).map_err(|source| TreeError::Open { path: text(path), source })?;
+                spare_special(&status, path)?;
+                let named = Self::named(path)?;
+                if top == Kind::Symlink { Ok(named) } else { named.follow(path, &status) }
             }
+            None if wants_directory && !is_directory => Err(TreeError::NoDirectory { path: text(path) }),
+            None => Self::named(path),
         }
     }
+
+    /// The path's last name, in the directory before it.
+    fn named(path: &[u8]) -> Result<Self, TreeError> {
+        let (parents, name) = split(path);
+        if matches!(name, b"" | b"..") {
+            return Err(TreeError::Open { path: text(path), source: Errno::NOENT });
+        }
+        Ok(Self::Named { parent: make_parents(path, parents)?, name: name.to_vec() })
+    }
+
+    /// Where the file is that a link leads to. The kernel has followed it before, which knows whose links
+    /// are not to be followed (fs.protected_symlinks): what is found here must be the same file.
+    fn follow(self, path: &[u8], file: &Stat) -> Result<Self, TreeError> {
+        let error = |source| TreeError::Open { path: text(path), source };
+        let Self::Named { mut parent, mut name } = self else { return Ok(self) };
+        for _ in 0..=MAXIMUM_LINKS {
+            let target = match readlinkat(&parent, name.as_slice(), Vec::new()) {
+                Ok(target) => target.into_bytes(),
+                // No link.
+                Err(Errno::INVAL) => {
+                    let status =
+                        statat(&parent, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW).map_err(error)?;
+                    let same = (status.st_dev, status.st_ino) == (file.st_dev, file.st_ino);
+                    return if same { Ok(Self::Named { parent, name }) } else { Err(error(Errno::STALE)) };
+                }
+                Err(source) => return Err(error(source)),
+            };
+            let (parents, last) = split(&target);
+            let parents = if parents.is_empty() { b"." } else { parents };
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            parent = openat2(&parent, parents, flags, Mode::empty(), NO_MAGIC).map_err(error)?;
+            name = last.to_vec();
+        }
+        Err(error(Errno::LOOP))
+    }
+}
+
+/// A device, pipe or socket is somebody's way to something: it is not replaced by what was meant to be
+/// written into it.
+pub(super) fn spare_special(status: &Stat, shown: &[u8]) -> Result<(), TreeError> {
+    match FileType::from_raw_mode(status.st_mode) {
+        FileType::RegularFile | FileType::Symlink | FileType::Directory => Ok(()),
+        kind => Err(unsuitable(shown, describe(kind))),
+    }
+}
+
+fn unsuitable(path: &[u8], what: &'static str) -> TreeError {
+    TreeError::Unsuitable { path: text(path), what }
 }
 
 /// The user names the path, thus links on it are followed; magic ones never are.
@@ -160,14 +226,22 @@ mod tests {
         std::fs::write(folder.path().join("file"), "").unwrap();
         std::os::unix::fs::symlink("dir", folder.path().join("link")).unwrap();
         std::os::unix::fs::symlink("/nowhere", folder.path().join("dangling")).unwrap();
+        std::os::unix::fs::symlink("chain", folder.path().join("file-link")).unwrap();
+        std::os::unix::fs::symlink("dir/../file", folder.path().join("chain")).unwrap();
+        std::os::unix::fs::symlink("circle", folder.path().join("circle")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/fd/0", folder.path().join("magic")).unwrap();
+        rustix::fs::mknodat(CWD, folder.path().join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        std::os::unix::fs::symlink("pipe", folder.path().join("pipe-link")).unwrap();
         let find = |path: &str, contents_only, is_directory| {
             let path = folder.path().join(path).into_os_string().into_encoded_bytes();
             let placement = Placement::Copy { source_name: b"src", contents_only };
-            match Destination::find(&path, placement, is_directory) {
+            let top = if is_directory { Kind::Directory } else { Kind::File };
+            match Destination::find(&path, placement, top) {
                 Ok(Destination::Inside(_)) => "inside".to_owned(),
                 Ok(Destination::Named { name, .. }) => text(&name),
                 Err(TreeError::Occupied { .. }) => "occupied".to_owned(),
                 Err(TreeError::NoDirectory { .. }) => "no directory".to_owned(),
+                Err(TreeError::Unsuitable { .. }) => "unsuitable".to_owned(),
                 Err(error) => panic!("{error}"),
             }
         };
@@ -177,6 +251,11 @@ mod tests {
             ("link", "src", "src", "inside"),
             ("file", "file", "occupied", "occupied"),
             ("file/", "occupied", "occupied", "occupied"),
+            ("file-link", "file", "occupied", "occupied"),
+            ("pipe", "unsuitable", "occupied", "occupied"),
+            ("pipe-link", "unsuitable", "occupied", "occupied"),
+            ("circle", "unsuitable", "unsuitable", "unsuitable"),
+            ("magic", "unsuitable", "unsuitable", "unsuitable"),
             ("dangling", "dangling", "dangling", "dangling"),
             ("new", "new", "new", "new"),
             ("new/", "no directory", "new", "new"),

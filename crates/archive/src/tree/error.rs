@@ -66,6 +66,14 @@ pub enum TreeError {
         /// "a directory" or "no directory".
         what: &'static str,
     },
+    /// What is at the destination is not replaced.
+    #[error("'{path}' is {what}: the destination must be a directory or a regular file")]
+    Unsuitable {
+        /// Path at the destination.
+        path: String,
+        /// "a named pipe", …
+        what: &'static str,
+    },
     /// The destination must exist.
     #[error("destination directory '{path}' does not exist")]
     NoDirectory {
@@ -126,7 +134,7 @@ impl TreeError {
     /// Whether the request makes no sense for what is there.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Special { .. } | Self::Occupied { .. })
+        matches!(self, Self::Special { .. } | Self::Occupied { .. } | Self::Unsuitable { .. })
     }
 }
 

@@ -26,7 +26,8 @@ pub enum Links {
 pub struct ExtractOptions {
     /// Owners, and with them set-id bits; else the caller owns everything.
     pub keep_owner: bool,
-    /// Create devices and named pipes; else they are skipped.
+    /// Create devices and named pipes, and replace them; else entries that are one are skipped, and files
+    /// that are one stay.
     pub special_files: bool,
     /// No file capabilities and access lists.
     pub user_attributes_only: bool,
@@ -46,7 +47,7 @@ pub fn extract<R: BufRead>(
     skipped: &mut dyn FnMut(Skipped),
 ) -> Result<(), TreeError> {
     if placement == Placement::Unpack {
-        let Destination::Inside(root) = Destination::find(path, placement, true)? else {
+        let Destination::Inside(root) = Destination::find(path, placement, Kind::Directory)? else {
             return Err(TreeError::NoDirectory { path: text(path) });
         };
         return Extractor::new(root, options, skipped).rest(reader);
@@ -55,7 +56,7 @@ pub fn extract<R: BufRead>(
     if !components(&top.path)?.is_empty() {
         return Err(TreeError::Escapes { path: text(&top.path) });
     }
-    let destination = Destination::find(path, placement, top.kind == Kind::Directory)?;
+    let destination = Destination::find(path, placement, top.kind)?;
     let (parent, name) = match destination {
         Destination::Inside(root) => return Extractor::new(root, options, skipped).rest(reader),
         Destination::Named { parent, name } => (parent, name),
@@ -132,7 +133,7 @@ impl<'a> Extractor<'a> {
                     return Ok(());
                 }
                 let target_parent = self.open(&target_parents.join(&b'/'))?;
-                node::make_link((target_parent.as_fd(), target_name), parent, name, &path)
+                node::make_link((target_parent.as_fd(), target_name), parent, name, &path, self.options)
             }
             Kind::CharacterDevice | Kind::BlockDevice | Kind::Fifo if !self.options.special_files => {
                 (self.skipped)(Skipped { path, reason: what(entry.kind) });
@@ -214,7 +215,7 @@ fn create<R: BufRead>(
 ) -> Result<(), TreeError> {
     match entry.kind {
         Kind::File => {
-            let file = node::make_file(parent, name, shown)?;
+            let file = node::make_file(parent, name, shown, options)?;
             fill(reader, &file, entry.size_bytes, shown)?;
             node::set_attributes(&file, entry, shown, options)
         }

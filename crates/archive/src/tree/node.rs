@@ -9,7 +9,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::destination::occupied;
+use super::destination::{occupied, spare_special};
 use super::error::text;
 use super::{ExtractOptions, Links, TreeError, attributes, open_child};
 use crate::tar::{Entry, Kind};
@@ -39,7 +39,12 @@ pub(super) fn make_directory(
 }
 
 /// Makes an empty file in place of whatever is there and is no directory.
-pub(super) fn make_file(parent: BorrowedFd<'_>, name: &[u8], shown: &[u8]) -> Result<OwnedFd, TreeError> {
+pub(super) fn make_file(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    shown: &[u8],
+    options: ExtractOptions,
+) -> Result<OwnedFd, TreeError> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let create = || openat(parent, name, flags, Mode::RUSR | Mode::WUSR);
     let error = |source| TreeError::Create { path: text(shown), source };
@@ -47,6 +52,7 @@ pub(super) fn make_file(parent: BorrowedFd<'_>, name: &[u8], shown: &[u8]) -> Re
         Err(Errno::EXIST) => {}
         result => return result.map_err(error),
     }
+    check_replaceable(parent, name, shown, options)?;
     match unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => create().map_err(error),
         // Something is mounted on it, /etc/hosts for one: it can be filled anew but not replaced.
@@ -83,7 +89,7 @@ pub(super) fn make_other(
         Kind::Fifo => mknodat(parent, name, FileType::Fifo, mode, 0),
         _ => symlinkat(entry.link_target.as_slice(), parent, name),
     };
-    replace(parent, name, shown, make)?;
+    replace(parent, name, shown, options, make)?;
     let error = |source| TreeError::Attributes { path: text(shown), source };
     if options.keep_owner {
         let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
@@ -98,24 +104,45 @@ pub(super) fn make_link(
     parent: BorrowedFd<'_>,
     name: &[u8],
     shown: &[u8],
+    options: ExtractOptions,
 ) -> Result<(), TreeError> {
-    replace(parent, name, shown, || linkat(target.0, target.1, parent, name, AtFlags::empty()))
+    replace(parent, name, shown, options, || linkat(target.0, target.1, parent, name, AtFlags::empty()))
 }
 
 fn replace(
     parent: BorrowedFd<'_>,
     name: &[u8],
     shown: &[u8],
+    options: ExtractOptions,
     make: impl Fn() -> Result<(), Errno>,
 ) -> Result<(), TreeError> {
     match make() {
-        Err(Errno::EXIST) => match unlinkat(parent, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => make(),
-            Err(error) => return Err(refused(parent, name, shown, error)),
-        },
+        Err(Errno::EXIST) => {
+            check_replaceable(parent, name, shown, options)?;
+            match unlinkat(parent, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => make(),
+                Err(error) => return Err(refused(parent, name, shown, error)),
+            }
+        }
         result => result,
     }
     .map_err(|source| TreeError::Create { path: text(shown), source })
+}
+
+fn check_replaceable(
+    parent: BorrowedFd<'_>,
+    name: &[u8],
+    shown: &[u8],
+    options: ExtractOptions,
+) -> Result<(), TreeError> {
+    if options.special_files {
+        return Ok(());
+    }
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(status) => spare_special(&status, shown),
+        // Gone meanwhile.
+        Err(_) => Ok(()),
+    }
 }
 
 /// POSIX lets unlink(2) of a directory fail with either number.
