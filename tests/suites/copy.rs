@@ -305,6 +305,36 @@ fn trap11_parents_are_made_and_a_slash_forbids_a_file() {
     assert!(outcome.stderr.contains("/nothing"), "{outcome:?}");
 }
 
+#[test]
+fn files_of_proc_and_sys_are_copied_with_what_they_say() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "box", "demo", "sleep", "600"]);
+    let target = installation.folder().join("target");
+    for path in [
+        "/proc/cpuinfo",
+        "/proc/version",
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+        "/sys/kernel/uevent_seqnum",
+    ] {
+        let wanted = installation.container(&["exec", "box", "cat", path]);
+        if wanted.code == 0 {
+            installation.run_ok(&["cp", &format!("box:{path}"), text(&target)]);
+            assert_eq!(fs::read(&target).unwrap(), wanted.stdout, "{path}");
+        }
+    }
+    assert!(!fs::read(&target).unwrap().is_empty());
+    installation.run_ok(&["cp", "/proc/version", "box:/version"]);
+    let own = fs::read_to_string("/proc/version").unwrap();
+    assert_eq!(installation.run_ok(&["exec", "box", "cat", "/version"]), own.trim_end());
+    // What cannot be read there is no hindrance to the rest.
+    let tree = installation.folder().join("tree");
+    let outcome = installation.container(&["cp", "box:/proc/1", text(&tree)]).expect_code(0);
+    assert!(outcome.stderr.contains("left out './mem'"), "{outcome:?}");
+    assert_eq!(fs::read_to_string(tree.join("comm")).unwrap(), "sleep\n");
+    let outcome = installation.container(&["cp", "box:/proc/1/pagemap", text(&target)]).expect_code(1);
+    assert!(outcome.stderr.contains("longer than 16 MiB"), "{outcome:?}");
+}
+
 /// As Docker and cp(1) have it, on either side.
 #[test]
 fn a_link_to_a_file_is_followed_and_no_device_or_pipe_is_replaced() {

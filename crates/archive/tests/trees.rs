@@ -130,6 +130,29 @@ fn tar_reads_what_is_packed() {
     assert!(compared.success());
 }
 
+/// An archive has the size before the content.
+#[test]
+fn files_that_do_not_tell_their_size_are_read_to_their_end() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in ["/proc/version", "/proc/self/maps", "/sys/devices/system/cpu/online"] {
+        let target = folder.path().join("target");
+        extracted(&packed(Path::new(path)).unwrap(), &target, HOST).unwrap();
+        let copied = fs::read(&target).unwrap();
+        assert!(copied.len() > 1 && !copied.contains(&0), "{path}: {}", copied.escape_ascii());
+        if path != "/proc/self/maps" {
+            assert_eq!(copied, fs::read(path).unwrap(), "{path}");
+        }
+    }
+    // The pages of the whole address space, and memory from an address where there is none.
+    let outcome = packed(Path::new("/proc/self/pagemap"));
+    assert!(matches!(outcome, Err(TreeError::Unsized { .. })), "{outcome:?}");
+    let outcome = packed(Path::new("/proc/self/mem"));
+    assert!(matches!(outcome, Err(TreeError::Read { .. })), "{outcome:?}");
+    fs::write(folder.path().join("empty"), "").unwrap();
+    extracted(&packed(&folder.path().join("empty")).unwrap(), &folder.path().join("again"), HOST).unwrap();
+    assert_eq!(fs::read(folder.path().join("again")).unwrap(), b"");
+}
+
 #[test]
 fn f58_nothing_leaves_the_destination() {
     let folder = tempfile::tempdir().unwrap();

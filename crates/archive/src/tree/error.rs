@@ -35,6 +35,14 @@ pub enum TreeError {
         /// What is allowed.
         limit: usize,
     },
+    /// A file whose size does not say how much there is to read.
+    #[error("'{path}' does not tell its size, and is longer than {} MiB", limit_bytes >> 20)]
+    Unsized {
+        /// Path in the tree.
+        path: String,
+        /// What is read ahead at most.
+        limit_bytes: usize,
+    },
     /// The archive cannot be written.
     #[error("cannot write the archive")]
     Output(#[source] std::io::Error),

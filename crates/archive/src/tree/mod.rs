@@ -11,6 +11,7 @@ mod error;
 mod extract;
 mod node;
 mod pack;
+mod pseudo;
 mod remove;
 mod sparse;
 mod top;

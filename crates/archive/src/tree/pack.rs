@@ -8,10 +8,12 @@ use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat, fstat, major, minor, read
 use rustix::io::{Errno, pread};
 
 use super::error::text;
-use super::{Skipped, Top, TreeError, attributes, open_child, sparse};
+use super::{Skipped, Top, TreeError, attributes, open_child, pseudo, sparse};
 use crate::tar::{Entry, Kind, Segment, Writer};
 
 const BUFFER_BYTES: usize = 128 * 1024;
+/// How much is read ahead of a file whose size does not say how much there is.
+pub(super) const MAXIMUM_UNSIZED_BYTES: usize = 16 << 20;
 /// Each level costs a descriptor; paths that the kernel takes have fewer.
 pub(super) const MAXIMUM_DEPTH: usize = 2048;
 
@@ -50,7 +52,7 @@ pub fn pack<W: Write>(
     match FileType::from_raw_mode(top.status.st_mode) {
         FileType::RegularFile => {
             let file = top.reopen().map_err(read)?;
-            packer.file(name, &top.status, &file)
+            packer.file(name, &top.status, &file, true)
         }
         FileType::Symlink => {
             let target = readlinkat(&top.descriptor, c"", Vec::new()).map_err(read)?;
@@ -140,7 +142,7 @@ impl<W: Write> Packer<'_, W> {
                     self.directory(path, &status, file.as_fd())?;
                     return Ok(Some(file));
                 }
-                self.file(path, &status, &file)
+                self.file(path, &status, &file, false)
             }
             FileType::Symlink => match readlinkat(parent, name, Vec::new()) {
                 Ok(target) => self.symlink(path, &status, target.into_bytes()),
@@ -173,10 +175,29 @@ impl<W: Write> Packer<'_, W> {
         self.begin(&Entry { link_target: target, ..entry(Kind::Symlink, path, status) }, None)
     }
 
-    fn file(&mut self, path: &[u8], status: &Stat, file: &OwnedFd) -> Result<(), TreeError> {
+    /// `is_top`: it is what was asked for; else what a pseudo file system does not let be read is left out.
+    fn file(&mut self, path: &[u8], status: &Stat, file: &OwnedFd, is_top: bool) -> Result<(), TreeError> {
         let read = |source| TreeError::Read { path: text(path), source };
         let size_bytes = u64::try_from(status.st_size).unwrap_or(0);
         let segments = sparse::segments(file.as_fd(), status).map_err(read)?;
+        if segments.is_none() && size_bytes <= BUFFER_BYTES as u64 {
+            return match self.read_ahead(file, size_bytes) {
+                Ok(Some(count)) => self.read_file(path, status, file, count),
+                Ok(None) if is_top => {
+                    Err(TreeError::Unsized { path: text(path), limit_bytes: MAXIMUM_UNSIZED_BYTES })
+                }
+                Err(error) if is_top || !pseudo::is_pseudo(file.as_fd()) => Err(read(error)),
+                Ok(None) => {
+                    (self.skipped)(Skipped { path: path.to_vec(), reason: "longer than its size says" });
+                    Ok(())
+                }
+                // Many there are for writing only, or of processes that have ended meanwhile.
+                Err(_) => {
+                    (self.skipped)(Skipped { path: path.to_vec(), reason: "a file that cannot be read" });
+                    Ok(())
+                }
+            };
+        }
         let attributes = attributes::read(file.as_fd()).map_err(read)?;
         let entry = Entry { attributes, size_bytes, ..entry(Kind::File, path, status) };
         self.begin(&entry, segments.as_deref())?;
@@ -200,6 +221,48 @@ impl<W: Write> Packer<'_, W> {
                 offset += count as u64;
             }
         }
+        Ok(())
+    }
+
+    /// Reads a small file into the buffer, to its end: files of proc have no size, those of sysfs a page,
+    /// whatever is in them. Others are cut where they ended when they were looked at. Returns how much it was,
+    /// or nothing if that is too much.
+    fn read_ahead(&mut self, file: &OwnedFd, size_bytes: u64) -> Result<Option<usize>, Errno> {
+        let mut count = 0;
+        loop {
+            if size_bytes > 0 && count as u64 >= size_bytes {
+                return Ok(Some(usize::try_from(size_bytes).unwrap_or(count)));
+            }
+            if count == self.buffer.len() {
+                if count >= MAXIMUM_UNSIZED_BYTES {
+                    return Ok(None);
+                }
+                self.buffer.resize(2 * count, 0);
+            }
+            match pread(file, &mut self.buffer[count..], count as u64) {
+                Ok(0) => return Ok(Some(count)),
+                Ok(more) => count += more,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes a file of which the buffer has all.
+    fn read_file(
+        &mut self,
+        path: &[u8],
+        status: &Stat,
+        file: &OwnedFd,
+        count: usize,
+    ) -> Result<(), TreeError> {
+        let read = |source| TreeError::Read { path: text(path), source };
+        let attributes = attributes::read(file.as_fd()).map_err(read)?;
+        let entry = Entry { attributes, size_bytes: count as u64, ..entry(Kind::File, path, status) };
+        self.begin(&entry, None)?;
+        self.writer.write_content(&self.buffer[..count]).map_err(TreeError::Output)?;
+        self.buffer.truncate(BUFFER_BYTES);
+        self.buffer.shrink_to_fit();
         Ok(())
     }
 
