@@ -125,11 +125,70 @@ fn f55_stdin_from_a_device_that_never_ends_and_from_a_directory() {
         let stdin = File::open(stdin).unwrap();
         let mut command = installation.command(&["run", "--rm", "-i", "demo", "sh", "-c", script]);
         let output = command.stdin(stdin).stderr(Stdio::piped()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        (String::from_utf8(output.stdout).unwrap(), stderr)
     };
-    assert_eq!(run("/dev/full", "head -c 1000000 | tr -d '\\0' | wc -c; head -c 5 | wc -c").trim(), "0\n5");
-    assert_eq!(run("/", "cat; echo end"), "end\n");
+    let (zeros, stderr) = run("/dev/full", "head -c 1000000 | tr -d '\\0' | wc -c; head -c 5 | wc -c");
+    assert_eq!((zeros.trim(), stderr.as_str()), ("0\n5", ""));
+    let (nothing, stderr) = run("/", "cat; echo end");
+    assert_eq!(nothing, "end\n");
+    assert_eq!(stderr, "Warning: stdin is a directory, which has nothing to read\n");
+}
+
+/// A terminal that is lent as stdin is not in raw mode.
+#[test]
+fn f55_ctrl_d_ends_the_input_of_a_process_without_a_terminal() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "box", "demo", "sleep", "600"]);
+    for words in [&["run", "-i", "--rm", "demo"][..], &["exec", "-i", "box"]] {
+        let script = "echo ready; cat; echo end; exit 3";
+        let mut terminal = Terminal::spawn(installation.command(&[words, &["sh", "-c", script]].concat()));
+        terminal.expect("ready");
+        assert!(terminal.is_cooked());
+        terminal.type_in("hi\n");
+        // The terminal's echo, and what came back.
+        terminal.expect("hi");
+        terminal.expect("hi");
+        terminal.type_in("\u{4}");
+        terminal.expect("end");
+        assert_eq!(terminal.wait(), 3, "{words:?}");
+    }
+}
+
+/// A device that refuses every byte, as a full disk does.
+#[test]
+fn f53_an_output_that_cannot_be_written_is_told() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "box", "demo", "sleep", "600"]);
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let told = |words: &[&str], code: Option<i32>| {
+        let mut command = installation.command(words);
+        let output = command.stdout(full()).stderr(Stdio::piped()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.starts_with("Error: ") && stderr.contains("No space left on device"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        match code {
+            Some(code) => assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}"),
+            None => assert!(output.status.code().is_some_and(|code| code != 0), "{words:?}: {stderr}"),
+        }
+    };
+    told(&["run", "--rm", "demo", "echo", "hi"], Some(125));
+    told(&["exec", "box", "echo", "hi"], Some(125));
+    // Its own code stands.
+    told(&["run", "--rm", "demo", "sh", "-c", "echo hi; exit 7"], Some(7));
+    // One that would go on for ever is told as well.
+    told(&["exec", "box", "sh", "-c", "exec yes 2>/dev/null"], None);
+    told(&["export", "box"], Some(1));
+    told(&["cp", "box:/etc/passwd", "-"], Some(1));
+    let stderr = ["exec", "box", "sh", "-c", "echo hi >&2"];
+    let output = installation.command(&stderr).stderr(full()).stdout(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    // The log has it, and the container's own code is that of its process.
+    let kept = ["run", "--name", "kept", "demo", "echo", "hi"];
+    told(&kept, Some(125));
+    assert_eq!(installation.run_ok(&["logs", "kept"]), "hi");
+    assert_eq!(installation.run_ok(&["wait", "kept"]), "0");
 }
 
 #[test]

@@ -173,10 +173,10 @@ impl Session {
             }
             StreamEvent::Exited { exit_code, message } => {
                 self.raw_mode = None;
-                if let Some(message) = message {
-                    failure::tell(&ApiError::new(ErrorCode::InternalError, message));
-                }
-                return Ok(Some(Outcome::Exited(process_status(exit_code))));
+                let status = process_status(exit_code);
+                let Some(message) = message else { return Ok(Some(Outcome::Exited(status))) };
+                failure::tell(&ApiError::new(ErrorCode::InternalError, message));
+                return Ok(Some(Outcome::Exited(status.of_failure())));
             }
             StreamEvent::Finished { .. } => return Err(unexpected("Finished")),
             // The client turns it into an error before.

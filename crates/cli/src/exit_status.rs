@@ -26,6 +26,16 @@ pub(crate) enum ExitStatus {
     Signal(u8),
 }
 
+impl ExitStatus {
+    /// Where something went wrong beside the process: its code stands unless it says that all is well.
+    pub(crate) fn of_failure(self) -> Self {
+        match self {
+            Self::Success => Self::Process(OWN_FAILURE),
+            other => other,
+        }
+    }
+}
+
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> Self {
         Self::from(match status {

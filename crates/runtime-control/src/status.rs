@@ -98,7 +98,8 @@ pub struct ExitStatus {
     pub out_of_memory: bool,
     /// Why.
     pub reason: ExitReason,
-    /// One sentence for `ExitReason`s other than `ProcessExited`.
+    /// One sentence for `ExitReason`s other than `ProcessExited`; for that one if what the process wrote could
+    /// not be written where its client wanted it.
     pub message: Option<String>,
     /// RFC 3339, UTC.
     pub finished_date: String,

@@ -14,7 +14,7 @@ use bulkhead_runtime_control::{
 use fixture::container::{Container, eventually, process, specification};
 use fixture::pipes::Pipes;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
 fn with_stdin(arguments: &[&str]) -> RuntimeSpecification {
     let mut specification = specification(arguments);
@@ -247,6 +247,29 @@ fn f56_a_terminal_types_shows_and_resizes() {
     assert_eq!(container.expect_exit(0).exit_code, 4);
     container.expect_stopped();
     assert!(container.log().contains("stdout"));
+}
+
+/// Lent as stdin it is as its user left it.
+#[test]
+fn f55_a_cooked_terminal_as_stdin_ends_by_ctrl_d_and_has_no_detach_keys() {
+    let (mut master, slave) = terminal();
+    let mut attributes = tcgetattr(&slave).unwrap();
+    attributes.local_modes |= LocalModes::ICANON;
+    attributes.special_codes[SpecialCodeIndex::VEOF] = 4;
+    tcsetattr(&slave, OptionalActions::Now, &attributes).unwrap();
+    let mut pipes = Pipes::new();
+    let mut descriptors = pipes.descriptors();
+    descriptors[0].1 = slave.as_fd();
+    let mut specification = with_stdin(&["cat"]);
+    specification.process.detach_keys = b"x".to_vec();
+    let mut container = Container::start(&specification, &descriptors);
+    pipes.passed();
+    container.expect_started();
+    master.write_all(b"axb\n").unwrap();
+    pipes.expect("axb\n");
+    master.write_all(&[4]).unwrap();
+    assert_eq!(container.expect_exit(0).exit_code, 0);
+    container.expect_stopped();
 }
 
 #[test]

@@ -128,16 +128,23 @@ pub(super) async fn start(
 impl Running {
     /// Waits for the end; returns what was said on the way.
     pub(super) async fn finished(&mut self) -> Result<Vec<String>, ApiError> {
-        let code = match &mut self.process {
-            Some((_, ended)) => ended.await.ok().map(|status| status.exit_code),
+        // A machine that was lost has a reason, and so has an output that could not be written.
+        let (code, lost) = match &mut self.process {
+            Some((_, ended)) => match ended.await {
+                Ok(status) => (Some(status.exit_code), status.message.as_deref().map(printable)),
+                Err(_) => (None, None),
+            },
             None => {
                 let exit = self.run.ended().await;
-                // A machine that was lost has a reason.
-                exit.reason.is_none().then_some(exit.exit_code)
+                (Some(exit.exit_code), exit.reason)
             }
         };
         let notes = (&mut self.notes).await.unwrap_or_default();
         let mut lines: Vec<String> = String::from_utf8_lossy(&notes).lines().map(printable).collect();
+        if let Some(lost) = lost {
+            let message = format!("container '{}' ended before the work was done: {lost}", self.id);
+            return Err(ApiError::new(ErrorCode::InternalError, message));
+        }
         let code = code.and_then(|code| u8::try_from(code).ok());
         let kind = match code {
             Some(SUCCESS) => return Ok(lines),

@@ -7,10 +7,11 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use bulkhead_api::detach_keys::DetachKeys;
 use bulkhead_api::request::{StartRequest, StreamKind};
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags};
 
 use super::window;
 use crate::failure::Failure;
+use crate::output::message;
 
 /// This command's own streams, lent to a container's process.
 #[derive(Debug)]
@@ -41,6 +42,9 @@ impl Streams {
             }
             writable_terminal().map(|terminal| vec![(StreamKind::Terminal, terminal)])
         } else {
+            if interactive {
+                warn_of_directory();
+            }
             let stdin = interactive.then(|| (StreamKind::Stdin, duplicate(io::stdin().as_fd())));
             stdin.into_iter().chain(outputs()).map(|(kind, descriptor)| Ok((kind, descriptor?))).collect()
         };
@@ -125,6 +129,16 @@ impl Drop for Streams {
 
 fn duplicate(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     descriptor.try_clone_to_owned()
+}
+
+/// The process sees an empty stdin, where a program of this host would complain.
+fn warn_of_directory() {
+    let status = rustix::fs::fstat(io::stdin());
+    let is_directory =
+        status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::Directory);
+    if is_directory {
+        message::warning("stdin is a directory, which has nothing to read");
+    }
 }
 
 fn outputs() -> [(StreamKind, io::Result<OwnedFd>); 2] {

@@ -146,7 +146,13 @@ impl Machine {
         if !self.processes.is_draining(number) || !self.streams.are_drained(number) {
             return;
         }
-        let Some(ProcessState::Draining { status, .. }) = self.processes.remove(number) else { return };
+        let Some(ProcessState::Draining { mut status, .. }) = self.processes.remove(number) else { return };
+        if let Some(error) = self.streams.refusal(number) {
+            status.message = Some(format!("cannot write the output: {error}"));
+            if number == 0 {
+                self.exit = Some(status.clone());
+            }
+        }
         self.streams.remove(number);
         self.connections.announce(&Event::ProcessExited { number, status });
         if number == 0 && self.phase == Phase::Draining {

@@ -26,6 +26,15 @@ pub(crate) struct ClientDescriptors {
     terminal: Option<OwnedFd>,
 }
 
+/// Where input comes from.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) descriptor: ClientDescriptor,
+    /// A terminal in raw mode, which has no end of file and may be let go of by keys. One that is lent as
+    /// stdin is as its user left it: Ctrl-D ends its input, and all keys are data.
+    pub(super) is_raw: bool,
+}
+
 impl ClientDescriptors {
     pub(super) fn is_empty(&self) -> bool {
         self.stdin.is_none() && self.stdout.is_none() && self.stderr.is_none() && self.terminal.is_none()
@@ -48,10 +57,15 @@ impl ClientDescriptors {
     }
 
     /// What the process reads.
-    pub(super) fn source(&mut self) -> Option<ClientDescriptor> {
-        let terminal = self.terminal.as_ref().and_then(|terminal| terminal.try_clone().ok());
-        let descriptor = self.stdin.take().or(terminal)?;
-        Some(ClientDescriptor::new(descriptor, Direction::Read))
+    pub(super) fn source(&mut self) -> Option<Source> {
+        let terminal = || self.terminal.as_ref().and_then(|terminal| terminal.try_clone().ok());
+        let (descriptor, is_raw) = match self.stdin.take() {
+            Some(stdin) => (stdin, false),
+            None => (terminal()?, true),
+        };
+        let descriptor = ClientDescriptor::new(descriptor, Direction::Read);
+        let is_raw = is_raw && descriptor.is_terminal();
+        Some(Source { descriptor, is_raw })
     }
 
     /// Where an output goes.

@@ -56,6 +56,11 @@ impl ClientDescriptor {
         self.terminal
     }
 
+    /// Whether it is a terminal no more.
+    pub(super) fn has_hung_up(&self) -> bool {
+        self.terminal && !isatty(&self.descriptor)
+    }
+
     /// `WOULDBLOCK` means that poll(2) will tell when to try again.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         match self.kind {

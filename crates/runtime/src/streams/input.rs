@@ -13,7 +13,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
-use super::descriptor::ClientDescriptor;
+use super::client::Source;
 use super::detach_keys::DetachKeys;
 use super::wake::{Waited, Wake};
 use crate::input::Input;
@@ -36,7 +36,7 @@ pub(super) struct InputStream {
 #[derive(Debug)]
 pub(super) struct InputClient {
     pub(super) number: u64,
-    pub(super) descriptor: ClientDescriptor,
+    pub(super) source: Source,
     pub(super) detach_keys: Vec<u8>,
 }
 
@@ -131,9 +131,8 @@ impl InputStream {
     }
 
     fn forward(&self, client: &Arc<InputClient>, socket: &UnixStream, buffer: &mut [u8]) -> End {
-        let descriptor = &client.descriptor;
-        // Whatever else comes through a pipe is data.
-        let keys: &[u8] = if descriptor.is_terminal() { &client.detach_keys } else { &[] };
+        let Source { descriptor, is_raw } = &client.source;
+        let keys: &[u8] = if *is_raw { &client.detach_keys } else { &[] };
         let mut keys = DetachKeys::new(keys);
         loop {
             if self.wake.wait_or(descriptor.as_fd(), PollFlags::IN, None) == Waited::Woken {
@@ -153,8 +152,8 @@ impl InputStream {
                     }
                 }
                 Err(Errno::INTR | Errno::AGAIN) => {}
-                // In raw mode a terminal has no end of file: it hung up.
-                _ if descriptor.is_terminal() => return End::Detached,
+                // What looks like an end of file in raw mode is none.
+                _ if *is_raw || descriptor.has_hung_up() => return End::Detached,
                 // A directory (EISDIR) has nothing to read either.
                 _ => return End::Exhausted,
             }

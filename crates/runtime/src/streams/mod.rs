@@ -31,6 +31,7 @@ use bulkhead_guest_protocol::stream::{StreamHeader, StreamKind};
 pub(crate) use client::{Client, ClientDescriptors};
 use input::{InputClient, InputStream};
 use output::{OutputClient, OutputStream};
+use rustix::io::Errno;
 
 use crate::input::Input;
 use crate::log_writer::{LogStream, LogWriter};
@@ -152,6 +153,14 @@ impl Streams {
         }
     }
 
+    /// Why the client of a process did not get all that the process wrote.
+    pub(crate) fn refusal(&self, number: u32) -> Option<Errno> {
+        let processes = self.lock();
+        let process = processes.get(&number)?;
+        let client = process.client?;
+        process.outputs.iter().find_map(|(_, output)| output.refusal(client))
+    }
+
     /// Whether every byte of the process's output was delivered.
     pub(crate) fn are_drained(&self, number: u32) -> bool {
         self.lock()
@@ -188,7 +197,7 @@ impl ProcessStreams {
         let attached = (!descriptors.is_empty()).then_some(number);
         if let Some(input) = &self.input {
             let source = descriptors.source();
-            input.attach(source.map(|descriptor| InputClient { number, descriptor, detach_keys }));
+            input.attach(source.map(|source| InputClient { number, source, detach_keys }));
         }
         for (kind, output) in &self.outputs {
             let sink = descriptors.sink(*kind);

@@ -47,6 +47,8 @@ pub(super) struct OutputStream {
     log: Option<(Arc<LogWriter>, LogStream)>,
     inputs: SyncSender<Input>,
     client: Mutex<Option<Arc<OutputClient>>>,
+    /// Which client's descriptor took no more, and why.
+    refused: Mutex<Option<(u64, Errno)>>,
     wake: Wake,
     started: AtomicBool,
     process_ended: AtomicBool,
@@ -64,6 +66,7 @@ impl OutputStream {
             log,
             inputs,
             client: Mutex::default(),
+            refused: Mutex::default(),
             wake: Wake::new()?,
             started: AtomicBool::new(false),
             process_ended: AtomicBool::new(false),
@@ -105,6 +108,12 @@ impl OutputStream {
 
     pub(super) fn is_drained(&self) -> bool {
         self.drained.load(Ordering::Acquire)
+    }
+
+    /// Why this client did not get everything, if it was not its own doing.
+    pub(super) fn refusal(&self, client: u64) -> Option<Errno> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.filter(|(of, _)| *of == client).map(|(_, error)| error)
     }
 
     fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<OutputClient>>> {
@@ -167,7 +176,6 @@ impl OutputStream {
                     }
                 }
                 Err(error) => {
-                    // The reader is gone: EPIPE, or EIO from a terminal that hung up.
                     let mut slot = self.lock_client();
                     if slot.as_ref().is_some_and(|now| Arc::ptr_eq(now, client)) {
                         *slot = None;
@@ -179,8 +187,16 @@ impl OutputStream {
                     if error == Errno::PIPE {
                         // Without a main thread nobody wants to know.
                         let _ = self.inputs.send(Input::ReaderGone(self.process_number, client.number));
+                        return Delivered::Next;
                     }
-                    return Delivered::Next;
+                    if error == Errno::CONNRESET || client.descriptor.has_hung_up() {
+                        return Delivered::Next;
+                    }
+                    // A full disk, a limit, a broken device.
+                    let refused = Some((client.number, error));
+                    *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+                    // Whoever would write on without end is to hear of it, as a process of the host would.
+                    return if client.is_starter { Delivered::NoReader } else { Delivered::Next };
                 }
             }
         }

@@ -233,8 +233,8 @@ pub(crate) fn exit_of_lost_run(directories: &Directories, id: &str) -> ExitRecor
 
 pub(crate) fn exit_record(status: ExitStatus) -> ExitRecord {
     let reason = match (status.reason, status.message) {
-        (ExitReason::ProcessExited, _) => None,
         (_, Some(message)) => Some(printable(&message)),
+        (ExitReason::ProcessExited, None) => None,
         (ExitReason::VmmLost, None) => Some("the virtual machine ended unexpectedly".to_owned()),
         (ExitReason::HelperLost, None) => Some("runtime helper lost".to_owned()),
         (ExitReason::StartFailed, None) => Some("the container did not start".to_owned()),
