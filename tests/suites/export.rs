@@ -1,7 +1,8 @@
 //! `export` and `diff`.
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::io::Read;
+use std::process::{Command, Stdio};
 
 use bulkhead_tests::{Installation, run_with_deadline};
 
@@ -37,6 +38,26 @@ fn an_export_is_what_find_sees_and_thaws_the_container() {
     let find = "find / -xdev | cut -c 2- | grep -v '^$'";
     let found = installation.run_ok(&["exec", "busy", "sh", "-c", find]).lines().map(str::to_owned).collect();
     assert_eq!(exported, found);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_an_archive_quietly() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "box", "demo", "sleep", "600"]);
+    for state in ["running", "stopped"] {
+        if state == "stopped" {
+            installation.run_ok(&["stop", "--time", "0", "box"]);
+        }
+        for words in [&["export", "box"][..], &["cp", "box:/", "-"], &["image", "save", "demo"]] {
+            let mut command = installation.command(words);
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut some = [0; 100];
+            child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{words:?}, {state}");
+        }
+    }
 }
 
 #[test]

@@ -265,6 +265,37 @@ fn f57_every_exit_code_comes_back() {
     }
 }
 
+/// Without a terminal the third one is for the command, which says what becomes of the process.
+#[test]
+fn f19_who_interrupts_three_times_is_told_what_goes_on() {
+    let installation = Installation::with_demo();
+    let script = "trap : INT; echo ready; while :; do sleep 0.1; done";
+    let interrupted = |words: &[&str]| {
+        let words = [words, &["sh", "-c", script]].concat();
+        let mut command = installation.command(&words);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut ready = [0; 6];
+        child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        for _ in 0..3 {
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+            // Signals that come together may become one.
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let told = interrupted(&["run", "--name", "kept", "demo"]);
+    assert_eq!(told, "interrupted three times: the process goes on, this command ends\n");
+    assert_eq!(installation.state("kept"), "running");
+    let told = interrupted(&["exec", "kept"]);
+    assert_eq!(told, "interrupted three times: the process is sent SIGHUP, this command ends\n");
+    let told = interrupted(&["run", "--rm", "--name", "removed", "demo"]);
+    assert_eq!(told, "interrupted three times: the container is stopped and removed, this command ends\n");
+    wait_until("it is removed", || installation.ids() == ["kept"]);
+}
+
 /// Several at once: a busy machine is where a signal could come before the command listens.
 #[test]
 fn f19_signals_reach_the_process() {

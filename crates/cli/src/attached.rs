@@ -46,6 +46,32 @@ impl Outcome {
     }
 }
 
+/// What becomes of a process that goes on when this command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Afterwards {
+    /// Nothing.
+    GoesOn,
+    /// Its container was to be removed when it stops, and is stopped.
+    IsRemoved,
+    /// It hears SIGHUP, as at the end of a terminal.
+    IsHungUp,
+}
+
+impl Afterwards {
+    /// Of the first process of a container.
+    pub(crate) fn of_container(auto_remove: bool) -> Self {
+        if auto_remove { Self::IsRemoved } else { Self::GoesOn }
+    }
+
+    fn describe(self) -> &'static str {
+        match self {
+            Self::GoesOn => "the process goes on",
+            Self::IsRemoved => "the container is stopped and removed",
+            Self::IsHungUp => "the process is sent SIGHUP",
+        }
+    }
+}
+
 /// One conversation about one process.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -62,6 +88,7 @@ pub(crate) struct Session {
     early_signals: Vec<Number>,
     interrupts: u32,
     keeps_signals: bool,
+    afterwards: Afterwards,
 }
 
 impl Session {
@@ -79,12 +106,19 @@ impl Session {
             early_signals: Vec::new(),
             interrupts: 0,
             keeps_signals: false,
+            afterwards: Afterwards::GoesOn,
         }
     }
 
     /// Passes no signal on: one ends this command, as it would without a process to follow.
     pub(crate) fn keeping_signals(mut self) -> Self {
         self.keeps_signals = true;
+        self
+    }
+
+    /// With what becomes of the process without this command.
+    pub(crate) fn leaving(mut self, afterwards: Afterwards) -> Self {
+        self.afterwards = afterwards;
         self
     }
 
@@ -219,7 +253,8 @@ impl Session {
         if signals::is_interrupt(number) {
             self.interrupts += 1;
             if self.interrupts >= INTERRUPTS_UNTIL_EXIT {
-                message::line("interrupted three times: the process goes on, this command ends");
+                let afterwards = self.afterwards.describe();
+                message::line(&format!("interrupted three times: {afterwards}, this command ends"));
                 return Err(Failure::Reported);
             }
         }

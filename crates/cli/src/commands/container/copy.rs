@@ -11,7 +11,7 @@ use clap::Args;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
-use crate::output::{self, escape};
+use crate::output::{self, archive, escape};
 use crate::services::Services;
 use crate::transfer::{self, Transfer};
 use crate::values::location::{self, Location};
@@ -132,7 +132,8 @@ fn pack(arguments: &CopyArguments, id: &str, path: String) -> Result<ExitStatus,
         let mut events =
             services.call(async |client| client.pack_files(id, &request, output.as_fd()).await).await?;
         transfer::follow(&mut events).await
-    })?;
+    })
+    .map_err(archive::unless_unread)?;
     Ok(ExitStatus::Success)
 }
 

@@ -4,7 +4,7 @@ use bulkhead_api::request::ExecRequest;
 use clap::Args;
 
 use crate::arguments::{DetachFlags, ProcessFlags, ProgressMode};
-use crate::attached::Session;
+use crate::attached::{Afterwards, Session};
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
@@ -46,7 +46,8 @@ pub(crate) fn run(arguments: &ExecArguments) -> Result<ExitStatus, Failure> {
     let streams = streams.leaving_by(&arguments.detach_keys.detach_keys);
     let (id, request) = resolve(arguments, &streams)?;
     let services = Services::from_environment()?;
-    let mut session = Session::new(services.client().clone(), streams, Progress::new(ProgressMode::None));
+    let mut session = Session::new(services.client().clone(), streams, Progress::new(ProgressMode::None))
+        .leaving(Afterwards::IsHungUp);
     let outcome = block_on(async {
         session.hand_over()?;
         let descriptors = session.streams().descriptors();

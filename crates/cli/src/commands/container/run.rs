@@ -4,7 +4,7 @@ use bulkhead_api::request::RunRequest;
 use clap::Args;
 
 use crate::arguments::{CreateFlags, DetachFlags, ProgressFlags};
-use crate::attached::Session;
+use crate::attached::{Afterwards, Session};
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
@@ -41,6 +41,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     let progress = Progress::new(arguments.progress.progress);
     let session = Session::new(services.client().clone(), streams, progress)
+        .leaving(Afterwards::of_container(request.create.auto_remove))
         .with_cidfile(arguments.create.management.cidfile.as_deref())?;
     let outcome = block_on(async {
         let descriptors = session.streams().descriptors();

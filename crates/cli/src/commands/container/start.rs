@@ -6,7 +6,7 @@ use bulkhead_api::request::StartRequest;
 use clap::Args;
 
 use crate::arguments::{DetachFlags, Identifier, ProgressMode, Selection};
-use crate::attached::{Outcome, Session};
+use crate::attached::{Afterwards, Outcome, Session};
 use crate::commands::block_on;
 use crate::exit_status::{ExitStatus, OwnFailure};
 use crate::failure::Failure;
@@ -107,7 +107,8 @@ async fn attached(arguments: &StartArguments, id: &str, services: &Services) -> 
     let terminal = snapshot.configuration.init_process.terminal;
     let streams = Streams::attached(terminal, arguments.interactive, "container start")?
         .leaving_by(&arguments.detach.detach_keys);
-    let mut session = Session::new(services.client().clone(), streams, Progress::new(ProgressMode::Auto));
+    let mut session = Session::new(services.client().clone(), streams, Progress::new(ProgressMode::Auto))
+        .leaving(Afterwards::of_container(snapshot.configuration.auto_remove));
     session.hand_over()?;
     let request = StartRequest { ssh_agent_socket: ssh_agent::socket(), ..session.streams().request() };
     let descriptors = session.streams().descriptors();
