@@ -55,7 +55,13 @@ impl Order {
         terminal: bool,
         interactive: bool,
     ) -> Result<Self, ApiError> {
-        if request.descriptors.iter().any(|kind| (*kind == StreamKind::Terminal) != terminal) {
+        // What is written to a terminal is one stream, which somebody without one may want as well.
+        let fits = |kind: &StreamKind| match kind {
+            StreamKind::Terminal => terminal,
+            StreamKind::Stdout => true,
+            StreamKind::Stdin | StreamKind::Stderr => !terminal,
+        };
+        if !request.descriptors.iter().all(fits) || (terminal && request.descriptors.len() > 1) {
             return Err(unfit());
         }
         Self::attached(request, descriptors, interactive)
