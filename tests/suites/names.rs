@@ -206,6 +206,23 @@ fn lists_are_filtered() {
     assert_eq!(list(&["-a", "--filter", "label=tier"]), "failed\nzz-first");
     assert_eq!(list(&["-a", "--filter", "label=tier=back"]), "failed");
     assert_eq!(list(&["--filter", "name=un", "--filter", "ancestor=demo"]), "runs");
+    installation.run_ok(&[
+        "create",
+        "--name",
+        "apart",
+        "--network",
+        "none",
+        "-v",
+        "kept:/data",
+        "demo",
+        "true",
+    ]);
+    for filter in ["volume=kept", "volume=/data"] {
+        assert_eq!(list(&["-a", "--filter", filter]), "apart", "{filter}");
+    }
+    assert!(!list(&["-a", "--filter", "network=default"]).contains("apart"));
+    assert_eq!(list(&["--filter", "network=default", "--filter", "network=other"]), "runs");
+    installation.run_ok(&["rm", "apart"]);
     assert_eq!(installation.container(&["list", "-q", "--filter", "name=nothing"]).stdout, b"");
     let _ = installation.container(&["list", "--filter", "color=red"]).expect_code(64);
 

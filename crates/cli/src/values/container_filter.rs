@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use bulkhead_api::container::{ContainerSnapshot, ContainerState};
+use bulkhead_api::container::{ContainerSnapshot, ContainerState, MountKind};
 
 use super::moment::Moment;
 use super::{InvalidValue, invalid};
@@ -27,6 +27,10 @@ pub(crate) enum ContainerFilter {
     Ancestor(String),
     /// `starting`, `healthy`, `unhealthy`, or `none`.
     Health(Health),
+    /// A network that it joins.
+    Network(String),
+    /// A volume that it mounts, or where it mounts something.
+    Volume(String),
 }
 
 /// A label that must be there, or must not.
@@ -74,6 +78,8 @@ impl FromStr for ContainerFilter {
             "name" => Ok(Self::Name(value.trim_start_matches('/').to_owned())),
             "id" => Ok(Self::Id(value.to_owned())),
             "ancestor" => Ok(Self::Ancestor(value.to_owned())),
+            "network" => Ok(Self::Network(value.to_owned())),
+            "volume" => Ok(Self::Volume(value.to_owned())),
             "status" => match value {
                 "created" => Ok(Self::Status(Status::Created)),
                 "running" => Ok(Self::Status(Status::Running)),
@@ -93,7 +99,9 @@ impl FromStr for ContainerFilter {
                 "starting" | "healthy" | "unhealthy" | "none" => Ok(Self::Health(Health(value.to_owned()))),
                 _ => invalid("expected health=starting, healthy, unhealthy or none"),
             },
-            _ => invalid("unknown filter: expected name, id, label, status, exited, ancestor or health"),
+            _ => invalid(
+                "unknown filter: expected name, id, label, status, exited, ancestor, health, network or volume",
+            ),
         }
     }
 }
@@ -155,6 +163,13 @@ impl ContainerFilter {
             Self::Health(Health(wanted)) => {
                 wanted == status.health.as_ref().map_or("none", |health| health.status.as_str())
             }
+            Self::Network(name) => {
+                container.configuration.networks.iter().any(|network| network.network == *name)
+            }
+            Self::Volume(wanted) => container.configuration.mounts.iter().any(|mount| {
+                let is_named = matches!(&mount.kind, MountKind::Volume { name, .. } if name == wanted);
+                is_named || mount.destination == *wanted
+            }),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct ListArguments {
     #[arg(short, long)]
     all: bool,
 
-    /// Show only some: name=, id=, label=, status=, exited=, ancestor=, health=
+    /// Show only some: name=, id=, label=, status=, exited=, ancestor=, health=, network=, volume=
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<ContainerFilter>,
 
