@@ -284,7 +284,11 @@ mod tests {
         assert!(Order::new(&request(&[]), vec![null()], false, false).is_err());
         assert!(Order::new(&request(&[Stdin, Stdin]), vec![null(), null()], false, false).is_err());
         assert!(Order::new(&request(&[Terminal]), vec![null()], false, false).is_err());
-        assert!(Order::new(&request(&[Stdout]), vec![null()], true, false).is_err());
+        // Its output alone, for somebody who has no terminal.
+        assert!(!Order::new(&request(&[Stdout]), vec![null()], true, false).unwrap().stdin());
+        for kinds in [[Stdout, Stderr], [Stdin, Stdout], [Stdout, Terminal]] {
+            assert!(Order::new(&request(&kinds), vec![null(), null()], true, false).is_err(), "{kinds:?}");
+        }
         assert!(Order::new(&request(&[Terminal]), vec![null()], true, false).is_ok());
     }
 }
