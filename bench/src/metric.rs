@@ -174,7 +174,10 @@ impl Metric {
     }
 
     fn is_about_folders(self) -> bool {
-        self.name().starts_with("folder-")
+        matches!(
+            self,
+            Self::FolderRead | Self::FolderWrite | Self::FolderNames | Self::FolderFind | Self::FolderStatus
+        )
     }
 
     /// Whether it needs images that are made for it.

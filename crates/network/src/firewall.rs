@@ -3,16 +3,15 @@
 //! All rules are written once, before the first lease: they match devices by the first letters of
 //! their names, and one set holds what changes. Tables of others are never touched.
 
-use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+mod nft;
 
-use thiserror::Error;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::netlink::filter::{Family, Set};
 use crate::subnet::Subnet;
 use crate::subnet6::Subnet6;
+
+pub(crate) use nft::{FirewallError, load, program};
 
 /// First letters of bridges with a way outside.
 pub(crate) const OUTWARD_BRIDGE: &str = "bn";
@@ -45,9 +44,6 @@ pub(crate) const CLIENTS_MARK: u32 = 2;
 /// On what answers these: it is led to the sockets.
 pub(crate) const ANSWERS_MARK: u32 = 1;
 
-/// Where programs are that PATH does not lead to.
-const FOLDERS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
-
 /// Frames that a container may send in a second. A train of segments is one, so that this bounds what it
 /// makes others look at and not what it transfers.
 const FRAMES: u32 = 100_000;
@@ -57,72 +53,6 @@ const CALLS: u32 = 500;
 /// room in the server's queue, too.
 const QUESTIONS: u32 = 1000;
 const QUESTIONS_AT_ONCE: u32 = 100;
-
-/// Why rules could not be put in place.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub(crate) enum FirewallError {
-    /// No nft program.
-    #[error("cannot run nft (package nftables)")]
-    Spawn(#[source] io::Error),
-    /// Its pipes failed.
-    #[error("cannot talk to nft")]
-    Transfer(#[source] io::Error),
-    /// It refused the rules.
-    #[error("nft refuses {what}: {output}")]
-    Refused { what: &'static str, output: String },
-}
-
-/// An nft program at work.
-#[derive(Debug)]
-pub(crate) struct Loading {
-    what: &'static str,
-    child: Child,
-}
-
-/// Has nft load rules in the calling thread's network namespace.
-pub(crate) fn load(what: &'static str, rules: &str) -> Result<Loading, FirewallError> {
-    let mut child = Command::new(program("nft"))
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(FirewallError::Spawn)?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(rules.as_bytes()).map_err(FirewallError::Transfer)?;
-    }
-    Ok(Loading { what, child })
-}
-
-/// A program by PATH, else where distributions put it: a user's PATH may have no sbin, a daemon's less.
-pub(crate) fn program(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
-    let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
-    found.unwrap_or_else(|| PathBuf::from(name))
-}
-
-impl Loading {
-    /// As [`Self::finish`], without holding up what else the calling thread serves.
-    pub(crate) async fn finished(self) -> Result<(), FirewallError> {
-        let waiting = tokio::task::spawn_blocking(move || self.finish()).await;
-        waiting.unwrap_or_else(|error| Err(FirewallError::Transfer(io::Error::other(error))))
-    }
-
-    /// Waits until the rules are in place.
-    pub(crate) fn finish(self) -> Result<(), FirewallError> {
-        let output = self.child.wait_with_output().map_err(FirewallError::Transfer)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let text = String::from_utf8_lossy(&output.stderr);
-        Err(FirewallError::Refused {
-            what: self.what,
-            output: text.lines().take(3).collect::<Vec<_>>().join("; "),
-        })
-    }
-}
 
 /// Those about clients of published ports, for either family.
 fn client_rules() -> String {
@@ -141,8 +71,8 @@ fn client_rules() -> String {
 
 /// Rules of our own namespace, in place of those of an earlier process.
 ///
-/// * input: containers reach their gateway's DNS server and can ping it, if their policy lets them. `fib` refuses addresses of
-///   another bridge, which Linux would otherwise answer on any device.
+/// * input: containers reach their gateway's DNS server and can ping it, if their policy lets them. `fib`
+///   refuses addresses of another bridge, which Linux would otherwise answer on any device.
 /// * forward: outward only; never between networks, never to link-local addresses, where clouds
 ///   keep credentials, nor to IPv6 addresses that stand for IPv4 ones within a program (RFC 4291,
 ///   section 2.5.5), which would be judged as neither. Inward from the host itself, whose end of the uplink has the address `host`.

@@ -181,8 +181,8 @@ impl<W: Write> Packer<'_, W> {
         let size_bytes = u64::try_from(status.st_size).unwrap_or(0);
         let segments = sparse::segments(file.as_fd(), status).map_err(read)?;
         if segments.is_none() && size_bytes <= BUFFER_BYTES as u64 {
-            return match self.read_ahead(file, size_bytes) {
-                Ok(Some(count)) => self.read_file(path, status, file, count),
+            let outcome = match self.read_ahead(file, size_bytes) {
+                Ok(Some(count)) => self.write_ahead(path, status, file, count),
                 Ok(None) if is_top => {
                     Err(TreeError::Unsized { path: text(path), limit_bytes: MAXIMUM_UNSIZED_BYTES })
                 }
@@ -197,6 +197,9 @@ impl<W: Write> Packer<'_, W> {
                     Ok(())
                 }
             };
+            self.buffer.truncate(BUFFER_BYTES);
+            self.buffer.shrink_to_fit();
+            return outcome;
         }
         let attributes = attributes::read(file.as_fd()).map_err(read)?;
         let entry = Entry { attributes, size_bytes, ..entry(Kind::File, path, status) };
@@ -248,8 +251,8 @@ impl<W: Write> Packer<'_, W> {
         }
     }
 
-    /// Writes a file of which the buffer has all.
-    fn read_file(
+    /// Writes a file of which [`Self::read_ahead`] left all in the buffer.
+    fn write_ahead(
         &mut self,
         path: &[u8],
         status: &Stat,
@@ -261,8 +264,6 @@ impl<W: Write> Packer<'_, W> {
         let entry = Entry { attributes, size_bytes: count as u64, ..entry(Kind::File, path, status) };
         self.begin(&entry, None)?;
         self.writer.write_content(&self.buffer[..count]).map_err(TreeError::Output)?;
-        self.buffer.truncate(BUFFER_BYTES);
-        self.buffer.shrink_to_fit();
         Ok(())
     }
 
