@@ -103,12 +103,17 @@ impl Directories {
                 root.then_some("/var/log/bulkhead"),
                 &[("XDG_STATE_HOME", ""), ("HOME", ".local/state")],
             )?,
-            runtime_root: pick(
+            runtime_root: match pick(
                 environment::RUNTIME_ROOT,
                 "sockets",
                 root.then_some("/run/bulkhead"),
                 &[("XDG_RUNTIME_DIR", "")],
-            )?,
+            ) {
+                Err(error @ PathsError::Unset { .. }) => {
+                    login_directory(Path::new("/run/user")).ok_or(error)?
+                }
+                outcome => outcome?,
+            },
         };
         let longest = directories.runtime_root.as_os_str().len() + LONGEST_SOCKET_SUFFIX.len();
         if longest > MAXIMUM_SOCKET_PATH_BYTES {
@@ -390,17 +395,17 @@ fn pick(
         .iter()
         .filter_map(|(name, below)| Some(PathBuf::from(env::var_os(name)?).join(below).join("bulkhead")))
         .find(|path| path.is_absolute())
-        .or_else(|| login_directory().filter(|_| variable == environment::RUNTIME_ROOT))
         .ok_or_else(|| PathsError::Unset {
             what,
             variables: [fallbacks.last().map_or("", |(name, _)| *name), variable].join(" or "),
         })
 }
 
-/// What `XDG_RUNTIME_DIR` of a login would be (pam_systemd(8)), for those who came by su, cron or ssh without one.
-fn login_directory() -> Option<PathBuf> {
+/// Below what `XDG_RUNTIME_DIR` of a login would be (pam_systemd(8)), for those who came by su, cron or ssh without
+/// one; `parent` has those of all users.
+fn login_directory(parent: &Path) -> Option<PathBuf> {
     let user = rustix::process::geteuid();
-    let path = Path::new("/run/user").join(user.as_raw().to_string());
+    let path = parent.join(user.as_raw().to_string());
     let metadata = std::fs::symlink_metadata(&path).ok()?;
     (metadata.is_dir() && metadata.uid() == user.as_raw()).then(|| path.join("bulkhead"))
 }
@@ -427,6 +432,21 @@ mod tests {
         };
         let socket = directories.container(&"x".repeat(63)).control_socket();
         assert!(socket.as_os_str().len() <= MAXIMUM_SOCKET_PATH_BYTES);
+    }
+
+    #[test]
+    fn a_login_has_a_directory_that_is_its_own() {
+        let parent = std::env::temp_dir().join(format!("bulkhead-logins-{}", std::process::id()));
+        let own = parent.join(rustix::process::geteuid().as_raw().to_string());
+        let absent = login_directory(&parent);
+        std::fs::create_dir_all(&parent).unwrap();
+        std::os::unix::fs::symlink("/", &own).unwrap();
+        let linked = login_directory(&parent);
+        std::fs::remove_file(&own).unwrap();
+        std::fs::create_dir(&own).unwrap();
+        let found = login_directory(&parent);
+        std::fs::remove_dir_all(&parent).unwrap();
+        assert_eq!((absent, linked, found), (None, None, Some(own.join("bulkhead"))));
     }
 
     #[test]
