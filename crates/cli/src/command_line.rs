@@ -248,6 +248,8 @@ mod tests {
             ("run --rm=true -i demo true", "run --rm -i demo true"),
             ("run --rm --interactive=false --rm=false demo --rm=true", "run demo --rm=true"),
             ("list --all=1 --quiet=0", "list --all"),
+            ("run -it --tty=false --init=1 demo -t", "run -i --init demo -t"),
+            ("run -d -t --detach=false --remove --rm=0 demo", "run -t demo"),
         ] {
             assert_eq!(meaning(written), meaning(meant), "{written}");
             assert!(meaning(meant).starts_with("Ok"), "{meant}");

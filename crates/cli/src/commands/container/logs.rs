@@ -1,7 +1,6 @@
 //! `logs`
 
 use std::io::Write;
-use std::str::FromStr;
 
 use bulkhead_api::request::LogsQuery;
 use bulkhead_client::LogSource;
@@ -12,27 +11,8 @@ use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::services::Services;
+use crate::values::line_count::LineCount;
 use crate::values::moment::Moment;
-use crate::values::{InvalidValue, invalid};
-
-/// A number of lines; none: all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lines(Option<usize>);
-
-impl FromStr for Lines {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        match text {
-            // Docker's default, in both spellings.
-            "all" | "-1" => Ok(Self(None)),
-            _ => text
-                .parse()
-                .map(|lines| Self(Some(lines)))
-                .or_else(|_| invalid("it is a number of lines, or all")),
-        }
-    }
-}
 
 /// Arguments of `logs`.
 #[derive(Args, Clone, Debug)]
@@ -47,7 +27,7 @@ pub(crate) struct LogsArguments {
 
     /// Show only the last lines
     #[arg(short = 'n', long = "tail", value_name = "LINES", allow_negative_numbers = true)]
-    lines: Option<Lines>,
+    lines: Option<LineCount>,
 
     /// Show only what was written since
     #[arg(long, value_name = "TIME", conflicts_with = "boot")]

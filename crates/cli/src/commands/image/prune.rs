@@ -3,7 +3,7 @@
 use bulkhead_api::request::PruneImagesRequest;
 use clap::Args;
 
-use crate::arguments::no_question::NoQuestion;
+use crate::arguments::NoQuestion;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;

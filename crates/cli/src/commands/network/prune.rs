@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::arguments::no_question::NoQuestion;
+use crate::arguments::NoQuestion;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
