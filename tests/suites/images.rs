@@ -77,6 +77,16 @@ fn images_are_listed_inspected_tagged_and_deleted() {
     let gone = format!("sha256:{}", "0".repeat(64));
     let gone = installation.container(&["run", &gone, "true"]).expect_code(125);
     assert!(!gone.stderr.contains("Pulling"), "{gone:?}");
+    // Nor is any registry asked for another platform of one that is here.
+    for words in [
+        &["run", "--platform", "linux/s390x", &format!("sha256:{id}"), "true"][..],
+        &["run", "--platform", "linux/s390x", &id[..12], "true"],
+        &["run", "--pull", "always", &id[..12], "true"],
+        &["image", "pull", &format!("sha256:{id}")],
+    ] {
+        let refused = installation.container(words);
+        assert!(refused.code != 0 && !refused.stderr.contains("Pulling"), "{refused:?}");
+    }
     installation.run_ok(&["image", "delete", "demo"]);
     assert_eq!(installation.run_ok(&["run", "--rm", "other:2", "echo", "still"]), "still");
     installation.run_ok(&["image", "delete", &id[..24]]);

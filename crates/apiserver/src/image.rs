@@ -98,7 +98,7 @@ impl Images {
     /// The image if it is here, for the wanted platform.
     pub(crate) fn find(&self, text: &str, platform: Option<&str>) -> Result<Option<Found>, ApiError> {
         let platform = parse_platform(platform)?;
-        let Some(record) = self.named_or_numbered(text)? else { return Ok(None) };
+        let Some(record) = self.by_name_or_id(text)? else { return Ok(None) };
         let digest = digest_of(&record.descriptor)?;
         let lease = self.store.lease(std::slice::from_ref(&digest));
         match self.store.image(&digest, &platform) {
@@ -157,7 +157,7 @@ impl Images {
 
     /// Why an image that is here by name cannot be used: it lacks this platform, or is damaged.
     pub(crate) fn defect(&self, text: &str, platform: Option<&str>) -> Option<ApiError> {
-        let record = self.named_or_numbered(text).ok()??;
+        let record = self.by_name_or_id(text).ok()??;
         let digest = digest_of(&record.descriptor).ok()?;
         match self.store.image(&digest, &parse_platform(platform).ok()?) {
             Err(error) => Some(from_store(&record.reference, &error)),
@@ -181,12 +181,12 @@ impl Images {
     }
 
     /// The entry of a name, else of an id.
-    fn named_or_numbered(&self, text: &str) -> Result<Option<ImageRecord>, ApiError> {
+    fn by_name_or_id(&self, text: &str) -> Result<Option<ImageRecord>, ApiError> {
         let reference = self.parse(text);
         let named = reference.as_ref().ok().and_then(|reference| self.record(reference));
         match (named, id::digits(text)) {
             (Some(record), _) => Ok(Some(record)),
-            (None, Some(digits)) => match self.numbered(digits)? {
+            (None, Some(digits)) => match self.by_id(digits)? {
                 // Never asked for anywhere: a name that looks like this one is an id of something that is gone.
                 None if id::is_certain(text) => Err(not_found(format!("image '{text}' not found"))),
                 record => Ok(record),
@@ -195,8 +195,16 @@ impl Images {
         }
     }
 
+    /// Whether it is an id and not a name: nothing that any registry is asked for.
+    pub(crate) fn is_id(&self, text: &str) -> bool {
+        let is_named = || self.parse(text).is_ok_and(|reference| self.record(&reference).is_some());
+        id::digits(text).is_some_and(|digits| {
+            id::is_certain(text) || (!is_named() && !matches!(self.by_id(digits), Ok(None)))
+        })
+    }
+
     /// The first entry of the image whose id begins with these digits.
-    fn numbered(&self, digits: &str) -> Result<Option<ImageRecord>, ApiError> {
+    fn by_id(&self, digits: &str) -> Result<Option<ImageRecord>, ApiError> {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = names.values().filter(|record| id::begins_with(&record.descriptor.digest, digits));
         let Some(first) = found.next() else { return Ok(None) };
@@ -207,7 +215,7 @@ impl Images {
     }
 
     fn existing(&self, text: &str) -> Result<ImageRecord, ApiError> {
-        self.named_or_numbered(text)?.ok_or_else(|| match self.parse(text) {
+        self.by_name_or_id(text)?.ok_or_else(|| match self.parse(text) {
             Ok(reference) => not_found(format!("image '{reference}' not found")),
             Err(error) => error,
         })

@@ -25,6 +25,7 @@ use super::maintenance::{self, Maintenance};
 use super::restart::Restarts;
 use super::running::{End, Run};
 use super::status::{Phase, Status};
+use crate::error::invalid_state;
 use crate::service::Service;
 
 pub(super) use ending::{exit_of_lost_run, exit_record};
@@ -240,8 +241,7 @@ impl Actor {
     /// A stop wins over any pause.
     fn hold(&mut self, by_user: bool) {
         self.held = true;
-        let starts = self.preparation.as_ref().is_some_and(Preparation::is_start);
-        let ends = self.active.is_some() || self.restart_at.is_some() || starts;
+        let ends = self.active.is_some() || self.restart_at.is_some() || self.prepares_start();
         if by_user && ends && !self.record.stopped_by_user {
             self.record.stopped_by_user = true;
             self.save();
@@ -249,6 +249,11 @@ impl Actor {
         if self.restart_at.take().is_some() {
             self.publish(Phase::Stopped);
         }
+    }
+
+    /// Whoever waits for a start hears how it was ended.
+    fn ended_while_it_started(&self, how: &str) -> ApiError {
+        invalid_state(format!("container '{}' was {how} while it started", self.configuration.id))
     }
 
     fn save(&self) {

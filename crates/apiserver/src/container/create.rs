@@ -167,6 +167,11 @@ async fn find_or_pull(
     {
         return Ok(found);
     }
+    if service.images.is_id(&pull.reference) {
+        let cannot =
+            || not_found(format!("image '{}' is an id, and cannot be pulled by that", pull.reference));
+        return Err(service.images.defect(&pull.reference, platform).unwrap_or_else(cannot));
+    }
     let reference = service.images.parse(&pull.reference)?;
     if policy == PullPolicy::Never {
         return Err(service.images.defect(&pull.reference, platform).unwrap_or_else(|| {

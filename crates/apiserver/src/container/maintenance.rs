@@ -165,8 +165,8 @@ pub(super) fn visible(
 }
 
 /// Boots the machine that fills those new volumes in `mounts` that the container has for reading only, if there
-/// are any: what writes to them is never its own. `purpose` is that of what follows: who waits for a copy waits for what
-/// comes before it.
+/// are any: what writes to them is never its own. `purpose` is that of what follows: who waits for a copy waits
+/// for what comes before it.
 pub(super) async fn begin_filling(
     service: &Service,
     configuration: &ContainerConfiguration,

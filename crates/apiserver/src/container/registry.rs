@@ -19,6 +19,9 @@ use crate::error::{exists, invalid, invalid_state, not_found};
 use crate::history::History;
 use crate::service::Service;
 
+/// Of an id that nobody chose. With fewer, a mistyped name would soon be somebody's.
+const FEWEST_LETTERS: usize = 4;
+
 /// A container as requests see it.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -130,9 +133,6 @@ impl Containers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Of an id. With fewer, a mistyped name would soon be somebody's.
-const FEWEST_LETTERS: usize = 4;
 
 /// As [`super::identifier`] makes them.
 fn is_generated(id: &str) -> bool {

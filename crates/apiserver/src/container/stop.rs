@@ -125,7 +125,7 @@ impl Container {
     pub(crate) async fn kill(&self, signal: &str) -> Result<(), ApiError> {
         let signal = signals::parse(signal)?;
         if signal == signals::KILL {
-            return self.kill_to_the_end(signal).await;
+            return self.kill_to_the_end().await;
         }
         let run = self.running().await?;
         self.tell("kill", &[("signal", signal.to_string())]);
@@ -139,19 +139,17 @@ impl Container {
             .map_err(|error| from_control(&self.id, error))
     }
 
-    async fn kill_to_the_end(&self, signal: u32) -> Result<(), ApiError> {
+    async fn kill_to_the_end(&self) -> Result<(), ApiError> {
         let status = self.status();
-        if status.phase == Phase::Starting && status.run.is_none() {
+        let is_prepared = status.phase == Phase::Starting && status.run.is_none();
+        if is_prepared {
             // What comes before its machine may take long, and ends with this.
             self.hold(true).await;
-            return match self.settled_run().await {
-                Some(run) => self.end(&run).await,
-                None => Ok(()),
-            };
         }
-        let (ToEnd::Started(run) | ToEnd::Starting(run)) =
-            self.run_to_end().await.ok_or_else(|| self.not_running())?;
-        self.tell("kill", &[("signal", signal.to_string())]);
+        let Some(ToEnd::Started(run) | ToEnd::Starting(run)) = self.run_to_end().await else {
+            return if is_prepared { Ok(()) } else { Err(self.not_running()) };
+        };
+        self.tell("kill", &[("signal", signals::KILL.to_string())]);
         self.hold(true).await;
         self.end(&run).await
     }

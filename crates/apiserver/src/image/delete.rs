@@ -14,14 +14,14 @@ use crate::service::Service;
 pub(crate) async fn delete(service: &Arc<Service>, text: &str) -> Result<String, ApiError> {
     let images = &service.images;
     let record = images.existing(text)?;
-    let is_named = images.parse(text).is_ok_and(|reference| images.record(&reference).is_some());
+    let is_id = images.is_id(text);
     let digest = &record.descriptor.digest;
     let committed = {
         let mut names = images.names.write().unwrap_or_else(PoisonError::into_inner);
         let others = names
             .values()
             .any(|other| other.descriptor.digest == *digest && other.reference != record.reference);
-        if others && !is_named {
+        if others && is_id {
             return Err(invalid_state(format!("image '{text}' has several names"))
                 .with_hint("Delete them by their names: container image list"));
         }

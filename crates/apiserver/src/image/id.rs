@@ -12,9 +12,9 @@ pub(super) fn digits(text: &str) -> Option<&str> {
     (are_digits && (FEWEST_DIGITS..=ALL_DIGITS).contains(&digits.len())).then_some(digits)
 }
 
-/// Whether a text that has [`digits`] is nothing else.
+/// Whether the text is an id and cannot be a name.
 pub(super) fn is_certain(text: &str) -> bool {
-    text.starts_with(ALGORITHM) || text.len() == ALL_DIGITS
+    digits(text).is_some_and(|digits| digits.len() == ALL_DIGITS || digits.len() < text.len())
 }
 
 pub(super) fn begins_with(digest: &str, digits: &str) -> bool {
@@ -35,11 +35,11 @@ mod tests {
             ("sha256:0123456789ab", true, true),
             ("0123456789a", false, false),
             ("0123456789AB", false, false),
-            ("sha256:latest", false, true),
+            ("sha256:latest", false, false),
             ("demo", false, false),
         ] {
             assert_eq!(digits(text).is_some(), is_id, "{text}");
-            assert!(!is_id || is_certain(text) == is_certainly_one, "{text}");
+            assert_eq!(is_certain(text), is_certainly_one, "{text}");
         }
         assert!(begins_with(&format!("sha256:{all}"), "0123456789ab"));
         assert!(!begins_with(&format!("sha512:{all}"), "0123456789ab"));

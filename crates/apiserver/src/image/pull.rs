@@ -5,7 +5,8 @@ use bulkhead_api::request::PullRequest;
 use bulkhead_image_store::PullOptions;
 
 use super::progress::Progress;
-use super::{Found, Images, convert, from_store, parse_platform, parse_scheme};
+use super::{Found, Images, convert, from_store, id, parse_platform, parse_scheme};
+use crate::error::invalid;
 use crate::events::EventSink;
 
 impl Images {
@@ -21,6 +22,9 @@ impl Images {
         announcement: Option<String>,
         sink: &EventSink,
     ) -> Result<Found, ApiError> {
+        if id::is_certain(&request.reference) {
+            return Err(invalid(format!("'{}' is an id, and images are pulled by name", request.reference)));
+        }
         let reference = self.parse(&request.reference)?;
         let platform = parse_platform(request.platform.as_deref())?;
         let scheme = parse_scheme(request.scheme.as_deref())?;

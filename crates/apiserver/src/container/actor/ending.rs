@@ -98,6 +98,7 @@ impl Actor {
         let id = &self.configuration.id;
         let refused = match (&self.active, self.restart_at) {
             _ if force => None,
+            _ if self.prepares_start() => Some(format!("container '{id}' is starting")),
             (Some(_), _) => Some(format!("container '{id}' is running")),
             (None, Some(_)) => Some(format!("container '{id}' is restarting")),
             (None, None) => None,
@@ -132,8 +133,7 @@ impl Actor {
         let failure = active.starting.map(|starting| {
             may_restart = starting.by_policy;
             if removed {
-                let error = invalid_state(format!("container '{id}' was removed while it started"));
-                return (starting.replies, error);
+                return (starting.replies, self.ended_while_it_started("removed"));
             }
             let error = starting.failure.unwrap_or_else(|| {
                 let reason = exit.reason.as_deref().unwrap_or("its machine ended");

@@ -1,8 +1,10 @@
 //! What the actor does while a machine for the container's files runs.
 
+use std::collections::VecDeque;
+
 use super::super::launch::Order;
 use super::super::maintenance;
-use super::preparing::{Next, Preparation};
+use super::preparing::Next;
 use super::{Actor, Command, Life, StartReply};
 use crate::error::invalid_state;
 use bulkhead_runtime_control::BuiltIn;
@@ -28,20 +30,16 @@ impl Actor {
             Command::Hold { by_user, reply } => {
                 self.hold(by_user);
                 self.refuse_starts();
-                if self.preparation.as_ref().is_some_and(Preparation::is_start) {
+                if self.prepares_start() {
                     self.cancel_preparation("stopped");
                 }
                 // Nobody may wait for it any more.
                 let _ = reply.send(());
                 return Life::Goes;
             }
-            // It may take long, and is no less under way than with a machine of its own.
-            Command::Delete { force: false, reply }
-                if self.preparation.as_ref().is_some_and(Preparation::is_start) =>
-            {
-                let error = invalid_state(format!("container '{}' is starting", self.configuration.id));
-                drop(reply.send(Err(error.with_hint("Stop it first, or delete it with --force."))));
-                return Life::Goes;
+            // Refused: it may take long, and is no less under way than with a machine of its own.
+            Command::Delete { force: false, reply } if self.prepares_start() => {
+                return self.delete(false, reply);
             }
             // Whoever waits for the start hears of it first.
             Command::Delete { force: true, reply } if self.preparation.is_some() => {
@@ -62,19 +60,15 @@ impl Actor {
 
     /// Starts that wait came before what ends them.
     fn refuse_starts(&mut self) {
-        let id = &self.configuration.id;
-        self.waiting = std::mem::take(&mut self.waiting)
+        let (starts, others): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting)
             .into_iter()
-            .filter_map(|command| match command {
-                Command::Start { reply, .. } => {
-                    let error = invalid_state(format!("container '{id}' was stopped while it started"));
-                    drop(reply.send(Err(error)));
-                    None
-                }
-                Command::Resume => None,
-                other => Some(other),
-            })
-            .collect();
+            .partition(|command| matches!(command, Command::Start { .. } | Command::Resume));
+        self.waiting = others;
+        for start in starts {
+            if let Command::Start { reply, .. } = start {
+                drop(reply.send(Err(self.ended_while_it_started("stopped"))));
+            }
+        }
     }
 
     pub(super) async fn maintained(&mut self) -> Life {
@@ -82,7 +76,7 @@ impl Actor {
         let id = self.configuration.id.clone();
         maintenance::clean_up(&self.service, &id);
         // A start that waits for a copy is not to come between that and what was filled for it.
-        let is_kept = self.preparation.as_ref().is_some_and(|preparation| !preparation.is_start());
+        let is_kept = self.preparation.is_some() && !self.prepares_start();
         if !is_kept {
             self.service.volumes.release(&id);
         }

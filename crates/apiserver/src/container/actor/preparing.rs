@@ -13,7 +13,6 @@ use super::super::launch::Order;
 use super::super::maintenance::{self, Maintenance};
 use super::super::status::Phase;
 use super::{Actor, Life, StartReply};
-use crate::error::invalid_state;
 use crate::volume::Purpose;
 
 /// How long a start waits for copies of its volumes.
@@ -43,8 +42,7 @@ pub(super) struct Preparation {
 }
 
 impl Preparation {
-    /// Whether the container itself is to run.
-    pub(super) fn is_start(&self) -> bool {
+    fn is_start(&self) -> bool {
         !matches!(self.next, Next::Maintain { .. })
     }
 }
@@ -63,6 +61,11 @@ pub(super) async fn copies_ended(copies: Option<&mut Copies>) {
 }
 
 impl Actor {
+    /// Whether the container itself is to run.
+    pub(super) fn prepares_start(&self) -> bool {
+        self.preparation.as_ref().is_some_and(Preparation::is_start)
+    }
+
     pub(super) async fn prepare(&mut self, next: Next) -> Life {
         let preparation = Preparation { next, deadline: None, filled: false, cancelled: None };
         if preparation.is_start() {
@@ -148,9 +151,8 @@ impl Actor {
 
     /// Nothing is to follow; `how` ended it.
     pub(super) fn cancel_preparation(&mut self, how: &str) {
+        let error = self.ended_while_it_started(how);
         let Some(preparation) = &mut self.preparation else { return };
-        let error =
-            invalid_state(format!("container '{}' was {how} while it started", self.configuration.id));
         preparation.cancelled.get_or_insert(error);
         if let Some(maintenance) = &self.maintenance {
             maintenance.abort();

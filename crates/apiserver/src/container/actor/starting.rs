@@ -171,9 +171,8 @@ impl Actor {
     }
 
     pub(super) fn start_cut_short(&mut self) -> Life {
-        let id = &self.configuration.id;
+        let error = self.ended_while_it_started("stopped");
         if let Some(starting) = self.active.as_mut().and_then(|active| active.starting.as_mut()) {
-            let error = invalid_state(format!("container '{id}' was stopped while it started"));
             starting.failure.get_or_insert(error);
         }
         Life::Goes
