@@ -148,6 +148,12 @@ fn files_that_do_not_tell_their_size_are_read_to_their_end() {
     assert!(matches!(outcome, Err(TreeError::Unsized { .. })), "{outcome:?}");
     let outcome = packed(Path::new("/proc/self/mem"));
     assert!(matches!(outcome, Err(TreeError::Read { .. })), "{outcome:?}");
+    // Of everything that a process has, the same is left out.
+    let process = format!("/proc/{}", std::process::id());
+    let target = folder.path().join("process");
+    extracted(&packed(Path::new(&process)).unwrap(), &target, HOST).unwrap();
+    assert!(fs::read_to_string(target.join("status")).unwrap().contains("\nPid:"));
+    assert!(!target.join("mem").exists() && !target.join("pagemap").exists());
     fs::write(folder.path().join("empty"), "").unwrap();
     extracted(&packed(&folder.path().join("empty")).unwrap(), &folder.path().join("again"), HOST).unwrap();
     assert_eq!(fs::read(folder.path().join("again")).unwrap(), b"");

@@ -52,7 +52,7 @@ pub fn pack<W: Write>(
     match FileType::from_raw_mode(top.status.st_mode) {
         FileType::RegularFile => {
             let file = top.reopen().map_err(read)?;
-            packer.file(name, &top.status, &file, true)
+            packer.file(name, &top.status, &file, true).map(drop)
         }
         FileType::Symlink => {
             let target = readlinkat(&top.descriptor, c"", Vec::new()).map_err(read)?;
@@ -61,6 +61,9 @@ pub fn pack<W: Write>(
         kind => Err(TreeError::Special { path: text(name), what: describe(kind) }),
     }
 }
+
+/// Why a file of a pseudo file system is left out.
+const UNREADABLE: &str = "a file that cannot be read";
 
 /// A directory that is being listed.
 struct Level {
@@ -97,7 +100,11 @@ impl<W: Write> Packer<'_, W> {
             if levels.len() == MAXIMUM_DEPTH {
                 return Err(TreeError::TooDeep { path: text(&path), limit: MAXIMUM_DEPTH });
             }
-            let names = list(&child, &path)?;
+            let names = match list(&child, &path) {
+                // Of a process that has ended meanwhile.
+                Err(_) if pseudo::is_pseudo(child.as_fd()) => continue,
+                names => names?,
+            };
             levels.push(Level { directory: child, names, path_length: path.len() });
         }
         Ok(())
@@ -133,6 +140,10 @@ impl<W: Write> Packer<'_, W> {
                     Ok(opened) => opened,
                     // Replaced or removed since it was listed.
                     Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::NXIO) => return Ok(None),
+                    Err(_) if pseudo::is_pseudo(parent) => {
+                        (self.skipped)(Skipped { path: path.to_vec(), reason: UNREADABLE });
+                        return Ok(None);
+                    }
                     Err(error) => return Err(read(error)),
                 };
                 if FileType::from_raw_mode(status.st_mode) != kind {
@@ -142,7 +153,10 @@ impl<W: Write> Packer<'_, W> {
                     self.directory(path, &status, file.as_fd())?;
                     return Ok(Some(file));
                 }
-                self.file(path, &status, &file, false)
+                if !self.file(path, &status, &file, false)? {
+                    return Ok(None);
+                }
+                Ok(())
             }
             FileType::Symlink => match readlinkat(parent, name, Vec::new()) {
                 Ok(target) => self.symlink(path, &status, target.into_bytes()),
@@ -176,25 +190,26 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// `is_top`: it is what was asked for; else what a pseudo file system does not let be read is left out.
-    fn file(&mut self, path: &[u8], status: &Stat, file: &OwnedFd, is_top: bool) -> Result<(), TreeError> {
+    /// Returns whether it was written.
+    fn file(&mut self, path: &[u8], status: &Stat, file: &OwnedFd, is_top: bool) -> Result<bool, TreeError> {
         let read = |source| TreeError::Read { path: text(path), source };
         let size_bytes = u64::try_from(status.st_size).unwrap_or(0);
         let segments = sparse::segments(file.as_fd(), status).map_err(read)?;
         if segments.is_none() && size_bytes <= BUFFER_BYTES as u64 {
             let outcome = match self.read_ahead(file, size_bytes) {
-                Ok(Some(count)) => self.write_ahead(path, status, file, count),
+                Ok(Some(count)) => self.write_ahead(path, status, file, count).map(|()| true),
                 Ok(None) if is_top => {
                     Err(TreeError::Unsized { path: text(path), limit_bytes: MAXIMUM_UNSIZED_BYTES })
                 }
                 Err(error) if is_top || !pseudo::is_pseudo(file.as_fd()) => Err(read(error)),
                 Ok(None) => {
                     (self.skipped)(Skipped { path: path.to_vec(), reason: "longer than its size says" });
-                    Ok(())
+                    Ok(false)
                 }
                 // Many there are for writing only, or of processes that have ended meanwhile.
                 Err(_) => {
-                    (self.skipped)(Skipped { path: path.to_vec(), reason: "a file that cannot be read" });
-                    Ok(())
+                    (self.skipped)(Skipped { path: path.to_vec(), reason: UNREADABLE });
+                    Ok(false)
                 }
             };
             self.buffer.truncate(BUFFER_BYTES);
@@ -224,7 +239,7 @@ impl<W: Write> Packer<'_, W> {
                 offset += count as u64;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reads a small file into the buffer, to its end: files of proc have no size, those of sysfs a page,
