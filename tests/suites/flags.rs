@@ -118,7 +118,10 @@ fn capabilities_and_privileges() {
     assert!(run(&installation, &own, "id").starts_with("uid=0"));
     assert_eq!(set(&["--security-opt", "no-new-privileges"], "NoNewPrivs"), "1");
     assert_eq!(set(&[], "NoNewPrivs"), "0");
-    refused(&installation, &["--security-opt", "seccomp=unconfined"], 64, "no-new-privileges");
+    // What Docker's word takes away was never there.
+    assert_eq!(set(&["--security-opt", "seccomp=unconfined"], "NoNewPrivs"), "0");
+    refused(&installation, &["--security-opt", "seccomp=profile.json"], 64, "--cap-drop");
+    refused(&installation, &["--security-opt", "fly"], 64, "no-new-privileges");
     refused(&installation, &["--cap-add", "FLY"], 64, "FLY");
     let script = "grep CapEff /proc/self/status; ls /dev/vda; echo 61 > /proc/sys/vm/swappiness; \
                   mkdir /m; mount -t tmpfs x /m && mkdir /sys/fs/cgroup/sub && echo done";

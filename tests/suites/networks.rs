@@ -101,6 +101,8 @@ fn containers_find_each_other_by_every_name_in_all_their_networks() {
         "foo",
         "--ip",
         "192.168.100.77",
+        "--mac-address",
+        "02:42:ac:11:00:05",
         "--network-alias",
         "front",
         "--rm",
@@ -115,6 +117,8 @@ fn containers_find_each_other_by_every_name_in_all_their_networks() {
         "db",
         "--network",
         "closed,alias=store",
+        "--hostname",
+        "vault",
         "demo",
         "sleep",
         "600",
@@ -136,11 +140,11 @@ fn containers_find_each_other_by_every_name_in_all_their_networks() {
     let web = address(&installation, "web.test", 0);
     let db = address(&installation, "db", 0);
     let both = |script: &str| installation.container(&["exec", "both", "sh", "-c", script]);
-    for name in ["web.test", "web", "front"] {
+    for name in ["web.test", "web", "front", "web.foo", "WEB.TEST.foo", "front.foo"] {
         assert!(both(&format!("nslookup {name}")).text().contains(&web), "{name}");
         assert_eq!(both(&format!("ping -c 1 -W 5 {name}")).code, 0, "{name}");
     }
-    for name in ["db", "store"] {
+    for name in ["db", "store", "vault", "db.closed"] {
         assert!(both(&format!("nslookup {name}")).text().contains(&db), "{name}");
         assert_eq!(both(&format!("ping -c 1 -W 5 {name}")).code, 0, "{name}");
     }
@@ -152,7 +156,9 @@ fn containers_find_each_other_by_every_name_in_all_their_networks() {
 
     // Names of other networks do not exist, and their addresses are out of reach.
     let from_web = |script: &str| installation.container(&["exec", "web.test", "sh", "-c", script]);
+    assert!(from_web("ip -o link").text().contains("02:42:ac:11:00:05"));
     assert_ne!(from_web("nslookup db").code, 0);
+    assert_ne!(from_web("nslookup db.closed").code, 0);
     assert_ne!(from_web(&format!("ping -c 1 -W 1 {db}")).code, 0);
     assert_ne!(from_web(&format!("ping -c 1 -W 1 {}", gateway("closed"))).code, 0);
     let taken = installation.container(&["run", "--network", "foo", "--ip", &web, "demo", "true"]);

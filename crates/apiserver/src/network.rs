@@ -156,7 +156,7 @@ impl Networks {
             mtu: wanted.options.mtu,
             ipv4_address: wanted.options.ipv4_address.as_deref().and_then(|address| address.parse().ok()),
             ipv6_address: wanted.options.ipv6_address.as_deref().and_then(|address| address.parse().ok()),
-            aliases: wanted.options.aliases.clone(),
+            aliases: held::aliases(configuration, wanted),
             egress: egress::policy(configuration),
         });
         let (reply, descriptors) = match self.link.request(request.clone()).await {

@@ -63,6 +63,12 @@ pub(super) fn renaming(old: &str, configuration: &ContainerConfiguration) -> Ren
     }
 }
 
+/// What a container is called on a network beside its id; the host name that a user chose is no more unique than
+/// the aliases are.
+pub(super) fn aliases(configuration: &ContainerConfiguration, wanted: &NetworkConfiguration) -> Vec<String> {
+    wanted.options.aliases.iter().chain(&configuration.hostname).cloned().collect()
+}
+
 fn interface(
     configuration: &ContainerConfiguration,
     index: usize,
@@ -75,7 +81,7 @@ fn interface(
         container_id: configuration.id.clone(),
         network: wanted.network.clone(),
         hostname: wanted.options.hostname.clone(),
-        aliases: wanted.options.aliases.clone(),
+        aliases: aliases(configuration, wanted),
         egress: egress::policy(configuration),
         ipv4_address: address.split('/').next()?.parse().ok()?,
         ipv6_address: match address6 {

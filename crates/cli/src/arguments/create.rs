@@ -149,24 +149,24 @@ impl CreateFlags {
 
     fn networks(&self) -> Result<Option<Vec<NetworkConfiguration>>, InvalidValue> {
         let wanted = &self.management.network;
+        let (address, address6) = (self.management.ip, self.management.ip6);
+        let (mac_address, aliases) = (&self.management.mac_address, &self.management.network_alias);
+        let wishes = address.is_some() || address6.is_some() || mac_address.is_some() || !aliases.is_empty();
         if wanted.iter().any(|network| network.name == network::NONE) {
-            let wishes = self.management.ip.is_some()
-                || self.management.ip6.is_some()
-                || !self.management.network_alias.is_empty();
             return match wanted.len() {
-                1 if wishes => invalid("--network none conflicts with --ip, --ip6 and --network-alias"),
+                1 if wishes => {
+                    invalid("--network none conflicts with --ip, --ip6, --mac-address and --network-alias")
+                }
                 1 => Ok(Some(Vec::new())),
                 _ => invalid("--network none cannot be combined with other networks"),
             };
         }
         let mut networks = wanted.clone();
-        let (address, address6) = (self.management.ip, self.management.ip6);
-        let aliases = &self.management.network_alias;
-        if address.is_some() || address6.is_some() || !aliases.is_empty() {
+        if wishes {
             if networks.len() > 1 {
                 return invalid(
-                    "--ip, --ip6 and --network-alias need one network: with several, write --network \
-                     NAME,ip=…,ip6=…,alias=…",
+                    "--ip, --ip6, --mac-address and --network-alias need one network: with several, write \
+                     --network NAME,ip=…,ip6=…,mac=…,alias=…",
                 );
             }
             if networks.is_empty() {
@@ -175,6 +175,7 @@ impl CreateFlags {
             if let Some(only) = networks.first_mut() {
                 only.address = address.or(only.address);
                 only.address6 = address6.or(only.address6);
+                only.mac_address = mac_address.clone().or(only.mac_address.take());
                 only.aliases.extend(aliases.iter().cloned());
             }
         }

@@ -16,7 +16,7 @@ use crate::values::hosts::{AddHost, Hostname};
 use crate::values::key_value::{Label, Sysctl};
 use crate::values::memory_size::MemorySize;
 use crate::values::mount::MountSpecification;
-use crate::values::network::NetworkAttachment;
+use crate::values::network::{MacAddress, NetworkAttachment};
 use crate::values::paths::PathOrNone;
 use crate::values::pids_limit::PidsLimit;
 use crate::values::port::{ExposePort, PublishPort};
@@ -108,6 +108,10 @@ pub(crate) struct ManagementFlags {
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     pub(crate) label: Vec<Label>,
 
+    /// Give the container's interface this address
+    #[arg(long, value_name = "MAC")]
+    pub(crate) mac_address: Option<MacAddress>,
+
     /// Hide a path beyond the default ones; NONE hides none
     #[arg(long, value_name = "PATH")]
     pub(crate) masked_path: Vec<PathOrNone>,
@@ -129,7 +133,7 @@ pub(crate) struct ManagementFlags {
     pub(crate) network: Vec<NetworkAttachment>,
 
     /// Give the container a further name on its network
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, alias = "net-alias", value_name = "NAME")]
     pub(crate) network_alias: Vec<String>,
 
     /// Operating system of the image [default: linux]
@@ -232,7 +236,11 @@ pub(crate) struct ManagementFlags {
 impl ManagementFlags {
     /// The last word on it counts.
     pub(crate) fn no_new_privileges(&self) -> bool {
-        self.security_opt.last().is_some_and(|option| option.no_new_privileges)
+        let said = self.security_opt.iter().rev().find_map(|option| match option {
+            SecurityOption::NoNewPrivileges(wanted) => Some(*wanted),
+            SecurityOption::Unconfined => None,
+        });
+        said.unwrap_or(false)
     }
 }
 

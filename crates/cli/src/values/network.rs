@@ -1,4 +1,4 @@
-//! `--network name[,mac=…][,mtu=…][,ip=…][,ip6=…][,alias=…]…`
+//! `--network name[,mac=…][,mtu=…][,ip=…][,ip6=…][,alias=…]…`, or in Docker's words `name=…[,mac-address=…]…`
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -17,12 +17,16 @@ pub(crate) const DEFAULT: &str = "default";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NetworkAttachment {
     pub(crate) name: String,
-    mac_address: Option<String>,
+    pub(crate) mac_address: Option<MacAddress>,
     mtu: Option<u32>,
     pub(crate) address: Option<Ipv4Addr>,
     pub(crate) address6: Option<Ipv6Addr>,
     pub(crate) aliases: Vec<String>,
 }
+
+/// Six octets, of a single station: `02:42:ac:11:00:02`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MacAddress(String);
 
 impl NetworkAttachment {
     /// Without any wish.
@@ -43,7 +47,7 @@ impl NetworkAttachment {
             network: self.name,
             options: NetworkOptions {
                 hostname: String::new(),
-                mac_address: self.mac_address,
+                mac_address: self.mac_address.map(|MacAddress(text)| text),
                 mtu: self.mtu,
                 ipv4_address: self.address.map(|address| address.to_string()),
                 ipv6_address: self.address6.map(|address| address.to_string()),
@@ -58,14 +62,15 @@ impl FromStr for NetworkAttachment {
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let mut parts = text.split(',');
-        let name = parts.next().unwrap_or_default();
+        let first = parts.next().unwrap_or_default();
+        let name = first.strip_prefix("name=").unwrap_or(first);
         if !is_name(name) {
             return invalid("a network's name has lower-case letters, digits, '.', '_' and '-'");
         }
         let mut attachment = Self::plain(name);
         for part in parts {
             match part.split_once('=') {
-                Some(("mac", value)) => attachment.mac_address = Some(parse_mac(value)?),
+                Some(("mac" | "mac-address", value)) => attachment.mac_address = Some(value.parse()?),
                 Some(("mtu", value)) => match value.parse::<u32>() {
                     Ok(mtu) if (1280..=65535).contains(&mtu) => attachment.mtu = Some(mtu),
                     _ => return invalid(format!("mtu '{value}' is not from 1280 to 65535")),
@@ -103,20 +108,25 @@ fn is_name(text: &str) -> bool {
         && bytes.iter().all(|byte| plain(*byte) || b"._-".contains(byte))
 }
 
-/// Six octets, of a single station.
-fn parse_mac(text: &str) -> Result<String, InvalidValue> {
-    let octets: Option<Vec<u8>> = text
-        .split([':', '-'])
-        .map(|part| {
-            // from_str_radix alone would take a sign for a digit.
-            let plain = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-            plain.then(|| u8::from_str_radix(part, 16).ok()).flatten()
-        })
-        .collect();
-    match octets.as_deref() {
-        Some([first, _, _, _, _, _]) if first & 1 == 0 => Ok(text.to_ascii_lowercase().replace('-', ":")),
-        Some([_, _, _, _, _, _]) => invalid(format!("'{text}' is a group address")),
-        _ => invalid(format!("'{text}' is no MAC address: expected XX:XX:XX:XX:XX:XX")),
+impl FromStr for MacAddress {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let octets: Option<Vec<u8>> = text
+            .split([':', '-'])
+            .map(|part| {
+                // from_str_radix alone would take a sign for a digit.
+                let plain = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+                plain.then(|| u8::from_str_radix(part, 16).ok()).flatten()
+            })
+            .collect();
+        match octets.as_deref() {
+            Some([first, _, _, _, _, _]) if first & 1 == 0 => {
+                Ok(Self(text.to_ascii_lowercase().replace('-', ":")))
+            }
+            Some([_, _, _, _, _, _]) => invalid(format!("'{text}' is a group address")),
+            _ => invalid(format!("'{text}' is no MAC address: expected XX:XX:XX:XX:XX:XX")),
+        }
     }
 }
 
@@ -126,6 +136,8 @@ mod tests {
 
     #[test]
     fn networks() {
+        let docker: NetworkAttachment = "name=web,mac-address=02:42:ac:11:00:02".parse().unwrap();
+        assert_eq!(docker, "web,mac=02:42:AC:11:00:02".parse().unwrap());
         let text = "web,mac=02-42-AC-11-00-02,mtu=9000,ip=10.0.0.7,alias=db,alias=cache";
         let options = text.parse::<NetworkAttachment>().unwrap().into_configuration().options;
         assert_eq!(options.mac_address.as_deref(), Some("02:42:ac:11:00:02"));

@@ -6,10 +6,13 @@ use super::{InvalidValue, invalid};
 
 const NO_NEW_PRIVILEGES: &str = "no-new-privileges";
 
-/// The one option that means something in a machine of one's own.
+/// What a machine of one's own has of Docker's options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SecurityOption {
-    pub(crate) no_new_privileges: bool,
+pub(crate) enum SecurityOption {
+    /// Whether programs may gain privileges by being executed.
+    NoNewPrivileges(bool),
+    /// What holds anyway: no filter, profile or label of the host is put on programs that have another kernel.
+    Unconfined,
 }
 
 impl FromStr for SecurityOption {
@@ -18,8 +21,13 @@ impl FromStr for SecurityOption {
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let (name, value) = text.split_once(['=', ':']).unwrap_or((text, "true"));
         match (name, value) {
-            (NO_NEW_PRIVILEGES, "true") => Ok(Self { no_new_privileges: true }),
-            (NO_NEW_PRIVILEGES, "false") => Ok(Self { no_new_privileges: false }),
+            (NO_NEW_PRIVILEGES, "true") => Ok(Self::NoNewPrivileges(true)),
+            (NO_NEW_PRIVILEGES, "false") => Ok(Self::NoNewPrivileges(false)),
+            ("seccomp" | "apparmor", "unconfined") | ("label", "disable") => Ok(Self::Unconfined),
+            ("seccomp" | "apparmor" | "label", _) => invalid(
+                "a container has a kernel of its own, and no profile of this host's: drop capabilities \
+                 with --cap-drop",
+            ),
             _ => invalid("the only security option is no-new-privileges[=true|false]"),
         }
     }
@@ -30,13 +38,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_has_an_effect_is_taken() {
-        let parse = |text: &str| text.parse::<SecurityOption>().ok().map(|option| option.no_new_privileges);
-        assert_eq!(parse("no-new-privileges"), Some(true));
-        assert_eq!(parse("no-new-privileges:true"), Some(true));
-        assert_eq!(parse("no-new-privileges=false"), Some(false));
-        for text in ["", "seccomp=unconfined", "no-new-privileges=maybe", "label=disable"] {
-            assert_eq!(parse(text), None, "{text:?}");
+    fn only_what_holds_is_taken() {
+        let parse = |text: &str| text.parse::<SecurityOption>();
+        for (text, allowed) in [
+            ("no-new-privileges", true),
+            ("no-new-privileges:true", true),
+            ("no-new-privileges=false", false),
+        ] {
+            assert_eq!(parse(text), Ok(SecurityOption::NoNewPrivileges(allowed)));
+        }
+        for text in ["seccomp=unconfined", "apparmor:unconfined", "label=disable"] {
+            assert_eq!(parse(text), Ok(SecurityOption::Unconfined));
+        }
+        for text in ["", "no-new-privileges=maybe", "systempaths=unconfined"] {
+            assert!(parse(text).unwrap_err().to_string().contains("no-new-privileges"), "{text:?}");
+        }
+        for text in ["seccomp=profile.json", "apparmor=docker-default", "label=type:t"] {
+            assert!(parse(text).unwrap_err().to_string().contains("--cap-drop"), "{text:?}");
         }
     }
 }

@@ -11,7 +11,8 @@ pub(super) const DEFAULT_MTU_BYTES: u32 = 1280;
 /// What IPv4 requires of every host, and the longest packet behind an Ethernet header that the
 /// guest's driver takes.
 const MTU_RANGE_BYTES: std::ops::RangeInclusive<u32> = 576..=65521;
-const MAXIMUM_NAME_BYTES: usize = 63;
+/// Of the longest host name that Linux has, sethostname(2).
+const MAXIMUM_NAME_BYTES: usize = 64;
 const MTU_OPTION: &str = "mtu";
 /// At most this many containers: larger subnets serve nobody, smaller have no room for a gateway.
 const PREFIX_LENGTHS: std::ops::RangeInclusive<u8> = 8..=29;

@@ -72,10 +72,13 @@ impl Names for NetworkNames {
         // A container asks one server for the names of all its networks. Nobody can ask with the
         // address of another: the bridge drops that.
         let Some(asking) = segment.holder(client) else { return Vec::new() };
-        let others = state
-            .segments
-            .iter()
-            .filter(|(name, other)| **name != self.network && other.leases.contains_key(asking));
-        others.map(|(_, other)| other.find(name)).find(|found| !found.is_empty()).unwrap_or_default()
+        let joined = || state.segments.iter().filter(|(_, segment)| segment.leases.contains_key(asking));
+        let others = joined().filter(|(network, _)| **network != self.network);
+        let on_others = others.map(|(_, other)| other.find(name));
+        // `web.back`: Docker's way to say which network is meant.
+        let with_network = joined().filter_map(|(network, segment)| {
+            Some(segment.find(name.strip_suffix(network.as_str())?.strip_suffix('.')?))
+        });
+        on_others.chain(with_network).find(|found| !found.is_empty()).unwrap_or_default()
     }
 }
