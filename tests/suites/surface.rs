@@ -39,6 +39,13 @@ fn trap1_bulk_verbs_act_on_every_id_and_fail_if_one_does() {
     }
     assert_eq!(installation.ids().len(), 2, "nothing was deleted by a mistake");
 
+    // Both are told: what was not there, and that the others could not be.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let outcome = installation.command(&["stop", "quick", "nobody"]).stdout(full).output().unwrap();
+    let told = String::from_utf8_lossy(&outcome.stderr);
+    assert_eq!(outcome.status.code(), Some(1));
+    assert!(told.contains("'nobody'") && told.contains("cannot write to stdout"), "{told}");
+
     // Without force, --all leaves out what runs.
     installation.run_ok(&["start", "quick"]);
     assert_eq!(installation.run_ok(&["delete", "--all"]), "slow");
@@ -376,4 +383,16 @@ fn words_that_are_elsewhere_are_pointed_at() {
     let installation = Installation::with_demo();
     let outcome = installation.container(&never).expect_code(1);
     assert!(!outcome.stderr.contains("Pulling") && outcome.stderr.contains("nowhere:1"), "{outcome:?}");
+}
+
+#[test]
+fn debug_tells_of_requests_on_stderr() {
+    let installation = Installation::with_demo();
+    assert_eq!(installation.container(&["list", "-q"]).expect_code(0).stderr, "");
+    let outcome = installation.container(&["list", "-q", "--debug"]).expect_code(0);
+    assert!(outcome.stdout.is_empty(), "{outcome:?}");
+    let line = outcome.stderr.trim_end();
+    assert!(line.starts_with("debug: GET /") && line.contains(": done, after "), "{line}");
+    let refused = installation.container(&["--debug", "inspect", "nobody"]).expect_code(1);
+    assert!(refused.stderr.contains("nobody: notFound"), "{refused:?}");
 }

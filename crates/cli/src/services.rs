@@ -3,16 +3,28 @@
 use std::io;
 use std::time::Duration;
 
-use bulkhead_client::{Client, ClientError};
+use bulkhead_client::{Client, ClientError, Exchange};
 use bulkhead_paths::Directories;
 
 use crate::daemon;
 use crate::failure::Failure;
+use crate::output::message;
 
 /// How often a request is repeated before its failure is the user's.
 const REPEATS: u32 = 6;
 /// Doubled with each repetition; together they are more than a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+
+/// With `--debug`.
+fn tell(exchange: &Exchange<'_>) {
+    let Exchange { method, path, failure, duration } = exchange;
+    let outcome = match failure {
+        None => "done".to_owned(),
+        Some(ClientError::Api(error)) => error.to_string(),
+        Some(error) => error.to_string(),
+    };
+    message::debug(&format!("{method} {path}: {outcome}, after {:.1} ms", duration.as_secs_f64() * 1000.0));
+}
 
 /// The apiserver of this user.
 #[derive(Debug)]
@@ -29,7 +41,7 @@ impl Services {
 
     /// The apiserver of these directories.
     pub(crate) fn in_directories(directories: Directories) -> Self {
-        let client = Client::new(directories.api_socket());
+        let client = Client::new(directories.api_socket()).observed_by(tell);
         Self { directories, client }
     }
 

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bulkhead_api::error::ApiError;
 use bulkhead_descriptor_passing::stream::DescriptorStream;
@@ -25,13 +26,36 @@ const MAXIMUM_BODY_LENGTH_BYTES: usize = 256 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
+    observer: Option<Observer>,
+}
+
+/// Hears of every request when its outcome is known. Bodies, which may hold secrets, are not told.
+pub type Observer = fn(&Exchange<'_>);
+
+/// A request, and what came of it.
+#[derive(Debug)]
+pub struct Exchange<'a> {
+    /// As in HTTP: `GET`.
+    pub method: &'a str,
+    /// With the query.
+    pub path: &'a str,
+    /// Why there is no response that says success.
+    pub failure: Option<&'a ClientError>,
+    /// From the connection to the head of the response.
+    pub duration: Duration,
 }
 
 impl Client {
     /// A client of the apiserver at this socket; connects with each request.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into() }
+        Self { socket: socket.into(), observer: None }
+    }
+
+    /// The same, with somebody who hears of every request.
+    #[must_use]
+    pub fn observed_by(self, observer: Observer) -> Self {
+        Self { observer: Some(observer), ..self }
     }
 
     /// The socket.
@@ -85,8 +109,24 @@ impl Client {
         Ok(self.send(Method::GET, path, Bytes::new(), Vec::new()).await?.into_body())
     }
 
-    /// Sends a request; a response outside 2xx becomes [`ClientError::Api`].
     async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let begin = Instant::now();
+        let outcome = self.exchange(method.clone(), path, body, descriptors).await;
+        if let Some(observer) = self.observer {
+            let failure = outcome.as_ref().err();
+            observer(&Exchange { method: method.as_str(), path, failure, duration: begin.elapsed() });
+        }
+        outcome
+    }
+
+    /// Sends a request; a response outside 2xx becomes [`ClientError::Api`].
+    async fn exchange(
         &self,
         method: Method,
         path: &str,

@@ -29,7 +29,7 @@ mod system;
 mod system_events;
 mod volumes;
 
-pub use connection::Client;
+pub use connection::{Client, Exchange, Observer};
 pub use error::{ClientError, ProtocolError};
 pub use event_stream::{EventStream, MAXIMUM_LINE_LENGTH_BYTES};
 pub use log_stream::{LogChunk, LogSource, LogStream};

@@ -104,8 +104,12 @@ impl Conclusion {
 
     fn finish(self) -> Result<ExitStatus, Failure> {
         match self.unprinted {
-            _ if self.failed => Ok(ExitStatus::Failure),
+            Some(failure) if self.failed => {
+                failure.report(OwnFailure::Plain);
+                Ok(ExitStatus::Failure)
+            }
             Some(failure) => Err(failure),
+            None if self.failed => Ok(ExitStatus::Failure),
             None => Ok(ExitStatus::Success),
         }
     }
