@@ -65,3 +65,24 @@ fn a_life_is_told_in_order() {
     let _ = installation.container(&["events", "--filter", "color=red"]).expect_code(64);
     let _ = installation.container(&["events", "--since", "0s", "--until", "1h"]).expect_code(1);
 }
+
+#[test]
+fn networks_tell_who_joins_and_leaves() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["network", "create", "back"]);
+    installation.run_ok(&["run", "--rm", "--name", "web", "--network", "back", "demo", "true"]);
+    installation.run_ok(&["network", "delete", "back"]);
+    let told = |filter: &str| {
+        let format = "{{.Type}}:{{.Action}}:{{index .Actor.Attributes \"container\"}}";
+        let words = ["events", "--since", "1h", "--until", "0s", "--filter", filter, "--format", format];
+        installation.run_ok(&words).lines().map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        told("network=back"),
+        "network:create: network:connect:web network:disconnect:web network:destroy:"
+    );
+    let life = told("container=web");
+    assert!(life.contains("network:connect:web container:start:"), "{life}");
+    assert!(life.contains("container:die: network:disconnect:web container:destroy:"), "{life}");
+    let _ = installation.container(&["events", "--filter", "type=networks"]).expect_code(64);
+}

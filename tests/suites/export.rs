@@ -77,3 +77,28 @@ fn diff_tells_added_changed_and_deleted_apart() {
     installation.run_ok(&["stop", "--time", "0", "web"]);
     assert_eq!(installation.run_ok(&["diff", "web"]), expected);
 }
+
+#[test]
+fn a_start_that_is_refused_while_files_are_read_removes_what_removes_itself() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["create", "--rm", "--name", "gone", "demo", "true"]);
+    // Nobody reads, so that this goes on.
+    let mut export = installation.command(&["export", "gone"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut archive = export.stdout.take().unwrap();
+    archive.read_exact(&mut [0; 512]).unwrap();
+    let start = installation
+        .command(&["start", "gone"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It waits, which nothing shows.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    installation.run_ok(&["stop", "gone"]);
+    let refused = start.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("was stopped while it started"), "{told}");
+    std::io::copy(&mut archive, &mut std::io::sink()).unwrap();
+    assert!(export.wait().unwrap().success());
+    bulkhead_tests::wait_until("the removal", || installation.ids().is_empty());
+}

@@ -77,6 +77,11 @@ fn containers_are_shown_as_templates_say() {
         ("{{range .Config.Env}}{{if eq (slice . 0 2) \"A=\"}}{{.}}{{end}}{{end}}", "A=b"),
         ("{{.HostConfig.RestartPolicy.Name}} {{.RestartCount}}", "on-failure 0"),
         ("{{range .Mounts}}{{.Name}}:{{.Destination}}:{{.RW}}{{end}}", "data:/data:true"),
+        ("{{json .HostConfig.Binds}}", "[\"data:/data\"]"),
+        ("{{json .Config.ExposedPorts}}", "{\"80/tcp\":{}}"),
+        ("{{(index (index .HostConfig.PortBindings \"80/tcp\") 0).HostIp}}", "127.0.0.1"),
+        ("{{.State.Pid}}", &snapshot["status"]["machine"]["pid"].to_string()),
+        ("{{.HostConfig.NanoCpus}}", &format!("{}000000000", snapshot["configuration"]["resources"]["cpus"])),
         ("{{with .State.Health}}{{.Status}}{{else}}none{{end}}", "none"),
     ] {
         assert_eq!(inspect(template, "web"), expected, "{template}");
@@ -148,4 +153,38 @@ fn images_volumes_networks_and_the_services_have_words_as_well() {
     ] {
         assert_eq!(installation.run_ok(words), expected, "{words:?}");
     }
+}
+
+#[test]
+fn lists_are_filtered() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["image", "tag", "demo", "team/other:1"]);
+    installation.run_ok(&["network", "create", "--label", "tier=back", "back"]);
+    installation.run_ok(&["network", "create", "front"]);
+    installation.run_ok(&["volume", "create", "--label", "tier=back", "data"]);
+    installation.run_ok(&["volume", "create", "spare"]);
+    let first = ["run", "-d", "--name", "first", "--network", "back", "-v", "data:/data", "-p"];
+    installation.run_ok(&[&first[..], &["127.0.0.1:48321:80", "demo", "sleep", "600"]].concat());
+    installation.run_ok(&["create", "--name", "second", "demo"]);
+    for (words, expected) in [
+        (&["network", "list", "-q"][..], "back default front"),
+        (&["network", "list", "-q", "--filter", "dangling=true"], "front"),
+        (&["network", "list", "-q", "--filter", "label=tier", "--filter", "type=custom"], "back"),
+        (&["volume", "list", "-q", "-f", "dangling=true"], "spare"),
+        (&["volume", "list", "-q", "-f", "name=da"], "data"),
+        (&["image", "list", "-q", "-f", "reference=team/*"], "docker.io/team/other:1"),
+        (&["image", "list", "-q", "demo"], "docker.io/library/demo:latest"),
+        (&["image", "list", "-a", "-q", "nothing"], ""),
+        (&["list", "-q", "--filter", "before=second"], "first"),
+        (&["list", "-q", "--filter", "since=first"], ""),
+        (&["list", "-qa", "--filter", "since=first"], "second"),
+        (&["list", "-q", "--filter", "publish=48321/tcp"], "first"),
+        (&["list", "-q", "--filter", "publish=80"], ""),
+    ] {
+        let found = installation.run_ok(words);
+        assert_eq!(found.lines().collect::<Vec<_>>().join(" "), expected, "{words:?}");
+    }
+    let missing = installation.container(&["list", "--filter", "before=nobody"]).expect_code(1);
+    assert!(missing.stderr.contains("'nobody'"), "{missing:?}");
+    let _ = installation.container(&["volume", "list", "--filter", "color=red"]).expect_code(64);
 }

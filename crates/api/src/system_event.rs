@@ -17,7 +17,7 @@ pub struct SystemEvent {
     pub kind: SystemEventKind,
     /// `start`, `die`, `pull`, …: Docker's words. Of kind `events`: `dropped`.
     pub action: String,
-    /// Container id, image reference or volume name; empty for kind `events`.
+    /// Container id, image reference, network or volume name; empty for kind `events`.
     pub id: String,
     /// What there is to know: a container's `image` and labels, and for each action its own, such as
     /// `exitCode`, `signal`, `oldName`, `count`.
@@ -32,6 +32,8 @@ pub enum SystemEventKind {
     Container,
     /// An image.
     Image,
+    /// A network; `connect` and `disconnect` have a `container`.
+    Network,
     /// A volume.
     Volume,
     /// The stream of events itself: `dropped` says how many the reader was too slow for.
@@ -48,6 +50,7 @@ impl SystemEventKind {
         match self {
             Self::Container => "container",
             Self::Image => "image",
+            Self::Network => "network",
             Self::Volume => "volume",
             Self::Events => "events",
             Self::Unknown => "unknown",

@@ -1,4 +1,4 @@
-//! What happened to containers, images and volumes, remembered for a while and told to whoever listens.
+//! What happened to containers, images, networks and volumes, remembered for a while and told to whoever listens.
 //!
 //! Nobody waits for a listener: one that is slower than the events misses some and is told how many.
 
@@ -61,6 +61,12 @@ impl History {
     pub(crate) fn image(&self, action: &str, reference: &str, attributes: &[(&str, String)]) {
         let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         self.record(SystemEventKind::Image, action, reference, attributes);
+    }
+
+    /// Something happened to a network, perhaps with a container.
+    pub(crate) fn network(&self, action: &str, name: &str, container: Option<&str>) {
+        let attributes = container.map(|id| ("container".to_owned(), id.to_owned())).into_iter().collect();
+        self.record(SystemEventKind::Network, action, name, attributes);
     }
 
     /// Something happened to a volume.

@@ -8,6 +8,7 @@ use bulkhead_paths::PathsError;
 
 use crate::exit_status::{ExitStatus, OwnFailure};
 use crate::output::{self, escape, message};
+use crate::values::filter::NothingToCompare;
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -112,6 +113,12 @@ impl From<ClientError> for Failure {
                 None => ApiError::new(ErrorCode::InternalError, other.to_string()),
             },
         })
+    }
+}
+
+impl From<NothingToCompare> for Failure {
+    fn from(error: NothingToCompare) -> Self {
+        Self::refused(ErrorCode::NotFound, error.to_string())
     }
 }
 

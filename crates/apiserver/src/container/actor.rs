@@ -73,6 +73,13 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// Whether the container itself is to run.
+    fn is_start(&self) -> bool {
+        matches!(self, Self::Start { .. } | Self::Resume)
+    }
+}
+
 pub(super) type StartReply = oneshot::Sender<Result<Arc<Run>, ApiError>>;
 type Reply = oneshot::Sender<Result<(), ApiError>>;
 
@@ -241,7 +248,8 @@ impl Actor {
     /// A stop wins over any pause.
     fn hold(&mut self, by_user: bool) {
         self.held = true;
-        let ends = self.active.is_some() || self.restart_at.is_some() || self.prepares_start();
+        let starts = self.prepares_start() || self.waiting.iter().any(Command::is_start);
+        let ends = self.active.is_some() || self.restart_at.is_some() || starts;
         if by_user && ends && !self.record.stopped_by_user {
             self.record.stopped_by_user = true;
             self.save();
@@ -276,6 +284,12 @@ impl Actor {
 
     fn tell(&self, action: &str, attributes: &[(&str, String)]) {
         self.service.history.container(&self.configuration, action, attributes);
+    }
+
+    fn tell_networks(&self, action: &str) {
+        for network in &self.configuration.networks {
+            self.service.history.network(action, &network.network, Some(&self.configuration.id));
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn create(
     JsonBody(request): JsonBody<NetworkCreateRequest>,
 ) -> Result<Json<NetworkResource>, Problem> {
     let created =
-        to_the_end("cannot create the network", async move { service.networks.create(request).await });
+        to_the_end("cannot create the network", async move { change::create(&service, request).await });
     Ok(Json(created.await?))
 }
 

@@ -22,8 +22,7 @@ const MAXIMUM_NAME_BYTES: usize = 63;
 const SHOWN_USERS: usize = 5;
 
 impl Networks {
-    /// Creates a network; it is durable and usable when this returns.
-    pub(crate) async fn create(&self, request: NetworkCreateRequest) -> Result<NetworkResource, ApiError> {
+    async fn create(&self, request: NetworkCreateRequest) -> Result<NetworkResource, ApiError> {
         validate(&request)?;
         let _one_at_a_time = self.changing.lock().await;
         let name = request.name;
@@ -67,6 +66,7 @@ impl Networks {
         }
         self.records.submit(Change::DeleteNetwork { name: name.to_owned() }).wait().await?;
         tracing::info!(network = name, "deleted");
+        service.history.network("destroy", name, None);
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl Networks {
         for (index, one) in wanted.iter().enumerate() {
             let name = &one.network;
             if !records.contains_key(name) {
-                return Err(missing(name).with_hint("List the networks: container network list"));
+                return Err(missing(name).with_hint(hint_about(name)));
             }
             if wanted[..index].iter().any(|earlier| earlier.network == *name) {
                 return Err(invalid(format!("network '{name}' is given twice")));
@@ -119,6 +119,16 @@ impl Networks {
         }
         Ok(())
     }
+}
+
+/// Creates a network; it is durable and usable when this returns.
+pub(crate) async fn create(
+    service: &Service,
+    request: NetworkCreateRequest,
+) -> Result<NetworkResource, ApiError> {
+    let created = service.networks.create(request).await?;
+    service.history.network("create", &created.id, None);
+    Ok(created)
 }
 
 /// Deletes a network that no container refers to, running or not.
@@ -164,6 +174,18 @@ fn users(service: &Service, name: &str) -> Vec<String> {
         .filter(|container| joins(&container.configuration.networks))
         .map(|container| container.id.clone())
         .collect()
+}
+
+/// What users of Docker look for.
+fn hint_about(name: &str) -> &'static str {
+    match name {
+        "bridge" => "The network that is always there is called 'default'.",
+        "host" => {
+            "A container has a machine of its own: publish ports with --publish, and reach this host as \
+             host.container.internal."
+        }
+        _ => "List the networks: container network list",
+    }
 }
 
 pub(super) fn missing(name: &str) -> ApiError {

@@ -6,6 +6,7 @@ use clap::ArgAction;
 use clap::error::ErrorKind;
 
 use super::path_of;
+use crate::values::boolean;
 
 /// The words without the first of these, if it is what the parser does not understand.
 pub(super) fn plainer(
@@ -20,7 +21,7 @@ pub(super) fn plainer(
     let command = path.iter().try_fold(root, |command, name| command.find_subcommand(name))?;
     let (index, flag, is_set) = words.iter().enumerate().skip(1).find_map(|(index, word)| {
         let (name, value) = word.to_str()?.strip_prefix("--")?.split_once('=')?;
-        Some((index, flags(command).find(|flag| is_called(flag, name))?, parse(value)?))
+        Some((index, flags(command).find(|flag| is_called(flag, name))?, boolean::parse(value)?))
     })?;
     let (before, after) = (&words[..index], &words[index + 1..]);
     Some(match is_set {
@@ -57,13 +58,5 @@ fn without(command: &clap::Command, flag: &clap::Arg, word: &OsString) -> Option
             (!kept.is_empty()).then(|| OsString::from(format!("-{kept}")))
         }
         _ => Some(word.clone()),
-    }
-}
-
-fn parse(value: &str) -> Option<bool> {
-    match value {
-        "true" | "1" => Some(true),
-        "false" | "0" => Some(false),
-        _ => None,
     }
 }

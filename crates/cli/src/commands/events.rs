@@ -11,13 +11,13 @@ use crate::output;
 use crate::output::format::{self, EventFormat, Format, Structure};
 use crate::output::{escape, render};
 use crate::services::Services;
-use crate::values::event_filter::{self, EventFilter};
+use crate::values::filter::event::{self, EventFilter};
 use crate::values::moment::Moment;
 
 /// Arguments of `events`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct EventsArguments {
-    /// Show only some: type=, event=, container=, image=, label=KEY[=VALUE]
+    /// Show only some: type=, event=, container=, image=, network=, volume=, label=KEY[=VALUE]
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<EventFilter>,
 
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &EventsArguments) -> Result<ExitStatus, Failure> {
         let mut status = ExitStatus::Success;
         let mut events = services.call(async |client| client.system_events(query).await).await?;
         while let Some(event) = events.next().await? {
-            if event_filter::all_match(&arguments.filter, &event) {
+            if event::is_wanted(&arguments.filter, &event) {
                 let shown = match &arguments.format {
                     EventFormat::Plain => Ok(line(&event)),
                     EventFormat::Json => render::structured(&event, Structure::Json),

@@ -6,10 +6,8 @@ mod inspect;
 mod list;
 mod prune;
 
-use bulkhead_api::network::NetworkResource;
 use clap::Subcommand;
 
-use crate::arguments::ListFlags;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 
@@ -25,7 +23,7 @@ pub(crate) enum NetworkCommand {
     Inspect(inspect::InspectArguments),
     /// List networks
     #[command(visible_alias = "ls")]
-    List(ListFlags<NetworkResource>),
+    List(list::ListArguments),
     /// Delete all networks but the default one that no container refers to
     Prune(prune::PruneArguments),
 }

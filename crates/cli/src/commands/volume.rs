@@ -6,10 +6,8 @@ mod inspect;
 mod list;
 mod prune;
 
-use bulkhead_api::volume::VolumeResource;
 use clap::Subcommand;
 
-use crate::arguments::ListFlags;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 
@@ -25,7 +23,7 @@ pub(crate) enum VolumeCommand {
     Inspect(inspect::InspectArguments),
     /// List volumes
     #[command(visible_alias = "ls")]
-    List(ListFlags<VolumeResource>),
+    List(list::ListArguments),
     /// Remove volumes that no container has
     Prune(prune::PruneArguments),
 }

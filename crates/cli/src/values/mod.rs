@@ -1,13 +1,13 @@
 //! Types of flag values. Each parses from the text of the command line and can only hold what is valid.
 
 pub(crate) mod age;
+pub(crate) mod boolean;
 pub(crate) mod capability;
-pub(crate) mod container_filter;
 pub(crate) mod container_name;
 pub(crate) mod duration;
 pub(crate) mod egress;
 pub(crate) mod environment_file;
-pub(crate) mod event_filter;
+pub(crate) mod filter;
 pub(crate) mod hosts;
 pub(crate) mod key_value;
 pub(crate) mod line_count;

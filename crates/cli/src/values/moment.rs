@@ -1,4 +1,4 @@
-//! Points in time: `2026-01-31T12:00:00Z`, a Unix time, or how long ago.
+//! Points in time: `2026-01-31T12:00:00Z`, the same without zone or time of day, a Unix time, or how long ago.
 
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -31,13 +31,19 @@ impl FromStr for Moment {
         if let Some(unix_us) = unix_time(text) {
             return Ok(Self { unix_us });
         }
-        match text.parse::<jiff::Timestamp>() {
-            Ok(time) => Ok(Self { unix_us: time.as_microsecond() }),
-            Err(_) => {
-                invalid("expected a time such as 2026-01-31T12:00:00Z, a Unix time, or a span such as 10m")
-            }
+        match text.parse::<jiff::Timestamp>().ok().or_else(|| local_time(text)) {
+            Some(time) => Ok(Self { unix_us: time.as_microsecond() }),
+            None => invalid(
+                "expected a time such as 2026-01-31T12:00:00Z, a date, a Unix time, or a span such as 10m",
+            ),
         }
     }
+}
+
+/// Of the user's time zone; a date is the beginning of that day.
+fn local_time(text: &str) -> Option<jiff::Timestamp> {
+    let time = text.parse::<jiff::civil::DateTime>().ok()?;
+    time.to_zoned(jiff::tz::TimeZone::system()).ok().map(|time| time.timestamp())
 }
 
 /// Seconds with up to six digits behind the point; more are cut off.
@@ -66,9 +72,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Moment>().unwrap().unix_us(), expected, "{text}");
         }
+        // Zones are up to fourteen hours from UTC.
+        let day = "2023-11-14T22:13:20".parse::<Moment>().unwrap().unix_us();
+        assert!((day - 1_700_000_000_000_000).abs() <= 14 * 3_600_000_000);
+        assert_eq!("2023-11-14".parse(), "2023-11-14T00:00:00".parse::<Moment>());
         let hour_ago = "1h".parse::<Moment>().unwrap().unix_us();
         assert!("1s".parse::<Moment>().unwrap().unix_us() - hour_ago >= 3_598_000_000);
-        for text in ["", "yesterday", "1.", ".5", "2023-11-14", "99999999999999999999"] {
+        for text in ["", "yesterday", "1.", ".5", "2023-11-", "14:30", "99999999999999999999"] {
             assert!(text.parse::<Moment>().is_err(), "{text}");
         }
     }

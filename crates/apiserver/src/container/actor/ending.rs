@@ -127,7 +127,8 @@ impl Actor {
         let id = self.configuration.id.clone();
         launch::release(&self.service, &id);
         active.run.forget_processes();
-        let ran_for = if active.starting.is_some() { Duration::ZERO } else { since(self.running_since) };
+        let has_started = active.starting.is_none();
+        let ran_for = if has_started { since(self.running_since) } else { Duration::ZERO };
         let mut may_restart = true;
         let removed = !self.deletions.is_empty();
         let failure = active.starting.map(|starting| {
@@ -146,6 +147,9 @@ impl Actor {
         self.record.run = None;
         self.record.exit = Some(exit.clone());
         self.tell_exit(&exit);
+        if has_started {
+            self.tell_networks("disconnect");
+        }
         let remove = self.configuration.auto_remove || !self.deletions.is_empty();
         let life = if remove { self.remove() } else { Life::Goes };
         if life == Life::Goes {

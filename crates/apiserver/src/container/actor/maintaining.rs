@@ -8,6 +8,7 @@ use super::preparing::Next;
 use super::{Actor, Command, Life, StartReply};
 use crate::error::invalid_state;
 use bulkhead_runtime_control::BuiltIn;
+use tokio::sync::oneshot;
 
 impl Actor {
     /// Boots a machine for the container's files.
@@ -60,10 +61,14 @@ impl Actor {
 
     /// Starts that wait came before what ends them.
     fn refuse_starts(&mut self) {
-        let (starts, others): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|command| matches!(command, Command::Start { .. } | Command::Resume));
+        let (starts, others): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(Command::is_start);
         self.waiting = others;
+        // A start that fails removes a container that removes itself, once its files are free.
+        if self.configuration.auto_remove && !starts.is_empty() && !self.prepares_start() {
+            let (reply, _) = oneshot::channel();
+            self.waiting.push_back(Command::Delete { force: true, reply });
+        }
         for start in starts {
             if let Command::Start { reply, .. } = start {
                 drop(reply.send(Err(self.ended_while_it_started("stopped"))));

@@ -160,6 +160,7 @@ impl Actor {
         self.watch_health();
         self.publish(Phase::Running);
         self.save();
+        self.tell_networks("connect");
         self.tell("start", &[]);
         if let Some(active) = &mut self.active
             && let Some(starting) = active.starting.take()

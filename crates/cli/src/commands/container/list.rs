@@ -11,7 +11,7 @@ use crate::output;
 use crate::output::format::{self, Format};
 use crate::output::render;
 use crate::services::Services;
-use crate::values::container_filter::{self, ContainerFilter};
+use crate::values::filter::{self, container::ContainerFilter};
 
 /// Arguments of `list`.
 #[derive(Args, Clone, Debug)]
@@ -20,7 +20,8 @@ pub(crate) struct ListArguments {
     #[arg(short, long)]
     all: bool,
 
-    /// Show only some: name=, id=, label=, status=, exited=, ancestor=, health=, network=, volume=
+    /// Show only some: name=, id=, label=, status=, exited=, ancestor=, health=, network=, volume=,
+    /// before=, since=, publish=
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<ContainerFilter>,
 
@@ -49,8 +50,10 @@ pub(crate) fn run(arguments: &ListArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     let last = arguments.last.or(arguments.latest.then_some(1));
     let all = arguments.all || last.is_some() || arguments.filter.iter().any(ContainerFilter::is_of_state);
-    let mut containers = block_on(services.call(async |client| client.list_containers(all).await))?;
-    containers.retain(|container| container_filter::all_match(&arguments.filter, container));
+    let compares = arguments.filter.iter().any(ContainerFilter::is_comparison);
+    let containers = block_on(services.call(async |client| client.list_containers(all || compares).await))?;
+    let mut containers = filter::select(&arguments.filter, containers)?;
+    containers.retain(|container| all || container.status.state != ContainerState::Stopped);
     if let Some(count) = last {
         containers.sort_by_key(|container| std::cmp::Reverse(container.configuration.creation_time_us));
         containers.truncate(count);

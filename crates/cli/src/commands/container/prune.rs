@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::output::{escape, images, message};
 use crate::services::Services;
-use crate::values::container_filter::{self, PruneFilter};
+use crate::values::filter::prune::{self, PruneFilter};
 
 /// Arguments of `prune`.
 #[derive(Args, Clone, Debug)]
@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &PruneArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     let pruned = block_on(services.call(async |client| {
         let containers = client.list_containers(true).await?;
-        let idle = containers.into_iter().filter(|one| container_filter::is_pruned(&arguments.filter, one));
+        let idle = containers.into_iter().filter(|one| prune::is_pruned(&arguments.filter, one));
         client.prune_containers(&PruneRequest { ids: idle.map(|one| one.id).collect() }).await
     }))?;
     output::print(&pruned.ids.iter().map(|id| format!("{}\n", escape::text(id))).collect::<String>())?;

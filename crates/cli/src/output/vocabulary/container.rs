@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{Templated, any_keys, pairs, time};
 use crate::output::images;
 use crate::template::ANY_KEY;
-use crate::values::container_filter::Status;
+use crate::values::filter::container::Status;
 
 impl Templated for ContainerSnapshot {
     fn examples() -> Vec<Self> {

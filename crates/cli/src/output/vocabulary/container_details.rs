@@ -1,12 +1,14 @@
 //! Containers in `inspect`, with the paths of Docker that scripts ask for.
 
-use bulkhead_api::container::{ContainerSnapshot, ContainerState, Mount, MountKind, NetworkStatus};
+use bulkhead_api::container::{
+    ContainerSnapshot, ContainerState, Mount, MountKind, NetworkConfiguration, NetworkStatus, PublishedPort,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Templated;
 use super::container::image_name;
-use crate::values::container_filter::Status;
+use super::{Templated, host_configuration};
+use crate::values::filter::container::Status;
 
 /// A container whose words are those of `docker inspect`.
 #[derive(Clone, Debug, Serialize)]
@@ -26,18 +28,18 @@ impl Templated for ContainerDetails {
         command.extend(process.arguments.iter().map(String::as_str));
         let wanted = configuration.networks.iter().map(|wanted| {
             let joined = status.networks.iter().find(|network| network.network == wanted.network);
-            (wanted.network.clone(), of_network(joined))
+            (wanted.network.clone(), of_network(wanted, joined))
         });
         let networks: Map<String, Value> = wanted.collect();
         let address = status.networks.first().map(|network| address(&network.ipv4_address));
-        let policy = configuration.restart_policy.to_string();
-        let (policy, retries) = policy.split_once(':').unwrap_or((&policy, "0"));
         let mut state = json!({
             "Status": Status::of(container).docker_word(),
             "Running": status.state == ContainerState::Running,
             "Paused": status.paused,
             "Restarting": status.restarting,
             "OOMKilled": status.oom_killed,
+            "Dead": false,
+            "Pid": status.machine.as_ref().map_or(0, |machine| machine.pid),
             "ExitCode": status.exit_code.unwrap_or(0),
             "Error": status.reason,
             "StartedAt": status.started_date,
@@ -55,13 +57,14 @@ impl Templated for ContainerDetails {
             "Path": process.executable,
             "Args": process.arguments,
             "Image": configuration.image.descriptor.digest,
+            "Platform": configuration.platform.os,
             "RestartCount": status.restart_count,
             "State": state,
             "NetworkSettings": {
                 "IPAddress": address.unwrap_or_default(),
                 "Gateway": status.networks.first().map_or("", |network| &network.ipv4_gateway),
                 "MacAddress": status.networks.first().and_then(|network| network.mac_address.as_deref()),
-                "Ports": ports(container),
+                "Ports": ports(&status.published_ports),
                 "Networks": networks,
             },
             "Config": {
@@ -69,20 +72,15 @@ impl Templated for ContainerDetails {
                 "Image": image_name(&configuration.image.reference),
                 "Env": process.environment,
                 "Cmd": command,
+                "ExposedPorts": exposed_ports(&configuration.published_ports),
                 "WorkingDir": process.working_directory,
                 "User": process.user.specification(),
                 "Labels": configuration.labels,
                 "Tty": process.terminal,
+                "OpenStdin": configuration.interactive,
                 "StopSignal": configuration.stop_signal,
             },
-            "HostConfig": {
-                "RestartPolicy": {"Name": policy, "MaximumRetryCount": retries.parse().unwrap_or(0_u32)},
-                "Memory": configuration.resources.memory_in_bytes,
-                "Privileged": configuration.privileged,
-                "AutoRemove": configuration.auto_remove,
-                "ReadonlyRootfs": configuration.read_only,
-                "NetworkMode": configuration.networks.first().map_or("none", |network| &network.network),
-            },
+            "HostConfig": host_configuration::of(configuration),
             "Mounts": configuration.mounts.iter().map(of_mount).collect::<Vec<_>>(),
         })
     }
@@ -94,9 +92,11 @@ fn address(text: &str) -> String {
 }
 
 /// Of a container that does not run, the keys are there and empty.
-fn of_network(network: Option<&NetworkStatus>) -> Value {
+fn of_network(wanted: &NetworkConfiguration, network: Option<&NetworkStatus>) -> Value {
     let prefix = |text: &str| text.split_once('/').and_then(|(_, prefix)| prefix.parse::<u8>().ok());
     json!({
+        "NetworkID": wanted.network,
+        "Aliases": wanted.options.aliases,
         "IPAddress": network.map(|network| address(&network.ipv4_address)),
         "IPPrefixLen": network.and_then(|network| prefix(&network.ipv4_address)),
         "Gateway": network.map(|network| &network.ipv4_gateway),
@@ -106,16 +106,16 @@ fn of_network(network: Option<&NetworkStatus>) -> Value {
 }
 
 /// `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}`
-fn ports(container: &ContainerSnapshot) -> Map<String, Value> {
+pub(super) fn ports(ranges: &[PublishedPort]) -> Map<String, Value> {
     let mut ports = Map::new();
-    for range in &container.status.published_ports {
+    for range in ranges {
         for offset in 0..range.count.max(1) {
-            // A number of the example stands for any.
-            let name = match range.container_port {
-                0 => crate::template::ANY_KEY.to_owned(),
-                first => format!("{}/{}", first.saturating_add(offset), range.proto),
+            let name = port_name(range, offset);
+            let host_port = match range.host_port {
+                // To be chosen by the start.
+                0 => String::new(),
+                first => first.saturating_add(offset).to_string(),
             };
-            let host_port = range.host_port.saturating_add(offset).to_string();
             let host = json!({"HostIp": range.host_address, "HostPort": host_port});
             if let Value::Array(hosts) = ports.entry(name).or_insert_with(|| json!([])) {
                 hosts.push(host);
@@ -123,6 +123,21 @@ fn ports(container: &ContainerSnapshot) -> Map<String, Value> {
         }
     }
     ports
+}
+
+/// `{"80/tcp": {}}`
+fn exposed_ports(ranges: &[PublishedPort]) -> Map<String, Value> {
+    let offsets = |range: &PublishedPort| 0..range.count.max(1);
+    let all = ranges.iter().flat_map(|range| offsets(range).map(|offset| port_name(range, offset)));
+    all.map(|name| (name, json!({}))).collect()
+}
+
+/// A number of the example stands for any.
+fn port_name(range: &PublishedPort, offset: u16) -> String {
+    match range.container_port {
+        0 => crate::template::ANY_KEY.to_owned(),
+        first => format!("{}/{}", first.saturating_add(offset), range.proto),
+    }
 }
 
 fn of_mount(mount: &Mount) -> Value {

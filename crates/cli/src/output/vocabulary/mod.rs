@@ -5,6 +5,7 @@
 
 mod container;
 mod container_details;
+mod host_configuration;
 mod image;
 mod network;
 mod process;

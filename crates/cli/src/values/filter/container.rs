@@ -1,14 +1,12 @@
-//! Filters of `list` and `prune`: `--filter key=value`.
-//!
-//! Docker's rules: filters of one key are alternatives, of several keys conditions; labels are always
-//! conditions.
+//! Filters of `list`.
 
 use std::str::FromStr;
 
 use bulkhead_api::container::{ContainerSnapshot, ContainerState, MountKind};
 
-use super::moment::Moment;
-use super::{InvalidValue, invalid};
+use super::super::{InvalidValue, invalid};
+use super::label::LabelFilter;
+use super::{Filter, image, split, unknown};
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,22 +29,12 @@ pub(crate) enum ContainerFilter {
     Network(String),
     /// A volume that it mounts, or where it mounts something.
     Volume(String),
-}
-
-/// A label that must be there, or must not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LabelFilter {
-    key: String,
-    value: Option<String>,
-    absent: bool,
-}
-
-/// One condition of `prune`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PruneFilter {
-    Label(LabelFilter),
-    /// Created before.
-    Until(Moment),
+    /// Created before another.
+    Before(String),
+    /// Created after another.
+    Since(String),
+    /// Ports of the host that it publishes: the first, the last, the protocol if it matters.
+    Publish(u16, u16, Option<String>),
 }
 
 /// Docker's words beside ours.
@@ -71,9 +59,7 @@ impl FromStr for ContainerFilter {
         if let Some(label) = LabelFilter::parse(text)? {
             return Ok(Self::Label(label));
         }
-        let Some((key, value)) = text.split_once('=').filter(|(_, value)| !value.is_empty()) else {
-            return invalid("expected key=value");
-        };
+        let (key, value) = split(text)?;
         match key {
             "name" => Ok(Self::Name(value.trim_start_matches('/').to_owned())),
             "id" => Ok(Self::Id(value.to_owned())),
@@ -99,50 +85,29 @@ impl FromStr for ContainerFilter {
                 "starting" | "healthy" | "unhealthy" | "none" => Ok(Self::Health(Health(value.to_owned()))),
                 _ => invalid("expected health=starting, healthy, unhealthy or none"),
             },
-            _ => invalid(
-                "unknown filter: expected name, id, label, status, exited, ancestor, health, network or volume",
+            "before" => Ok(Self::Before(value.to_owned())),
+            "since" => Ok(Self::Since(value.to_owned())),
+            "publish" => match ports(value) {
+                Some((first, last, protocol)) => Ok(Self::Publish(first, last, protocol)),
+                None => invalid("expected ports: publish=8080, 8080/tcp or 8000-8010"),
+            },
+            _ => unknown(
+                "name, id, label, status, exited, ancestor, health, network, volume, before, since or publish",
             ),
         }
     }
 }
 
-impl FromStr for PruneFilter {
-    type Err = InvalidValue;
-
-    fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        if let Some(label) = LabelFilter::parse(text)? {
-            return Ok(Self::Label(label));
-        }
-        match text.split_once('=') {
-            Some(("until", value)) => Ok(Self::Until(value.parse()?)),
-            _ => invalid("unknown filter: expected label or until"),
-        }
-    }
-}
-
-impl LabelFilter {
-    /// `None` when the filter is about something else.
-    fn parse(text: &str) -> Result<Option<Self>, InvalidValue> {
-        let (label, absent) = match (text.strip_prefix("label="), text.strip_prefix("label!=")) {
-            (Some(label), _) => (label, false),
-            (_, Some(label)) => (label, true),
-            _ => return Ok(None),
-        };
-        let (key, value) = match label.split_once('=') {
-            Some((key, value)) => (key, Some(value.to_owned())),
-            None => (label, None),
-        };
-        if key.is_empty() {
-            return invalid("expected label=key or label=key=value");
-        }
-        Ok(Some(Self { key: key.to_owned(), value, absent }))
-    }
-
-    fn matches(&self, container: &ContainerSnapshot) -> bool {
-        let found = container.configuration.labels.get(&self.key);
-        let there = found.is_some_and(|found| self.value.as_ref().is_none_or(|value| value == found));
-        there != self.absent
-    }
+/// `80`, `80/udp`, `80-90/tcp`
+fn ports(text: &str) -> Option<(u16, u16, Option<String>)> {
+    let (range, protocol) = match text.split_once('/') {
+        Some((range, protocol @ ("tcp" | "udp"))) => (range, Some(protocol.to_owned())),
+        Some(_) => return None,
+        None => (text, None),
+    };
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some((first, last, protocol))
 }
 
 impl ContainerFilter {
@@ -151,15 +116,32 @@ impl ContainerFilter {
         matches!(self, Self::Status(_) | Self::Exited(_))
     }
 
-    fn matches(&self, container: &ContainerSnapshot) -> bool {
+    /// Whether it compares with a container, which need not run.
+    pub(crate) fn is_comparison(&self) -> bool {
+        self.compared().is_some()
+    }
+
+    fn compared(&self) -> Option<&str> {
+        match self {
+            Self::Before(id) | Self::Since(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+impl Filter for ContainerFilter {
+    type Object = ContainerSnapshot;
+
+    fn matches(&self, container: &ContainerSnapshot, all: &[ContainerSnapshot]) -> bool {
+        let created_us = |container: &ContainerSnapshot| container.configuration.creation_time_us;
         let status = &container.status;
         match self {
             Self::Name(part) => container.id.contains(part.as_str()),
             Self::Id(beginning) => container.id.starts_with(beginning.as_str()),
-            Self::Label(label) => label.matches(container),
+            Self::Label(label) => label.matches(&container.configuration.labels),
             Self::Status(wanted) => *wanted == Status::of(container),
             Self::Exited(code) => status.state == ContainerState::Stopped && status.exit_code == Some(*code),
-            Self::Ancestor(image) => is_named(container, image),
+            Self::Ancestor(image) => is_made_of(container, image),
             Self::Health(Health(wanted)) => {
                 wanted == status.health.as_ref().map_or("none", |health| health.status.as_str())
             }
@@ -170,8 +152,27 @@ impl ContainerFilter {
                 let is_named = matches!(&mount.kind, MountKind::Volume { name, .. } if name == wanted);
                 is_named || mount.destination == *wanted
             }),
+            Self::Before(id) => find(all, id).is_some_and(|other| created_us(container) < created_us(other)),
+            Self::Since(id) => find(all, id).is_some_and(|other| created_us(container) > created_us(other)),
+            Self::Publish(first, last, protocol) => status.published_ports.iter().any(|range| {
+                let end = range.host_port.saturating_add(range.count.saturating_sub(1));
+                (range.host_port <= *last && *first <= end)
+                    && protocol.as_ref().is_none_or(|protocol| *protocol == range.proto)
+            }),
         }
     }
+
+    fn is_label(&self) -> bool {
+        matches!(self, Self::Label(_))
+    }
+
+    fn lacks(&self, all: &[ContainerSnapshot]) -> Option<&str> {
+        self.compared().filter(|id| find(all, id).is_none())
+    }
+}
+
+fn find<'a>(all: &'a [ContainerSnapshot], id: &str) -> Option<&'a ContainerSnapshot> {
+    all.iter().find(|container| container.id == id)
 }
 
 impl Status {
@@ -199,66 +200,45 @@ impl Status {
     }
 }
 
-/// `demo`, `demo:latest`, the full reference, or the digest with or without its algorithm.
-fn is_named(container: &ContainerSnapshot, wanted: &str) -> bool {
+/// By one of its names, or the digest with or without its algorithm.
+fn is_made_of(container: &ContainerSnapshot, wanted: &str) -> bool {
     let image = &container.configuration.image;
-    let reference = image.reference.as_str();
-    let tail = |prefix: &str| reference.strip_prefix(prefix);
-    let spellings = [Some(reference), tail("docker.io/"), tail("docker.io/library/")];
-    let named = spellings.into_iter().flatten().any(|spelling| {
-        spelling == wanted || spelling.strip_suffix(":latest").is_some_and(|short| short == wanted)
-    });
     let digest = image.descriptor.digest.as_str();
-    named || digest == wanted || digest.strip_prefix("sha256:") == Some(wanted)
+    image::is_named(&image.reference, wanted)
+        || digest == wanted
+        || digest.strip_prefix("sha256:") == Some(wanted)
 }
 
-/// Whether a container meets all filters.
-pub(crate) fn all_match(filters: &[ContainerFilter], container: &ContainerSnapshot) -> bool {
-    filters.iter().all(|filter| match filter {
-        ContainerFilter::Label(label) => label.matches(container),
-        _ => {
-            let same_key =
-                |other: &&ContainerFilter| std::mem::discriminant(*other) == std::mem::discriminant(filter);
-            filters.iter().filter(same_key).any(|alternative| alternative.matches(container))
-        }
-    })
-}
-
-/// Whether a container that does not run is to go.
-pub(crate) fn is_pruned(filters: &[PruneFilter], container: &ContainerSnapshot) -> bool {
-    let idle = container.status.state == ContainerState::Stopped && !container.status.restarting;
-    idle && filters.iter().all(|filter| match filter {
-        PruneFilter::Label(label) => label.matches(container),
-        PruneFilter::Until(moment) => container.configuration.creation_time_us < moment.unix_us(),
-    })
+/// For tests.
+#[cfg(test)]
+pub(super) fn example(state: &str, exit_code: Option<i32>) -> ContainerSnapshot {
+    serde_json::from_value(serde_json::json!({
+        "id": "web-1",
+        "configuration": {
+            "id": "web-1",
+            "image": {"reference": "docker.io/library/demo:latest", "descriptor":
+                {"mediaType": "m", "digest": "sha256:abc", "size": 1}},
+            "mounts": [], "publishedPorts": [], "publishedSockets": [],
+            "labels": {"tier": "front", "empty": ""}, "sysctls": {}, "networks": [],
+            "initProcess": {"executable": "/bin/true", "arguments": [], "environment": [],
+                "workingDirectory": "/", "terminal": false, "user": {"id": {"uid": 0, "gid": 0}},
+                "supplementalGroups": [], "rlimits": []},
+            "platform": {"os": "linux", "architecture": "amd64"},
+            "resources": {"cpus": 4, "memoryInBytes": 1 << 30, "cpuOverhead": 1},
+            "runtimeHandler": "container-runtime-linux", "rosetta": false, "virtualization": false,
+            "ssh": false, "readOnly": false, "useInit": false, "capAdd": [], "capDrop": [],
+            "creationDate": "2026-01-01T00:00:00Z", "creationTimeUs": 1_767_225_600_000_000_i64
+        },
+        "status": {"state": state, "networks": [], "exitCode": exit_code, "publishedPorts":
+            [{"hostAddress": "0.0.0.0", "hostPort": 8000, "containerPort": 80, "proto": "tcp", "count": 2}]}
+    }))
+    .unwrap()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::select;
     use super::*;
-
-    fn container(state: &str, exit_code: Option<i32>) -> ContainerSnapshot {
-        serde_json::from_value(serde_json::json!({
-            "id": "web-1",
-            "configuration": {
-                "id": "web-1",
-                "image": {"reference": "docker.io/library/demo:latest", "descriptor":
-                    {"mediaType": "m", "digest": "sha256:abc", "size": 1}},
-                "mounts": [], "publishedPorts": [], "publishedSockets": [],
-                "labels": {"tier": "front", "empty": ""}, "sysctls": {}, "networks": [],
-                "initProcess": {"executable": "/bin/true", "arguments": [], "environment": [],
-                    "workingDirectory": "/", "terminal": false, "user": {"id": {"uid": 0, "gid": 0}},
-                    "supplementalGroups": [], "rlimits": []},
-                "platform": {"os": "linux", "architecture": "amd64"},
-                "resources": {"cpus": 4, "memoryInBytes": 1 << 30, "cpuOverhead": 1},
-                "runtimeHandler": "container-runtime-linux", "rosetta": false, "virtualization": false,
-                "ssh": false, "readOnly": false, "useInit": false, "capAdd": [], "capDrop": [],
-                "creationDate": "2026-01-01T00:00:00Z", "creationTimeUs": 1_767_225_600_000_000_i64
-            },
-            "status": {"state": state, "networks": [], "exitCode": exit_code}
-        }))
-        .unwrap()
-    }
 
     #[test]
     fn filters_follow_dockers_rules() {
@@ -289,28 +269,40 @@ mod tests {
             (&["ancestor=dem"], false),
             (&["health=none"], true),
             (&["health=healthy"], false),
+            (&["before=web-2"], true),
+            (&["since=web-2"], false),
+            (&["since=web-1"], false),
+            (&["publish=8001"], true),
+            (&["publish=8002"], false),
+            (&["publish=7000-8000/tcp"], true),
+            (&["publish=8000/udp"], false),
         ];
-        let stopped = container("stopped", Some(3));
+        let stopped = example("stopped", Some(3));
+        let mut later = stopped.clone();
+        later.id = "web-2".to_owned();
+        later.configuration.creation_time_us += 1;
         for (texts, expected) in table {
             let filters: Vec<ContainerFilter> = texts.iter().map(|text| text.parse().unwrap()).collect();
-            assert_eq!(all_match(&filters, &stopped), expected, "{texts:?}");
+            let found = select(&filters, vec![stopped.clone(), later.clone()]).unwrap();
+            assert_eq!(found.iter().any(|one| one.id == "web-1"), expected, "{texts:?}");
         }
         let created: ContainerFilter = "status=created".parse().unwrap();
-        assert!(all_match(&[created], &container("stopped", None)));
-        for text in ["", "name", "name=", "label=", "status=odd", "exited=x", "health=odd", "color=red"] {
+        assert!(created.matches(&example("stopped", None), &[]));
+        assert!(select(&["before=web-3".parse::<ContainerFilter>().unwrap()], vec![later]).is_err());
+        for text in [
+            "",
+            "name",
+            "name=",
+            "label=",
+            "status=odd",
+            "exited=x",
+            "health=odd",
+            "color=red",
+            "publish=web",
+            "publish=80/sctp",
+            "publish=90-80",
+        ] {
             assert!(text.parse::<ContainerFilter>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn only_what_does_not_run_is_pruned() {
-        let filters =
-            |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<PruneFilter>>();
-        let stopped = container("stopped", None);
-        assert!(is_pruned(&[], &stopped));
-        assert!(!is_pruned(&[], &container("running", None)));
-        assert!(is_pruned(&filters(&["label=tier=front", "until=2026-01-02T00:00:00Z"]), &stopped));
-        assert!(!is_pruned(&filters(&["until=2025-12-31T00:00:00Z"]), &stopped));
-        assert!("name=x".parse::<PruneFilter>().is_err());
     }
 }

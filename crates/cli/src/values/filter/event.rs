@@ -1,84 +1,90 @@
-//! Filters of `events`: `--filter key=value`. Filters of one key are alternatives, of several keys
-//! conditions; labels are always conditions.
+//! Filters of `events`.
 
 use std::str::FromStr;
 
 use bulkhead_api::system_event::{SystemEvent, SystemEventKind};
 
-use super::{InvalidValue, invalid};
+use super::super::{InvalidValue, invalid};
+use super::label::LabelFilter;
+use super::{Filter, image, split, unknown};
+
+/// What events are about; that some were lost is always told.
+const KINDS: [SystemEventKind; 4] =
+    [SystemEventKind::Container, SystemEventKind::Image, SystemEventKind::Network, SystemEventKind::Volume];
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EventFilter {
-    /// `container`, `image`
-    Kind(String),
+    Kind(SystemEventKind),
     /// `start`, `die`, …
     Action(String),
-    /// Container id.
+    /// Container id, also of one that joins or leaves a network.
     Container(String),
     /// Image of the event, or of its container.
     Image(String),
-    /// Key, and value if it matters.
-    Label(String, Option<String>),
+    Network(String),
+    Volume(String),
+    Label(LabelFilter),
 }
 
 impl FromStr for EventFilter {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        let Some((key, value)) = text.split_once('=').filter(|(_, value)| !value.is_empty()) else {
-            return invalid("expected key=value");
-        };
-        let value = value.to_owned();
+        if let Some(label) = LabelFilter::parse(text)? {
+            return Ok(Self::Label(label));
+        }
+        let (key, value) = split(text)?;
+        let owned = || value.to_owned();
         match key {
-            "type" => Ok(Self::Kind(value)),
-            "event" => Ok(Self::Action(value)),
-            "container" => Ok(Self::Container(value)),
-            "image" => Ok(Self::Image(value)),
-            "label" => Ok(match value.split_once('=') {
-                Some((key, value)) => Self::Label(key.to_owned(), Some(value.to_owned())),
-                None => Self::Label(value, None),
-            }),
-            _ => invalid("unknown filter: expected type, event, container, image or label"),
+            "type" => match KINDS.into_iter().find(|kind| kind.as_str() == value) {
+                Some(kind) => Ok(Self::Kind(kind)),
+                None => invalid("expected type=container, image, network or volume"),
+            },
+            "event" => Ok(Self::Action(owned())),
+            "container" => Ok(Self::Container(owned())),
+            "image" => Ok(Self::Image(owned())),
+            "network" => Ok(Self::Network(owned())),
+            "volume" => Ok(Self::Volume(owned())),
+            _ => unknown("type, event, container, image, network, volume or label"),
         }
     }
 }
 
-impl EventFilter {
-    fn matches(&self, event: &SystemEvent) -> bool {
+impl Filter for EventFilter {
+    type Object = SystemEvent;
+
+    fn matches(&self, event: &SystemEvent, _all: &[SystemEvent]) -> bool {
+        let is_of = |kind: SystemEventKind, id: &str| event.kind == kind && event.id == id;
         match self {
-            Self::Kind(kind) => event.kind.as_str() == kind,
+            Self::Kind(kind) => event.kind == *kind,
             Self::Action(action) => event.action == *action,
-            Self::Container(id) => event.kind == SystemEventKind::Container && event.id == *id,
-            Self::Image(image) => {
+            Self::Container(id) => {
+                let joins =
+                    event.kind == SystemEventKind::Network && event.attributes.get("container") == Some(id);
+                is_of(SystemEventKind::Container, id) || joins
+            }
+            Self::Image(wanted) => {
                 let name = match event.kind {
                     SystemEventKind::Image => Some(&event.id),
                     _ => event.attributes.get("image"),
                 };
-                name.is_some_and(|name| {
-                    let short = name.strip_prefix("docker.io/library/").unwrap_or(name);
-                    name == image || short == image || short.strip_suffix(":latest") == Some(image)
-                })
+                name.is_some_and(|name| image::is_named(name, wanted))
             }
-            Self::Label(key, value) => event
-                .attributes
-                .get(key)
-                .is_some_and(|found| value.as_ref().is_none_or(|value| value == found)),
+            Self::Network(name) => is_of(SystemEventKind::Network, name),
+            Self::Volume(name) => is_of(SystemEventKind::Volume, name),
+            Self::Label(label) => label.matches(&event.attributes),
         }
+    }
+
+    fn is_label(&self) -> bool {
+        matches!(self, Self::Label(_))
     }
 }
 
 /// Whether an event meets all filters. What tells of lost events always does.
-pub(crate) fn all_match(filters: &[EventFilter], event: &SystemEvent) -> bool {
-    event.kind == SystemEventKind::Events
-        || filters.iter().all(|filter| match filter {
-            EventFilter::Label(..) => filter.matches(event),
-            _ => {
-                let same_key =
-                    |other: &&EventFilter| std::mem::discriminant(*other) == std::mem::discriminant(filter);
-                filters.iter().filter(same_key).any(|alternative| alternative.matches(event))
-            }
-        })
+pub(crate) fn is_wanted(filters: &[EventFilter], event: &SystemEvent) -> bool {
+    event.kind == SystemEventKind::Events || super::all_match(filters, event, &[])
 }
 
 #[cfg(test)]
@@ -107,10 +113,27 @@ mod tests {
         ];
         for (texts, expected) in table {
             let filters: Vec<EventFilter> = texts.iter().map(|text| text.parse().unwrap()).collect();
-            assert_eq!(all_match(&filters, &event), expected, "{texts:?}");
+            assert_eq!(is_wanted(&filters, &event), expected, "{texts:?}");
         }
         let dropped = SystemEvent { kind: SystemEventKind::Events, ..event };
-        assert!(all_match(&["event=start".parse().unwrap()], &dropped));
-        assert!("color=red".parse::<EventFilter>().is_err());
+        assert!(is_wanted(&["event=start".parse().unwrap()], &dropped));
+        let joined: SystemEvent = serde_json::from_value(serde_json::json!({
+            "time": "", "timeUs": 0, "type": "network", "action": "connect", "id": "back",
+            "attributes": {"container": "web"}
+        }))
+        .unwrap();
+        for (text, expected) in [
+            ("network=back", true),
+            ("network=front", false),
+            ("type=network", true),
+            ("container=web", true),
+            ("container=back", false),
+            ("volume=back", false),
+        ] {
+            assert_eq!(is_wanted(&[text.parse().unwrap()], &joined), expected, "{text}");
+        }
+        for text in ["color=red", "type=plugin", "type=events", "event="] {
+            assert!(text.parse::<EventFilter>().is_err(), "{text}");
+        }
     }
 }
