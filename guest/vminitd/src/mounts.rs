@@ -17,6 +17,9 @@ use thiserror::Error;
 use crate::mount_options::{MountOptions, OptionError};
 use crate::unused_names;
 
+/// The file system of disks that are written to.
+const DISK_TYPE: &str = "ext4";
+
 /// Attributes that a further mount of a disk does not take over from the first.
 const CLEARED: u64 =
     libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
@@ -85,6 +88,14 @@ impl<'a> FileSystem<'a> {
     pub(crate) fn set(&self, key: &str, value: &str) -> Result<(), MountError> {
         fsconfig_set_string(&self.context, key, value)
             .map_err(|source| self.refused(format!("{key}={value}"), source))
+    }
+
+    /// A disk. ext4 would read the bitmaps of all its block groups in the background of the first seconds, and keep a
+    /// page for each 128 MiB that the disk could have, used or not.
+    pub(crate) fn open_disk() -> Result<Self, MountError> {
+        let disk = Self::open(DISK_TYPE)?;
+        disk.set_flag("no_prefetch_block_bitmaps")?;
+        Ok(disk)
     }
 
     pub(crate) fn set_flag(&self, key: &str) -> Result<(), MountError> {
@@ -160,7 +171,7 @@ pub(crate) fn prepare(mounts: &[Mount]) -> Result<Vec<PreparedMount>, MountError
 }
 
 fn is_disk(mount: &Mount) -> bool {
-    mount.r#type == "ext4"
+    mount.r#type == DISK_TYPE
 }
 
 /// A further mount of a disk with options of its own.
@@ -201,7 +212,8 @@ fn prepare_one(
         let tree = again(first, mount, options.attributes)?;
         return Ok(PreparedMount { source: MountSource::Tree(tree), destination, propagation });
     }
-    let file_system = FileSystem::open(&mount.r#type)?;
+    let file_system =
+        if is_disk(mount) { FileSystem::open_disk()? } else { FileSystem::open(&mount.r#type)? };
     if !mount.source.is_empty() {
         file_system.set("source", &mount.source)?;
     }

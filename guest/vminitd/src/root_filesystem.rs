@@ -132,7 +132,7 @@ fn mount_layer(device: &str) -> Result<OwnedFd, MountError> {
 }
 
 fn mount_writable(device: &str) -> Result<OwnedFd, MountError> {
-    let writable = FileSystem::open("ext4")?;
+    let writable = FileSystem::open_disk()?;
     // data=ordered is ext4's own default; said here it would refuse a disk without a journal.
     writable.set("source", device)?;
     writable.mount(MountAttrFlags::MOUNT_ATTR_NOATIME)
