@@ -165,6 +165,10 @@ fn containers_find_each_other_by_every_name_in_all_their_networks() {
     assert!(taken.stderr.contains("belongs to container 'web.test'"), "{taken:?}");
     let foreign = installation.container(&["run", "--network", "foo", "--ip", "10.9.9.9", "demo", "true"]);
     assert!(foreign.stderr.contains("no address for a container on network 'foo'"), "{foreign:?}");
+    // The longest MTU of the command line is longer than any packet.
+    let script = "cat /sys/class/net/eth0/mtu";
+    let longest = ["run", "--rm", "--network", "foo,mtu=65535", "demo", "sh", "-c", script];
+    assert_eq!(installation.run_ok(&longest), "65521");
     // An address is free the moment its container has ended.
     installation.run_ok(&["kill", "web.test"]);
     installation.run_ok(&["run", "--rm", "--network", "foo", "--ip", &web, "demo", "true"]);
@@ -278,6 +282,10 @@ fn a_network_with_ipv6_gives_addresses_names_and_ways_between_its_containers() {
     assert!(taken.stderr.contains("belongs to container 'web'"), "{taken:?}");
     let without = installation.container(&["run", "--ip6", &wanted, "demo", "true"]);
     assert!(without.stderr.contains("network 'default' has no IPv6"), "{without:?}");
+    // One that an address without a wish would have goes with its IPv4 address.
+    let derived = ["run", "--network", "six", "--ip6", db, "demo", "true"];
+    let derived = installation.container(&derived).expect_code(125);
+    assert!(derived.stderr.contains("ask for that, with --ip"), "{derived:?}");
     let public = ["network", "create", "bad", "--subnet-v6", "2600::/64"];
     let public = installation.container(&public).expect_code(1);
     assert!(public.stderr.contains("must be private"), "{public:?}");

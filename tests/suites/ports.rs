@@ -225,6 +225,9 @@ fn wrong_ports_are_usage_errors() {
     }
     let twice = installation.container(&["run", "-p", "8080:80", "-p", "127.0.0.1:8080:81", "demo", "true"]);
     assert_eq!(twice.code, 64, "{twice:?}");
+    let foreign =
+        installation.container(&["run", "-p", "192.0.2.77:8080:80", "demo", "true"]).expect_code(125);
+    assert!(foreign.stderr.contains("192.0.2.77 is no address of this host"), "{foreign:?}");
     let none = installation.container(&["run", "--network", "none", "-p", "80", "demo", "true"]);
     assert_eq!(none.code, 125, "{none:?}");
     assert!(none.stderr.contains("the container joins no network"), "{none:?}");

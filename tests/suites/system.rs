@@ -109,3 +109,21 @@ fn programs_tell_the_commit_that_they_were_built_from() {
         assert!(line.contains(&format!("commit: {})", &commits[0][..7])), "{line}");
     }
 }
+
+#[test]
+fn services_that_died_are_stopped_with_all_that_they_left() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "box", "demo", "sleep", "600"]);
+    for pid in installation.pids("container-apiserver") {
+        installation.kill(pid);
+    }
+    wait_until("the death", || installation.pids("container-apiserver").is_empty());
+    assert!(!installation.pids("container-network").is_empty());
+    let _ = installation.container(&["system", "stop"]).expect_code(0);
+    for program in ["container-apiserver", "container-network", "container-runtime-linux"] {
+        wait_until("the end", || installation.pids(program).is_empty());
+    }
+    // Where there is nothing to be stopped, nothing is started for that.
+    assert_eq!(installation.container(&["system", "stop"]).expect_code(0).stderr, "");
+    assert_eq!(installation.state("box"), "stopped");
+}

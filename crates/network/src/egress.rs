@@ -18,6 +18,8 @@ use crate::address::is_of_one_host;
 use crate::firewall::PORTS;
 use crate::networks::failure;
 use crate::port::{Identity, Plan, device_name};
+use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 /// Rules of one container.
 const MAXIMUM_RULES: usize = 256;
@@ -104,6 +106,19 @@ impl Policy {
     pub(crate) fn sets(&self, address: Ipv4Addr) -> Vec<String> {
         let numbers = 0..self.names.len();
         numbers.flat_map(|number| [false, true].map(|is_ipv6| set(address, number, is_ipv6))).collect()
+    }
+
+    /// Whether an address can be reached whatever it is called.
+    pub(crate) fn covers(&self, address: IpAddr) -> bool {
+        self.subnets.iter().any(|(base, prefix_length, _)| match (*base, address) {
+            (IpAddr::V4(base), IpAddr::V4(address)) => {
+                Subnet::new(base, *prefix_length).is_some_and(|subnet| subnet.offset(address).is_some())
+            }
+            (IpAddr::V6(base), IpAddr::V6(address)) => {
+                Subnet6::new(base, *prefix_length).is_some_and(|subnet| subnet.contains(address))
+            }
+            _ => false,
+        })
     }
 
     /// Numbers of the rules that allow a name in lower case.

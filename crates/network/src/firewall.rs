@@ -3,6 +3,7 @@
 //! All rules are written once, before the first lease: they match devices by the first letters of
 //! their names, and one set holds what changes. Tables of others are never touched.
 
+pub(crate) mod host;
 mod nft;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -175,6 +176,7 @@ table bridge {table} {{
     iifname != "{PORT}*" accept
     update @senders {{ iifname limit rate over {FRAMES}/second burst {FRAMES} packets }} drop
     ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 update @callers {{ iifname limit rate over {CALLS}/second burst {CALLS} packets }} drop
+    udp sport 67 drop
     ether type ip iifname . ether saddr . ip saddr @{set} accept
     ether type ip6 jump sending6
     ether type arp iifname . ether saddr . arp saddr ip @{set} iifname . arp saddr ether . arp saddr ip @{set} accept
@@ -229,97 +231,6 @@ table bridge {table} {{
         set6 = PORTS6.name,
         targets6 = TARGETS6.name,
         neighbours6 = NEIGHBOURS6.name,
-    )
-}
-
-/// Name of an uplink's table in the host's namespace.
-pub(crate) fn outer_table(device: &str) -> String {
-    format!("bulkhead-{device}")
-}
-
-/// Rules of the host's namespace for one uplink: out with the host's address, answers back in;
-/// nothing to the host itself, nothing to other uplinks, nothing that the host did not track.
-/// Connections to an address of `redirects` become ones to the host's loopback.
-///
-/// The second table is for IPv6, of a host that has it.
-pub(crate) fn outer_rules(
-    device: &str,
-    outer: Ipv4Addr,
-    inner: Ipv4Addr,
-    inner6: Option<Ipv6Addr>,
-    redirects: &[Ipv4Addr],
-) -> String {
-    let mut prerouting = String::new();
-    if !redirects.is_empty() {
-        let addresses = redirects.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ");
-        prerouting = format!(
-            r#"  chain prerouting {{
-    type nat hook prerouting priority dstnat; policy accept;
-    iifname "{device}" ip saddr {inner} ip daddr {{ {addresses} }} dnat to 127.0.0.1
-  }}
-"#
-        );
-    }
-    format!(
-        r#"table ip {table}
-delete table ip {table}
-table ip {table} {{
-{prerouting}  chain input {{
-    type filter hook input priority filter; policy accept;
-    iifname != {{ "lo", "{device}" }} ip daddr {outer} drop
-    iifname != "{device}" accept
-    ct state established,related accept
-    ip daddr 127.0.0.1 ct status dnat accept
-    drop
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy accept;
-    iifname "{device}" ip daddr 169.254.0.0/16 drop
-    iifname "{device}" oifname "{HOST_UPLINK}*" drop
-    iifname "{device}" ip saddr != {inner} drop
-    iifname "{device}" accept
-    oifname "{device}" ct state established,related accept
-    oifname "{device}" drop
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    ip saddr {inner} oifname != "{device}" masquerade
-  }}
-}}
-{ipv6}"#,
-        table = outer_table(device),
-        ipv6 = inner6.map(|inner| outer_rules6(device, inner)).unwrap_or_default(),
-    )
-}
-
-fn outer_rules6(device: &str, inner: Ipv6Addr) -> String {
-    format!(
-        r#"table ip6 {table}
-delete table ip6 {table}
-table ip6 {table} {{
-  chain input {{
-    type filter hook input priority filter; policy accept;
-    iifname != "{device}" accept
-    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
-    ct state established,related accept
-    drop
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy accept;
-    iifname "{device}" ip6 daddr {{ fe80::/10, ff00::/8, fd00:ec2::254 }} drop
-    iifname "{device}" oifname "{HOST_UPLINK}*" drop
-    iifname "{device}" ip6 saddr != {inner} drop
-    iifname "{device}" accept
-    oifname "{device}" ct state established,related accept
-    oifname "{device}" drop
-  }}
-  chain postrouting {{
-    type nat hook postrouting priority srcnat; policy accept;
-    ip6 saddr {inner} oifname != "{device}" masquerade
-  }}
-}}
-"#,
-        table = outer_table(device),
     )
 }
 

@@ -200,6 +200,7 @@ impl Ports {
                      requires root privileges."
                 ),
             ),
+            BindError::NoAddress { .. } => failure(FailureCode::InvalidArgument, error.to_string()),
             error => crate::networks::system_failure(error),
         }
     }

@@ -29,8 +29,10 @@ use crate::worker::Worker;
 /// How long a process that cannot work stays to say why.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(3);
 
-/// How long containers may be cut off when somebody removes our rules.
+/// The kernel tells when somebody removes our rules; this is for what it could not tell.
 const RULES_PERIOD: Duration = Duration::from_secs(2);
+/// Between two looks at them, however often others change theirs.
+const RULES_PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs until shutdown.
 pub(crate) fn run(inherited: Option<UnixStream>) -> anyhow::Result<()> {
@@ -136,6 +138,7 @@ fn serve(
             tokio::spawn(control::serve(stream, service, Arc::clone(&shutdown)));
         }
         tokio::spawn(mend_rules(Arc::clone(&networks)));
+        watch_rules(&networks).context("cannot hear of changes of the host's rules")?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
@@ -162,6 +165,22 @@ async fn mend_rules(networks: Arc<Networks>) {
             tracing::warn!("cannot look after the host's rules: {failure}");
         }
     }
+}
+
+/// As [`mend_rules`], as soon as they are changed: until they are back, containers reach the host.
+fn watch_rules(networks: &Arc<Networks>) -> std::io::Result<()> {
+    let Some(changes) = networks.take_rule_changes() else { return Ok(()) };
+    let networks = Arc::clone(networks);
+    let watch = move || {
+        loop {
+            changes.wait_for_change();
+            if let Err(failure) = networks.mend_rules() {
+                tracing::warn!("cannot mend the host's rules: {failure}");
+            }
+            thread::sleep(RULES_PAUSE);
+        }
+    };
+    thread::Builder::new().name("rules".to_owned()).spawn(watch).map(drop)
 }
 
 /// Answers the starter's first requests with the reason of the failure.

@@ -51,6 +51,13 @@ impl Subnet6 {
         Ipv6Addr::from_bits(self.base | DERIVED | u128::from(address.to_bits()))
     }
 
+    /// The inverse of [`Self::derived`].
+    pub(crate) fn origin(self, address: Ipv6Addr) -> Option<Ipv4Addr> {
+        let offset = address.to_bits() & !self.mask();
+        let bits = u32::try_from(offset.checked_sub(DERIVED)?).ok()?;
+        self.contains(address).then(|| Ipv4Addr::from_bits(bits))
+    }
+
     /// Whether a container can ask for an address: none that another gets without asking.
     pub(crate) fn offers(self, address: Ipv6Addr) -> bool {
         let offset = address.to_bits() & !self.mask();

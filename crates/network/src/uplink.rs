@@ -22,6 +22,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 use thiserror::Error;
 
 use crate::egress::pins::Pins;
+use crate::firewall::host::{self, HostRules};
 use crate::firewall::{self, ANSWERS_MARK, FirewallError, UPLINK};
 use crate::netlink::filter::Family;
 use crate::netlink::link::{End, Pair};
@@ -76,6 +77,8 @@ pub(crate) enum UplinkError {
 pub(crate) struct Uplink {
     host_links: Socket,
     host_filters: Socket,
+    /// Hears of changes of the host's rules, until somebody listens.
+    rule_changes: Option<Socket>,
     forwarding: Forwarding,
     registry: Registry,
     device: String,
@@ -87,6 +90,8 @@ pub(crate) struct Uplink {
     inner: Ipv4Addr,
     /// The same for IPv6, if the host forwards that.
     inner6: Option<Ipv6Addr>,
+    /// Numbers of the devices between which the host forwards only because of us.
+    closed: Option<Vec<u32>>,
     /// Networks to which the host has a route.
     led: Vec<Subnet>,
     /// Addresses that stand for the host's loopback.
@@ -109,6 +114,7 @@ impl Uplink {
     pub(crate) fn establish(directories: &Directories) -> Result<Self, UplinkError> {
         let mut host_links = Socket::route().map_err(UplinkError::Device)?;
         let mut host_filters = Socket::netfilter().map_err(UplinkError::Device)?;
+        let rule_changes = Socket::rule_changes().map_err(UplinkError::Device)?;
         let host_namespace: OwnedFd =
             File::open("/proc/thread-self/ns/net").map_err(UplinkError::Namespace)?.into();
         let mut forwarding = Forwarding::of_this_namespace()?;
@@ -118,13 +124,18 @@ impl Uplink {
         let addresses = Addresses::choose(earlier, &registry, &mut host_links)?;
         let (entry, claim) = registry.claim(addresses.number, &directories.runtime_root)?;
         let device = addresses.device();
-        forwarding.turn_on(&registry.forwarding_marker())?;
+        let host_devices = host_links.links().map_err(UplinkError::Device)?;
+        let closed = forwarding.turn_on(&registry.forwarding_marker(), &host_devices)?;
         let inner6 = ipv6::is_forwarded().then(|| ipv6::end(addresses.number, 2));
-        let outer = firewall::load(
-            "the host's rules",
-            &firewall::outer_rules(&device, addresses.outer, addresses.inner, inner6, &[]),
-        )
-        .map_err(UplinkError::Firewall)?;
+        let rules = HostRules {
+            device: &device,
+            outer: addresses.outer,
+            inner: addresses.inner,
+            inner6,
+            redirects: &[],
+            closed: closed.as_deref(),
+        };
+        let outer = firewall::load("the host's rules", &rules.text()).map_err(UplinkError::Firewall)?;
 
         let pin = directories.network_namespace();
         enter_own_namespace(&pin)?;
@@ -149,6 +160,7 @@ impl Uplink {
         Ok(Self {
             host_links,
             host_filters,
+            rule_changes: Some(rule_changes),
             forwarding,
             registry,
             index: host_links_index,
@@ -156,6 +168,7 @@ impl Uplink {
             outer: addresses.outer,
             inner: addresses.inner,
             inner6,
+            closed,
             led: Vec::new(),
             redirects: Vec::new(),
             pins,
@@ -229,7 +242,20 @@ impl Uplink {
     }
 
     fn rules(&self) -> String {
-        firewall::outer_rules(&self.device, self.outer, self.inner, self.inner6, &self.redirects)
+        let rules = HostRules {
+            device: &self.device,
+            outer: self.outer,
+            inner: self.inner,
+            inner6: self.inner6,
+            redirects: &self.redirects,
+            closed: self.closed.as_deref(),
+        };
+        rules.text()
+    }
+
+    /// For whoever looks after the rules.
+    pub(crate) fn take_rule_changes(&mut self) -> Option<Socket> {
+        self.rule_changes.take()
     }
 
     /// The host's rules if somebody removed them, as `nft flush ruleset` does.
@@ -237,7 +263,7 @@ impl Uplink {
         if self.is_down {
             return Ok(None);
         }
-        let table = firewall::outer_table(&self.device);
+        let table = host::table(&self.device);
         let is_there = self.host_filters.has_table(Family::Ipv4, &table)?
             && (self.inner6.is_none() || self.host_filters.has_table(Family::Ipv6, &table)?);
         Ok((!is_there).then(|| self.rules()))
@@ -330,7 +356,7 @@ fn connect6(links: &mut Socket, host_links: &mut Socket, addresses: &Addresses) 
 fn remove(device: &str, links: &mut Socket, filters: &mut Socket) -> Result<(), UplinkError> {
     links.delete_link(device).map_err(UplinkError::Device)?;
     for family in [Family::Ipv4, Family::Ipv6] {
-        filters.delete_table(family, &firewall::outer_table(device)).map_err(UplinkError::Device)?;
+        filters.delete_table(family, &host::table(device)).map_err(UplinkError::Device)?;
     }
     Ok(())
 }

@@ -93,6 +93,10 @@ fn ask(guest: &Guest, name: &str) -> (u8, u8) {
 
 /// A resolver for which every name is OUTSIDE; tells what it was asked.
 fn resolve(host: &Host) -> mpsc::Receiver<Vec<u8>> {
+    resolve_to(host, OUTSIDE)
+}
+
+fn resolve_to(host: &Host, address: Ipv4Addr) -> mpsc::Receiver<Vec<u8>> {
     let socket = host.outside.run(|| UdpSocket::bind((OUTSIDE, 53)).unwrap());
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -103,7 +107,7 @@ fn resolve(host: &Host) -> mpsc::Receiver<Vec<u8>> {
             answer[2] |= 0x80;
             answer[7] = 1;
             answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-            answer.extend(OUTSIDE.octets());
+            answer.extend(address.octets());
             socket.send_to(&answer, peer).unwrap();
             if sender.send(query).is_err() {
                 return;
@@ -272,6 +276,28 @@ fn peers_may_ask_and_be_asked_if_allowed() {
         text
     });
     assert_eq!(text, "hello");
+}
+
+/// Who is on a network, and which neighbour stands behind a name of somebody else's, is not for them to decide.
+#[test]
+fn f74_names_open_and_show_no_neighbours() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let peer = Guest::new(host.lease(&daemon, "peer"));
+    greet(peer.namespace.run(|| TcpListener::bind("0.0.0.0:7000").unwrap()));
+    let closed = Guest::new(host.lease_as(&daemon, limited("closed", &[])).unwrap());
+    for name in ["peer", "closed", "host.docker.internal"] {
+        assert_eq!(ask(&closed, name), (5, 0), "{name}");
+    }
+    let near = limited("near", &[subnet(peer.address, 32, None)]);
+    let near = Guest::new(host.lease_as(&daemon, near).unwrap());
+    assert_eq!((ask(&near, "peer"), ask(&near, "closed")), ((0, 1), (5, 0)));
+    assert_eq!(visit(&near, peer.address, 7000).unwrap(), "hello");
+
+    let _asked = resolve_to(&host, peer.address);
+    let lured = Guest::new(host.lease_as(&daemon, limited("lured", &[name("evil.test", None)])).unwrap());
+    assert_eq!(ask(&lured, "evil.test").0, 0);
+    assert!(is_kept_out(&lured, peer.address, 7000));
 }
 
 #[test]

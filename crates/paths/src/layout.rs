@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{DirBuilder, Metadata};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use crate::environment;
 
 /// `sun_path` of sockaddr_un holds 108 bytes with its terminator, unix(7).
 const MAXIMUM_SOCKET_PATH_BYTES: usize = 107;
+/// Below the runtime root, a directory for each machine that runs.
+const MACHINES: &str = "c";
 /// The longest name that is put below the runtime root.
 const LONGEST_SOCKET_SUFFIX: &str = "/c/0123456789abcdef/image.sock";
 
@@ -168,6 +170,15 @@ impl Directories {
         self.runtime_root.join("network.ns")
     }
 
+    /// Whether services run, or ended without taking away what they had: sockets, a network, machines.
+    #[must_use]
+    pub fn has_traces(&self) -> bool {
+        let left = [self.api_socket(), self.network_socket(), self.network_namespace()];
+        let machines = fs::read_dir(self.runtime_root.join(MACHINES)).ok();
+        left.iter().any(|path| path.symlink_metadata().is_ok())
+            || machines.is_some_and(|mut machines| machines.next().is_some())
+    }
+
     /// The SQLite database.
     #[must_use]
     pub fn database(&self) -> PathBuf {
@@ -275,7 +286,7 @@ impl Directories {
     pub fn container(&self, id: &str) -> ContainerDirectories {
         ContainerDirectories {
             durable: self.containers().join(id),
-            runtime: self.runtime_root.join("c").join(short_name(id)),
+            runtime: self.runtime_root.join(MACHINES).join(short_name(id)),
         }
     }
 }

@@ -181,8 +181,8 @@ fn hint_about(name: &str) -> &'static str {
     match name {
         "bridge" => "The network that is always there is called 'default'.",
         "host" => {
-            "A container has a machine of its own: publish ports with --publish, and reach this host as \
-             host.container.internal."
+            "A container has a machine of its own: publish its ports with --publish, and let it reach programs of \
+             this host by a name of 'container system dns create --localhost'."
         }
         _ => "List the networks: container network list",
     }

@@ -48,6 +48,12 @@ pub(crate) trait Names: Send + Sync + 'static {
     /// Lets the client reach what an allowed name stands for; false if it cannot.
     fn allow<'a>(&'a self, name: &'a str, client: IpAddr, found: Found) -> Allowing<'a>;
 
+    /// Whether the client may reach an address of a container or of the gateway by whatever name.
+    fn may_reach(&self, address: IpAddr, client: IpAddr) -> bool;
+
+    /// Whether an address is one that containers have: no name of other servers stands for it.
+    fn is_inside(&self, address: IpAddr) -> bool;
+
     /// Takes note of a name that was refused.
     fn deny(&self, name: &str, client: IpAddr);
 }
@@ -156,7 +162,11 @@ impl Answers {
         if permission == Permission::Allowed {
             return Err(Some(question));
         }
-        let found = self.names.find(&question.name, client);
+        let mut found = self.names.find(&question.name, client);
+        if permission == Permission::Denied {
+            // Who is there is nobody's business who may not go there.
+            found.retain(|address| self.names.may_reach(*address, client));
+        }
         if !found.is_empty() {
             return Ok(question.answer(query, &found));
         }
@@ -205,6 +215,11 @@ impl Answers {
             // Options and further records of a guest could carry data.
             let answer = forwarder.forward(transport, question, &question.bare_query(query)).await;
             let found = answer.as_deref().and_then(|answer| question.addresses(answer));
+            // Whoever answers for a name outside does not choose which neighbours are reached.
+            let found = found.map(|mut found| {
+                found.addresses.retain(|address| !self.names.is_inside(*address));
+                found
+            });
             (answer.unwrap_or_default(), found)
         } else {
             return question.empty_answer(query, Code::NameError);

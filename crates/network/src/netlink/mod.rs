@@ -24,6 +24,9 @@ const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 /// before the route by which it is the host's own.
 const ADDRESS_CHANGES: u32 = 0x10 | 0x40 | 0x100 | 0x400;
 
+/// `1 << (NFNLGRP_NFTABLES - 1)` of linux/netfilter/nfnetlink.h.
+const RULE_CHANGES: u32 = 1 << 6;
+
 /// Why the kernel did not do what it was asked for.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -86,10 +89,18 @@ impl Socket {
 
     /// One that hears when addresses come and go, and is asked for nothing: answers would hide that.
     pub(crate) fn address_changes() -> Result<Self, NetlinkError> {
-        let socket = Self::route()?;
-        let groups = netlink::SocketAddrNetlink::new(0, ADDRESS_CHANGES);
-        rustix::net::bind(&socket.socket, &groups).map_err(|error| NetlinkError::Open(error.into()))?;
-        Ok(socket)
+        Self::route()?.of_groups(ADDRESS_CHANGES)
+    }
+
+    /// As [`Self::address_changes`], for tables, chains and rules of nftables.
+    pub(crate) fn rule_changes() -> Result<Self, NetlinkError> {
+        Self::netfilter()?.of_groups(RULE_CHANGES)
+    }
+
+    fn of_groups(self, groups: u32) -> Result<Self, NetlinkError> {
+        rustix::net::bind(&self.socket, &netlink::SocketAddrNetlink::new(0, groups))
+            .map_err(|error| NetlinkError::Open(error.into()))?;
+        Ok(self)
     }
 
     /// Returns when something has changed, or may have.

@@ -100,8 +100,11 @@ pub(super) fn check_name(what: &str, name: &str) -> Result<(), Failure> {
     Err(failure(FailureCode::InvalidArgument, format!("{what} '{}' is not valid", shown.escape_debug())))
 }
 
-/// `None` stands for what is no number.
+/// `None` stands for what is no number. The longest that the command line has is a little longer than what there
+/// is.
 pub(super) fn check_mtu(mtu: Option<u32>) -> Result<u32, Failure> {
+    let longest = *MTU_RANGE_BYTES.end();
+    let mtu = mtu.map(|mtu| if mtu <= u16::MAX.into() { mtu.min(longest) } else { mtu });
     mtu.filter(|mtu| MTU_RANGE_BYTES.contains(mtu)).ok_or_else(|| {
         failure(
             FailureCode::InvalidArgument,

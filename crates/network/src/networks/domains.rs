@@ -294,6 +294,14 @@ impl Names for HostNames {
         Permission::Unlimited
     }
 
+    fn may_reach(&self, _address: IpAddr, _client: IpAddr) -> bool {
+        true
+    }
+
+    fn is_inside(&self, _address: IpAddr) -> bool {
+        false
+    }
+
     fn allow<'a>(&'a self, _name: &'a str, _client: IpAddr, _found: Found) -> Allowing<'a> {
         Box::pin(std::future::ready(false))
     }

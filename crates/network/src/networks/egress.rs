@@ -118,15 +118,14 @@ impl Networks {
         addresses: &[IpAddr],
         ttl_s: u32,
     ) -> bool {
-        let (own, subnets): (Vec<Identity>, Vec<_>) = {
+        let own: Vec<Identity> = {
             let state = self.state();
             let Some(id) = state.segments.values().find_map(|segment| segment.holder(client)) else {
                 return false;
             };
             // A container asks one server for all that it reaches by any of its interfaces.
             let held = state.segments.values().filter_map(|segment| segment.leases.get(id));
-            let subnets = state.segments.values().map(|one| (one.subnet, one.subnet6));
-            (held.map(Holding::identity).collect(), subnets.collect())
+            held.map(Holding::identity).collect()
         };
         let timeout = Duration::from_secs(ttl_s.clamp(*PINNED.start(), *PINNED.end()).into());
         let mut pins = Vec::new();
@@ -135,12 +134,8 @@ impl Networks {
         let may_be_pinned = |address: &IpAddr| may_stand_behind_a_name(*address) && !opened.contains(address);
         let addresses = addresses.iter().copied().filter(may_be_pinned);
         for address in addresses.take(MAXIMUM_PINS) {
-            let is_inside = subnets.iter().any(|(subnet, subnet6)| match address {
-                IpAddr::V4(address) => subnet.offset(address).is_some(),
-                IpAddr::V6(address) => subnet6.is_some_and(|subnet| subnet.contains(address)),
-            });
             let family = match address {
-                _ if is_inside => Family::Bridge,
+                _ if self.is_inside(address) => Family::Bridge,
                 IpAddr::V4(_) => Family::Ipv4,
                 IpAddr::V6(_) => Family::Ipv6,
             };
@@ -163,6 +158,14 @@ impl Networks {
             }
             None => false,
         }
+    }
+
+    /// Whether an address is of one of our networks.
+    pub(super) fn is_inside(&self, address: IpAddr) -> bool {
+        self.state().segments.values().any(|segment| match address {
+            IpAddr::V4(address) => segment.subnet.offset(address).is_some(),
+            IpAddr::V6(address) => segment.subnet6.is_some_and(|subnet| subnet.contains(address)),
+        })
     }
 
     /// A name was asked for that the policy does not allow.

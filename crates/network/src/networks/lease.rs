@@ -102,6 +102,12 @@ impl Networks {
         let Some(subnet) = segment.subnet6 else {
             return Err(failure(FailureCode::InvalidArgument, format!("network '{network}' has no IPv6")));
         };
+        if let Some(address4) = subnet.origin(address) {
+            return Err(failure(
+                FailureCode::InvalidArgument,
+                format!("{address} goes with the IPv4 address {address4}: ask for that, with --ip"),
+            ));
+        }
         if !subnet.offers(address) {
             return Err(failure(
                 FailureCode::InvalidArgument,

@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use crate::dns::{self, Forwarder, Server};
 use crate::egress::pins::Pins;
 use crate::firewall::{self, INTERNAL_BRIDGE, OUTWARD_BRIDGE};
+use crate::netlink::Socket;
 use crate::outlet::Outlet;
 use crate::port::mac_of;
 use crate::ports::Ports;
@@ -329,6 +330,11 @@ impl Networks {
     /// All networks, by name.
     pub(crate) fn list(&self) -> Vec<Network> {
         self.state().segments.values().map(|segment| segment.network.clone()).collect()
+    }
+
+    /// Tells of changes of the host's rules, once; an ordinary user has none there.
+    pub(crate) fn take_rule_changes(&self) -> Option<Socket> {
+        self.uplink().pair()?.take_rule_changes()
     }
 
     /// Puts the host's rules back when somebody has removed them.

@@ -40,6 +40,15 @@ impl Names for NetworkNames {
         })
     }
 
+    fn may_reach(&self, address: IpAddr, client: IpAddr) -> bool {
+        let policy = self.networks.upgrade().and_then(|networks| networks.policy_of(client));
+        policy.is_none_or(|policy| policy.covers(address))
+    }
+
+    fn is_inside(&self, address: IpAddr) -> bool {
+        self.networks.upgrade().is_some_and(|networks| networks.is_inside(address))
+    }
+
     fn deny(&self, name: &str, client: IpAddr) {
         if let Some(networks) = self.networks.upgrade() {
             networks.refused_name(client, name);

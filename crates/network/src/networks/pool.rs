@@ -38,19 +38,41 @@ fn plan(segment: &Segment, address: Ipv4Addr, mtu: u32) -> Plan {
 impl Networks {
     /// A port of the pool, else a new one.
     pub(super) async fn take_port(self: &Arc<Self>, network: &str, mtu: u32) -> Result<Port, Failure> {
-        let plan = {
-            let mut state = self.state();
-            let segment = state.segments.get_mut(network).ok_or_else(|| not_found(network))?;
-            let ready = segment.pool.iter().position(|port| port.plan.mtu >= mtu);
-            if let Some(port) = ready.and_then(|position| segment.pool.remove(position)) {
-                return Ok(port);
+        let deadline = Instant::now() + IN_USE_LIMIT;
+        loop {
+            match self.try_take_any(network, mtu)? {
+                Taken::Ready(port) => return Ok(port),
+                Taken::Free(plan) => return self.make_port(network, plan).await,
+                // Of containers that ended just now.
+                Taken::Busy if self.has_addresses_on_their_way(network) && Instant::now() < deadline => {
+                    tokio::time::sleep(IN_USE_PAUSE).await;
+                }
+                Taken::Busy => {
+                    return Err(failure(
+                        FailureCode::Exhausted,
+                        format!("network '{network}' has no free address"),
+                    ));
+                }
             }
-            let address = segment.take_address().ok_or_else(|| {
-                failure(FailureCode::Exhausted, format!("network '{network}' has no free address"))
-            })?;
-            plan(segment, address, mtu)
-        };
-        self.make_port(network, plan).await
+        }
+    }
+
+    fn try_take_any(&self, network: &str, mtu: u32) -> Result<Taken, Failure> {
+        let mut state = self.state();
+        let segment = state.segments.get_mut(network).ok_or_else(|| not_found(network))?;
+        let ready = segment.pool.iter().position(|port| port.plan.mtu >= mtu);
+        if let Some(port) = ready.and_then(|position| segment.pool.remove(position)) {
+            return Ok(Taken::Ready(port));
+        }
+        Ok(match segment.take_address() {
+            Some(address) => Taken::Free(plan(segment, address, mtu)),
+            None => Taken::Busy,
+        })
+    }
+
+    /// Whether ports are being made or removed.
+    fn has_addresses_on_their_way(&self, network: &str) -> bool {
+        self.state().segments.get(network).is_some_and(Segment::has_addresses_on_their_way)
     }
 
     /// The port of a certain address.

@@ -121,6 +121,11 @@ impl Segment {
         Some(self.subnet.address(offset))
     }
 
+    /// Whether addresses are taken that are neither a container's nor ready for one.
+    pub(super) fn has_addresses_on_their_way(&self) -> bool {
+        self.used.len() > self.leases.len() + self.pool.len()
+    }
+
     pub(super) fn free_address(&mut self, address: Ipv4Addr) {
         if let Some(offset) = self.subnet.offset(address) {
             self.used.remove(&offset);

@@ -35,6 +35,9 @@ pub(super) enum BindError {
     /// Only root may.
     #[error("port {port} is privileged")]
     Privileged { port: u16 },
+    /// The host has no such address.
+    #[error("{address} is no address of this host")]
+    NoAddress { address: IpAddr },
     /// Anything else.
     #[error("cannot bind host port {address}/{}", protocol.as_str())]
     Bind {
@@ -116,6 +119,7 @@ fn bind_one(range: PortRange, port: u16) -> Result<OwnedFd, BindError> {
     open(address, range.protocol).map_err(|error| match error {
         Errno::ADDRINUSE => BindError::InUse { address: range.host_address, port, protocol: range.protocol },
         Errno::ACCESS if port < FIRST_UNPRIVILEGED_PORT => BindError::Privileged { port },
+        Errno::ADDRNOTAVAIL => BindError::NoAddress { address: range.host_address },
         error => BindError::Bind { address, protocol: range.protocol, source: error.into() },
     })
 }

@@ -52,26 +52,32 @@ impl Forwarding {
         Ok(Self { switch })
     }
 
-    /// Turns it on if it is off, and remembers that.
-    pub(super) fn turn_on(&mut self, marker: &Path) -> Result<(), UplinkError> {
+    /// Turns it on if it is off, and remembers that, with the devices that there were. Returns their numbers if
+    /// it is on because of us: nobody forwarded anything between these.
+    pub(super) fn turn_on(&mut self, marker: &Path, links: &[Link]) -> Result<Option<Vec<u32>>, UplinkError> {
         let mut value = [0];
         self.switch.read_at(&mut value, 0).map_err(failed)?;
         if value != *b"0" {
-            return Ok(());
+            return Ok(devices_before(marker));
         }
-        fs::write(marker, "").map_err(|source| UplinkError::Registry { path: marker.to_owned(), source })?;
+        let devices: Vec<String> = links.iter().map(|link| link.index.to_string()).collect();
+        fs::write(marker, devices.join("\n"))
+            .map_err(|source| UplinkError::Registry { path: marker.to_owned(), source })?;
         self.switch.write_at(b"1", 0).map_err(failed)?;
-        tracing::warn!("turned on {IPV4_FORWARDING} of the host");
-        Ok(())
+        tracing::warn!("turned on {IPV4_FORWARDING} of the host; nothing but ours is forwarded by that");
+        Ok(devices_before(marker))
     }
 
-    /// Turns it off if we turned it on and nobody else seems to rely on it.
+    /// Turns it off if we turned it on and nobody else seems to rely on it: devices that were there before did
+    /// without.
     pub(super) fn restore(&mut self, marker: &Path, links: &[Link]) -> Result<(), UplinkError> {
-        if fs::remove_file(marker).is_err() {
-            return Ok(());
-        }
+        let Some(before) = devices_before(marker) else { return Ok(()) };
+        fs::remove_file(marker)
+            .map_err(|source| UplinkError::Registry { path: marker.to_owned(), source })?;
         let other = links.iter().find(|link| {
-            FORWARDING_KINDS.contains(&link.kind.as_str()) && !link.name.starts_with(HOST_UPLINK)
+            FORWARDING_KINDS.contains(&link.kind.as_str())
+                && !link.name.starts_with(HOST_UPLINK)
+                && !before.contains(&link.index)
         });
         match other {
             Some(link) => tracing::info!(device = link.name, "leaving {IPV4_FORWARDING} on for others"),
@@ -81,6 +87,12 @@ impl Forwarding {
         }
         Ok(())
     }
+}
+
+/// The devices that there were when forwarding was turned on, if we did that.
+fn devices_before(marker: &Path) -> Option<Vec<u32>> {
+    let text = fs::read_to_string(marker).ok()?;
+    Some(text.lines().filter_map(|line| line.parse().ok()).collect())
 }
 
 /// Sets the switches of the calling thread's namespace.

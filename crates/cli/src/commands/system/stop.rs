@@ -24,13 +24,19 @@ pub(super) fn run(_: &StopArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     block_on(async {
         let client = services.client();
-        let directories = match client.system_status().await {
+        let mut status = client.system_status().await;
+        if is_absent(&status) && services.directories().has_traces() {
+            // It died: what it left is only known to another.
+            daemon::start(services.directories(), daemon::DEFAULT_TIMEOUT)?;
+            status = client.system_status().await;
+        }
+        if is_absent(&status) {
+            return Ok(ExitStatus::Success);
+        }
+        let directories = match status {
             // The services may have been started with another app root than this environment's.
             Ok(status) => {
                 Directories { app_root: PathBuf::from(status.app_root), ..services.directories().clone() }
-            }
-            Err(ClientError::Unreachable { source, .. }) if services::is_absent(&source) => {
-                return Ok(ExitStatus::Success);
             }
             // Damaged as they may be, they are to end.
             Err(_) => services.directories().clone(),
@@ -39,4 +45,8 @@ pub(super) fn run(_: &StopArguments) -> Result<ExitStatus, Failure> {
         daemon::await_end(&directories)?;
         Ok(ExitStatus::Success)
     })
+}
+
+fn is_absent<T>(outcome: &Result<T, ClientError>) -> bool {
+    matches!(outcome, Err(ClientError::Unreachable { source, .. }) if services::is_absent(source))
 }
