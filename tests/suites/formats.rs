@@ -180,6 +180,8 @@ fn lists_are_filtered() {
         (&["list", "-qa", "--filter", "since=first"], "second"),
         (&["list", "-q", "--filter", "publish=48321/tcp"], "first"),
         (&["list", "-q", "--filter", "publish=80"], ""),
+        (&["list", "-aq", "--filter", "name=^first$"], "first"),
+        (&["list", "-aq", "--filter", "name=^fir$"], ""),
     ] {
         let found = installation.run_ok(words);
         assert_eq!(found.lines().collect::<Vec<_>>().join(" "), expected, "{words:?}");

@@ -6,13 +6,13 @@ use bulkhead_api::container::{ContainerSnapshot, ContainerState, MountKind};
 
 use super::super::{InvalidValue, invalid};
 use super::label::LabelFilter;
+use super::name::NamePattern;
 use super::{Filter, image, split, unknown};
 
 /// One condition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum ContainerFilter {
-    /// Part of the name.
-    Name(String),
+    Name(NamePattern),
     /// Beginning of the id.
     Id(String),
     /// Key, and value if it matters.
@@ -61,7 +61,7 @@ impl FromStr for ContainerFilter {
         }
         let (key, value) = split(text)?;
         match key {
-            "name" => Ok(Self::Name(value.trim_start_matches('/').to_owned())),
+            "name" => Ok(Self::Name(value.parse()?)),
             "id" => Ok(Self::Id(value.to_owned())),
             "ancestor" => Ok(Self::Ancestor(value.to_owned())),
             "network" => Ok(Self::Network(value.to_owned())),
@@ -136,7 +136,7 @@ impl Filter for ContainerFilter {
         let created_us = |container: &ContainerSnapshot| container.configuration.creation_time_us;
         let status = &container.status;
         match self {
-            Self::Name(part) => container.id.contains(part.as_str()),
+            Self::Name(name) => name.matches_container(&container.id),
             Self::Id(beginning) => container.id.starts_with(beginning.as_str()),
             Self::Label(label) => label.matches(&container.configuration.labels),
             Self::Status(wanted) => *wanted == Status::of(container),
@@ -246,6 +246,11 @@ mod tests {
             (&["name=eb"][..], true),
             (&["name=db"], false),
             (&["name=db", "name=web"], true),
+            (&["name=^web-1$"], true),
+            (&["name=^/web-1$"], true),
+            (&["name=/web"], true),
+            (&["name=^web$"], false),
+            (&["name=(db|web)-[0-9]"], true),
             (&["name=web", "status=running"], false),
             (&["id=web-"], true),
             (&["id=eb"], false),
@@ -301,6 +306,7 @@ mod tests {
             "publish=web",
             "publish=80/sctp",
             "publish=90-80",
+            "name=(",
         ] {
             assert!(text.parse::<ContainerFilter>().is_err(), "{text}");
         }

@@ -7,6 +7,7 @@ pub(crate) mod container;
 pub(crate) mod event;
 pub(crate) mod image;
 mod label;
+mod name;
 pub(crate) mod network;
 pub(crate) mod prune;
 pub(crate) mod volume;

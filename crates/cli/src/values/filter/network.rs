@@ -6,6 +6,7 @@ use bulkhead_api::network::NetworkResource;
 
 use super::super::{InvalidValue, invalid};
 use super::label::LabelFilter;
+use super::name::NamePattern;
 use super::{Filter, Needed, split, truth, unknown};
 
 /// The network that is always there.
@@ -14,10 +15,9 @@ const BUILT_IN: &str = "default";
 const SCOPE: &str = "local";
 
 /// One condition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum NetworkFilter {
-    /// Part of the name.
-    Name(String),
+    Name(NamePattern),
     /// Beginning of the id.
     Id(String),
     Label(LabelFilter),
@@ -40,7 +40,7 @@ impl FromStr for NetworkFilter {
         }
         let (key, value) = split(text)?;
         match (key, value) {
-            ("name", _) => Ok(Self::Name(value.to_owned())),
+            ("name", _) => Ok(Self::Name(value.parse()?)),
             ("id", _) => Ok(Self::Id(value.to_owned())),
             ("driver", _) => Ok(Self::Driver(value.to_owned())),
             ("scope", _) => Ok(Self::Scope(value.to_owned())),
@@ -67,7 +67,7 @@ impl Filter for NetworkFilter {
         let configuration = &network.configuration;
         let is_custom = configuration.name != BUILT_IN;
         match self {
-            Self::Name(part) => configuration.name.contains(part.as_str()),
+            Self::Name(name) => name.matches(&configuration.name),
             Self::Id(beginning) => network.id.starts_with(beginning.as_str()),
             Self::Label(label) => label.matches(&configuration.labels),
             Self::Driver(driver) => configuration.plugin == *driver,
@@ -104,6 +104,7 @@ mod tests {
             (&[][..], "default back front"),
             (&["name=a"], "default back"),
             (&["name=a", "name=o"], "default back front"),
+            (&["name=^back$"], "back"),
             (&["id=a"], ""),
             (&["label=tier=back"], "back"),
             (&["label!=tier=back", "type=custom"], "front"),

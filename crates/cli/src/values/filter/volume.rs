@@ -6,13 +6,13 @@ use bulkhead_api::volume::VolumeResource;
 
 use super::super::InvalidValue;
 use super::label::LabelFilter;
+use super::name::NamePattern;
 use super::{Filter, Needed, split, truth, unknown};
 
 /// One condition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum VolumeFilter {
-    /// Part of the name.
-    Name(String),
+    Name(NamePattern),
     Label(LabelFilter),
     Driver(String),
     /// Whether no container mounts it.
@@ -28,7 +28,7 @@ impl FromStr for VolumeFilter {
         }
         let (key, value) = split(text)?;
         match key {
-            "name" => Ok(Self::Name(value.to_owned())),
+            "name" => Ok(Self::Name(value.parse()?)),
             "driver" => Ok(Self::Driver(value.to_owned())),
             "dangling" => Ok(Self::Dangling(truth(value)?)),
             _ => unknown("name, label, driver or dangling"),
@@ -49,7 +49,7 @@ impl Filter for VolumeFilter {
     fn matches(&self, Needed { object: volume, is_needed }: &Self::Object, _all: &[Self::Object]) -> bool {
         let configuration = &volume.configuration;
         match self {
-            Self::Name(part) => configuration.name.contains(part.as_str()),
+            Self::Name(name) => name.matches(&configuration.name),
             Self::Label(label) => label.matches(&configuration.labels),
             Self::Driver(driver) => configuration.driver == *driver,
             Self::Dangling(wanted) => *is_needed != *wanted,
@@ -82,6 +82,7 @@ mod tests {
             (&[][..], "data cache"),
             (&["name=a"], "data cache"),
             (&["name=dat", "dangling=true"], ""),
+            (&["name=^dat$"], ""),
             (&["label=tier"], "data cache"),
             (&["label=tier=cache"], "cache"),
             (&["driver=local"], "data cache"),
