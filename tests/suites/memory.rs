@@ -32,3 +32,21 @@ fn fresh_memory_comes_in_stretches_also_where_files_take_the_rest() {
         assert_eq!(populated(), IN_STRETCHES, "{name}, with memory that files were in");
     }
 }
+
+/// Seconds until ext4 has read, in the background, what it wants to know of a disk (`EXT4_DEF_LI_MAX_START_DELAY`).
+const READ_AHEAD_S: u64 = 6;
+/// The goal of SPECIFICATION.md, for the memory file alone.
+const IDLE_KIB: u64 = 14 * 1024;
+
+#[test]
+fn an_idle_machine_keeps_little_whatever_its_disk_could_hold() {
+    let installation = Installation::with_demo();
+    let script = "echo content > /file; sync; sleep 600";
+    installation.run_ok(&["run", "-d", "--name", "box", "demo", "sh", "-c", script]);
+    std::thread::sleep(std::time::Duration::from_secs(READ_AHEAD_S));
+    let pid = installation.run_ok(&["inspect", "-f", "{{.State.Pid}}", "box"]);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssShmem:")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!((1..IDLE_KIB).contains(&kib), "{kib} KiB");
+}

@@ -70,6 +70,21 @@ fn client_rules() -> String {
     )
 }
 
+/// A gateway stands for the host, which lets nobody in but to published ports. Of an ordinary user's host we are no
+/// neighbour.
+fn to_host(host: Ipv4Addr) -> String {
+    if host.is_unspecified() {
+        return String::new();
+    }
+    format!(
+        r#"  chain prerouting {{
+    type nat hook prerouting priority dstnat; policy accept;
+    iifname "{OUTWARD_BRIDGE}*" fib daddr . iif type local meta l4proto {{ tcp, udp }} th dport != 53 dnat to {host}
+  }}
+"#
+    )
+}
+
 /// Rules of our own namespace, in place of those of an earlier process.
 ///
 /// * input: containers reach their gateway's DNS server and can ping it, if their policy lets them. `fib`
@@ -88,6 +103,7 @@ fn client_rules() -> String {
 /// named: it may come again, when container-network died. `addresses` are those, if they are.
 pub(crate) fn inner_rules(host: Ipv4Addr, addresses: (Option<Ipv4Addr>, Option<Ipv6Addr>)) -> String {
     let clients = client_rules();
+    let to_host = to_host(host);
     let source = addresses.0.map_or_else(|| "masquerade".to_owned(), |address| format!("snat to {address}"));
     let source6 = addresses.1.map_or_else(|| "masquerade".to_owned(), |address| format!("snat to {address}"));
     format!(
@@ -130,7 +146,7 @@ table ip bulkhead {{
     iifname "{OUTWARD_BRIDGE}*" oifname "{UPLINK}" accept
     iifname "{UPLINK}" ip saddr {host} oifname {{ "{OUTWARD_BRIDGE}*", "{INTERNAL_BRIDGE}*" }} accept
   }}
-  chain postrouting {{
+{to_host}  chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     oifname "{UPLINK}" {source}
   }}

@@ -22,7 +22,7 @@ use std::thread;
 use bulkhead_network_control::{Failure, FailureCode, PortRange, Protocol};
 use thiserror::Error;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::networks::failure;
@@ -58,6 +58,7 @@ pub(crate) struct Ports {
     published: Mutex<BTreeMap<String, Publication>>,
     /// Ports are bound one request at a time: what another request is about to bind is known then.
     changing: tokio::sync::Mutex<()>,
+    news: Notify,
 }
 
 /// The ports of one container.
@@ -76,7 +77,23 @@ impl Ports {
             .name("published".to_owned())
             .spawn(move || runtime.block_on(std::future::pending::<()>()))
             .map_err(PortsError::Spawn)?;
-        Ok(Self { host, proxy, published: Mutex::default(), changing: tokio::sync::Mutex::default() })
+        Ok(Self {
+            host,
+            proxy,
+            published: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+            news: Notify::default(),
+        })
+    }
+
+    /// Returns when ports were published or are not any more.
+    pub(crate) async fn changed(&self) {
+        self.news.notified().await;
+    }
+
+    /// All that are published.
+    pub(crate) fn ranges(&self) -> Vec<PortRange> {
+        self.published().values().flat_map(|publication| publication.ranges.iter().copied()).collect()
     }
 
     fn published(&self) -> MutexGuard<'_, BTreeMap<String, Publication>> {
@@ -119,6 +136,7 @@ impl Ports {
         tracing::info!(container = container_id, %address, ports = ranges.len(), "published");
         let publication = Publication { ranges: ranges.clone(), tasks };
         self.published().insert(container_id.to_owned(), publication);
+        self.news.notify_one();
         Ok(ranges)
     }
 
@@ -143,6 +161,7 @@ impl Ports {
     pub(crate) async fn unpublish(&self, container_id: &str) {
         let publication = self.published().remove(container_id);
         if let Some(publication) = publication {
+            self.news.notify_one();
             close(publication.tasks).await;
             tracing::info!(container = container_id, "unpublished");
         }

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::control::{self, Service, Shutdown};
 use crate::egress::refusals;
 use crate::netlink::Socket;
-use crate::networks::{Networks, Orphans, failure};
+use crate::networks::{Networks, Orphans, failure, openings};
 use crate::outlet::Outlet;
 use crate::ports::Ports;
 use crate::rootless::{self, UserUplink};
@@ -137,6 +137,7 @@ fn serve(
             let stream = tokio::net::UnixStream::from_std(inherited)?;
             tokio::spawn(control::serve(stream, service, Arc::clone(&shutdown)));
         }
+        tokio::spawn(openings::follow(Arc::clone(&networks)));
         tokio::spawn(mend_rules(Arc::clone(&networks)));
         watch_rules(&networks).context("cannot hear of changes of the host's rules")?;
         let mut terminate = signal(SignalKind::terminate())?;

@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use bulkhead_network_control::PortRange;
 use bulkhead_paths::Directories;
 use rustix::fs::FlockOperation;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
@@ -96,6 +97,8 @@ pub(crate) struct Uplink {
     led: Vec<Subnet>,
     /// Addresses that stand for the host's loopback.
     redirects: Vec<Ipv4Addr>,
+    /// Ports that containers reach by the host's addresses.
+    published: Vec<PortRange>,
     /// What an earlier process left of names.
     pub(crate) pins: Pins,
     /// Nothing of it is there any more.
@@ -133,6 +136,7 @@ impl Uplink {
             inner: addresses.inner,
             inner6,
             redirects: &[],
+            published: &[],
             closed: closed.as_deref(),
         };
         let outer = firewall::load("the host's rules", &rules.text()).map_err(UplinkError::Firewall)?;
@@ -171,6 +175,7 @@ impl Uplink {
             closed,
             led: Vec::new(),
             redirects: Vec::new(),
+            published: Vec::new(),
             pins,
             is_down: false,
             entry,
@@ -241,6 +246,17 @@ impl Uplink {
         self.redirects = addresses;
     }
 
+    /// Has containers reach published ports by the host's addresses; the rules of the host's namespace that do so,
+    /// if that is a change.
+    pub(crate) fn open(&mut self, mut published: Vec<PortRange>) -> Option<String> {
+        published.retain(host::is_open);
+        if self.is_down || published == self.published {
+            return None;
+        }
+        self.published = published;
+        Some(host::change_of_published(&self.device, &self.published))
+    }
+
     fn rules(&self) -> String {
         let rules = HostRules {
             device: &self.device,
@@ -248,6 +264,7 @@ impl Uplink {
             inner: self.inner,
             inner6: self.inner6,
             redirects: &self.redirects,
+            published: &self.published,
             closed: self.closed.as_deref(),
         };
         rules.text()

@@ -8,13 +8,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, Tc
 use std::thread;
 use std::time::Duration;
 
-use bulkhead_network_control::{ClientError, FailureCode, PortRange, Protocol, Request};
+use bulkhead_network_control::{
+    ClientError, EgressPolicy, FailureCode, LeaseRequest, PortRange, Protocol, Request,
+};
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 use support::guest::Guest;
 use support::namespace::run_program;
 use support::packet::{checksum, ipv4};
 use support::published::{ANY, port, publish};
-use support::{Daemon, HOST, Host, SOON, eventually};
+use support::{Daemon, HOST, Host, SOON, eventually, plain};
 
 fn release(host: &Host, daemon: &Daemon, id: &str) {
     host.request(daemon, Request::Release { container_id: id.to_owned() }).unwrap();
@@ -315,5 +317,88 @@ fn datagrams_are_answered_from_the_address_that_they_were_sent_to() {
             })
         });
         assert!(answered, "{address}");
+    }
+}
+
+/// What programs are told of the host that containers run on: its address, or their gateway.
+#[test]
+fn containers_reach_published_ports_by_the_hosts_addresses_and_nothing_else_there() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let web = Guest::new(host.lease(&daemon, "web"));
+    let other = Guest::new(host.lease(&daemon, "other"));
+    serve_streams(&web);
+    let datagrams = web.namespace.run(|| UdpSocket::bind("0.0.0.0:7000").unwrap());
+    thread::spawn(move || {
+        let mut buffer = [0; 100];
+        while let Ok((length, sender)) = datagrams.recv_from(&mut buffer) {
+            datagrams.send_to(&buffer[..length], sender).unwrap();
+        }
+    });
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+    let ports = [
+        port(ANY, 8080, tcp),
+        port(ANY, 8080, udp),
+        port(IpAddr::V4(HOST), 8081, tcp),
+        port(local, 8082, tcp),
+    ];
+    publish(&host, &daemon, "web", &ports).unwrap();
+    // A service of the host's own.
+    let _own = host.host.run(|| TcpListener::bind("0.0.0.0:9000").unwrap());
+    let answers = |guest: &Guest, address: Ipv4Addr, port: u16, limit: Duration| {
+        guest.namespace.run(move || {
+            let Ok(mut stream) = TcpStream::connect_timeout(&(address, port).into(), limit) else {
+                return false;
+            };
+            stream.write_all(b"hello").unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).is_ok() && answer == b"hello"
+        })
+    };
+    let short = Duration::from_millis(300);
+    for guest in [&web, &other] {
+        eventually("the port", || answers(guest, HOST, 8080, SOON));
+        assert!(answers(guest, HOST, 8081, SOON));
+        assert!(answers(guest, guest.gateway, 8080, SOON));
+        for (address, port) in [(HOST, 8082), (HOST, 9000), (guest.gateway, 9000), (HOST, 22)] {
+            assert!(!answers(guest, address, port, short), "{address}:{port}");
+        }
+        for address in [HOST, guest.gateway] {
+            let echoed = guest.namespace.run(move || {
+                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                socket.set_read_timeout(Some(SOON)).unwrap();
+                socket.send_to(b"hello", (address, 8080)).unwrap();
+                let mut buffer = [0; 100];
+                socket.recv(&mut buffer).map(|length| buffer[..length].to_vec())
+            });
+            assert_eq!(echoed.unwrap(), b"hello", "{address}");
+        }
+    }
+    // As long as it is published, also after somebody removed the rules.
+    host.host.run(|| run_program("nft", &["flush", "ruleset"]));
+    eventually("the rules", || host.rules().contains("dport 8080"));
+    assert!(answers(&other, HOST, 8080, SOON) && !answers(&other, HOST, 9000, short));
+    release(&host, &daemon, "web");
+    eventually("the end", || !host.rules().contains("dport 8080"));
+}
+
+#[test]
+fn a_policy_without_the_host_keeps_from_its_published_ports() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let web = Guest::new(host.lease(&daemon, "web"));
+    serve_streams(&web);
+    publish(&host, &daemon, "web", &[port(ANY, 8080, Protocol::Tcp)]).unwrap();
+    let policy = EgressPolicy { allow: Vec::new() };
+    let closed = LeaseRequest { egress: Some(policy), ..plain("closed") };
+    let closed = Guest::new(host.lease_as(&daemon, closed).unwrap());
+    eventually("the rules", || host.rules().contains("dport 8080"));
+    for address in [HOST, closed.gateway] {
+        let reached = closed
+            .namespace
+            .run(move || TcpStream::connect_timeout(&(address, 8080).into(), Duration::from_secs(1)).is_ok());
+        assert!(!reached, "{address}");
     }
 }

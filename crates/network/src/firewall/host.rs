@@ -1,11 +1,16 @@
 //! Rules of the host's namespace for one uplink, in tables of its own.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bulkhead_network_control::PortRange;
 
 use super::HOST_UPLINK;
 
 /// Kinds of devices that others make to forward packets of what is behind them.
 const OTHERS_KINDS: [&str; 2] = ["bridge", "veth"];
+
+/// The chain of published ports.
+const PUBLISHED: &str = "published";
 
 /// Name of an uplink's table.
 pub(crate) fn table(device: &str) -> String {
@@ -25,25 +30,28 @@ pub(crate) struct HostRules<'a> {
     pub(crate) inner6: Option<Ipv6Addr>,
     /// Connections to one of these become ones to the host's loopback.
     pub(crate) redirects: &'a [Ipv4Addr],
+    /// Published ports that containers reach by the host's addresses.
+    pub(crate) published: &'a [PortRange],
     /// Numbers of the devices that there were when forwarding was turned on, if we did that.
     pub(crate) closed: Option<&'a [u32]>,
 }
 
 impl HostRules<'_> {
-    /// Out with the host's address, answers back in; nothing to the host itself, nothing to other uplinks,
-    /// nothing that the host did not track. In place of the same rules of before.
+    /// Out with the host's address, answers back in; nothing to the host itself but to published ports, nothing
+    /// to other uplinks, nothing that the host did not track. In place of the same rules of before.
     pub(crate) fn text(&self) -> String {
         let Self { device, outer, inner, .. } = self;
         format!(
             r#"table ip {table}
 delete table ip {table}
 table ip {table} {{
-{prerouting}  chain input {{
+{prerouting}{published}  chain input {{
     type filter hook input priority filter; policy accept;
     iifname != {{ "lo", "{device}" }} ip daddr {outer} drop
     iifname != "{device}" accept
     ct state established,related accept
     ip daddr 127.0.0.1 ct status dnat accept
+    jump {PUBLISHED}
     drop
   }}
   chain forward {{
@@ -63,6 +71,7 @@ table ip {table} {{
 {ipv6}"#,
             table = table(device),
             prerouting = self.prerouting(),
+            published = published(self.published),
             others = self.closed.map(others).unwrap_or_default(),
             ipv6 = self.inner6.map(|inner| ipv6(device, inner)).unwrap_or_default(),
         )
@@ -82,6 +91,30 @@ table ip {table} {{
 "#
         )
     }
+}
+
+/// Makes these the published ports of rules that are in force.
+pub(crate) fn change_of_published(device: &str, ranges: &[PortRange]) -> String {
+    let table = table(device);
+    format!("flush chain ip {table} {PUBLISHED}\ntable ip {table} {{\n{}}}\n", published(ranges))
+}
+
+/// Whether a container could ask for it by an address of the host: IPv4, which leads there, and no loopback.
+pub(crate) fn is_open(range: &PortRange) -> bool {
+    range.host_address.is_ipv4() && !range.host_address.is_loopback()
+}
+
+fn published(ranges: &[PortRange]) -> String {
+    let rule = |range: &PortRange| {
+        let address = match range.host_address {
+            IpAddr::V4(address) if !address.is_unspecified() => format!("ip daddr {address} "),
+            _ => String::new(),
+        };
+        let (first, protocol) = (range.host_port, range.protocol.as_str());
+        let last = first.saturating_add(range.count.saturating_sub(1));
+        format!("    {address}{protocol} dport {first}-{last} accept\n")
+    };
+    format!("  chain {PUBLISHED} {{\n{}  }}\n", ranges.iter().map(rule).collect::<String>())
 }
 
 /// A host that did not forward before is no router between its other networks because of us. What is made later

@@ -5,6 +5,7 @@ mod domains;
 mod egress;
 mod lease;
 mod names;
+pub(crate) mod openings;
 mod pool;
 mod restore;
 mod state;
