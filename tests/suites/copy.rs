@@ -295,14 +295,56 @@ fn trap11_parents_are_made_and_a_slash_forbids_a_file() {
     assert!(folder.join("missing/passwd").is_file());
     installation.run_ok(&["cp", "web:/etc/.", text(&folder.join("a/b"))]);
     assert!(folder.join("a/b/passwd").is_file());
-    for (from, to) in
-        [("web:/etc", text(&file)), ("/etc/passwd", "/tmp/x"), ("web:/a", "web:/b"), ("web:a", "/tmp/x")]
-    {
+    for (from, to) in [("/etc/passwd", "/tmp/x"), ("web:/a", "web:/b"), ("web:", "/tmp/x")] {
         let outcome = installation.container(&["cp", from, to]).expect_code(1);
         assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
     }
     let outcome = installation.container(&["cp", "web:/nothing", text(&folder)]).expect_code(1);
     assert!(outcome.stderr.contains("/nothing"), "{outcome:?}");
+}
+
+#[test]
+fn what_is_in_the_way_on_the_host_is_named() {
+    let installation = Installation::with_demo();
+    let folder = installation.folder().to_owned();
+    let file = folder.join("file");
+    fs::write(&file, "host").unwrap();
+    installation.run_ok(&["run", "-d", "--name", "box", "demo", "sleep", "600"]);
+    let told = |from: &str, to: &str, words: &str| {
+        let outcome = installation.container(&["cp", from, to]).expect_code(1);
+        assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+        assert!(outcome.stderr.contains(words), "{words}: {outcome:?}");
+        assert!(!outcome.stderr.contains("ended"), "{outcome:?}");
+    };
+    let below = format!("{}/1/y", text(&file));
+    for state in ["running", "stopped"] {
+        if state == "stopped" {
+            installation.run_ok(&["stop", "--time", "0", "box"]);
+        }
+        // Much and little: whether the other end has more to say or not.
+        for tree in ["box:/bin", "box:/root"] {
+            told(tree, text(&file), &format!("cannot copy a directory onto '{}'", text(&file)));
+        }
+        told("box:/etc/passwd", &below, &format!("'{}' exists and is no directory", text(&file)));
+        told(text(&file), "box:/etc/passwd/y/z", "'/etc/passwd' exists and is no directory");
+        told(text(&folder), "box:/etc/passwd", "cannot copy a directory onto '/etc/passwd'");
+    }
+    installation.run_ok(&["start", "box"]);
+    told("box:/dev/zero", &below, "'/dev/zero' is a character device, which cannot be copied");
+    told("/dev/zero", "box:/tmp", "'/dev/zero' is a character device, which cannot be copied");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "host");
+}
+
+#[test]
+fn a_relative_path_of_a_container_begins_at_its_root() {
+    let installation = Installation::with_demo();
+    let (file, target) = (installation.folder().join("file"), installation.folder().join("target"));
+    fs::write(&file, "new").unwrap();
+    installation.run_ok(&["run", "-d", "--name", "box", "-w", "/tmp", "demo", "sleep", "600"]);
+    assert_eq!(installation.run_ok(&["cp", text(&file), "box:etc/"]), "box:/etc/file");
+    installation.run_ok(&["cp", "box:etc/file", text(&target)]);
+    assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+    assert_eq!(installation.run_ok(&["exec", "box", "cat", "/etc/file"]), "new");
 }
 
 #[test]

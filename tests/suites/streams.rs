@@ -172,6 +172,7 @@ fn f53_an_output_that_cannot_be_written_is_told() {
             Some(code) => assert_eq!(output.status.code(), Some(code), "{words:?}: {stderr}"),
             None => assert!(output.status.code().is_some_and(|code| code != 0), "{words:?}: {stderr}"),
         }
+        stderr
     };
     told(&["run", "--rm", "demo", "echo", "hi"], Some(125));
     told(&["exec", "box", "echo", "hi"], Some(125));
@@ -179,8 +180,17 @@ fn f53_an_output_that_cannot_be_written_is_told() {
     told(&["run", "--rm", "demo", "sh", "-c", "echo hi; exit 7"], Some(7));
     // One that would go on for ever is told as well.
     told(&["exec", "box", "sh", "-c", "exec yes 2>/dev/null"], None);
-    told(&["export", "box"], Some(1));
-    told(&["cp", "box:/etc/passwd", "-"], Some(1));
+    for state in ["running", "stopped"] {
+        if state == "stopped" {
+            installation.run_ok(&["stop", "--time", "0", "box"]);
+        }
+        // Little fits a pipe, of much the writer hears.
+        for words in [&["export", "box"][..], &["cp", "box:/etc/passwd", "-"], &["cp", "box:/bin", "-"]] {
+            let stderr = told(words, Some(1));
+            assert!(stderr.contains("the files of container 'box' did not reach the host"), "{stderr}");
+        }
+    }
+    installation.run_ok(&["start", "box"]);
     let stderr = ["exec", "box", "sh", "-c", "echo hi >&2"];
     let output = installation.command(&stderr).stderr(full()).stdout(Stdio::piped()).output().unwrap();
     assert_eq!(output.status.code(), Some(125));

@@ -5,7 +5,8 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::pin;
 use std::sync::mpsc;
 
 use bulkhead_api::error::ErrorCode;
@@ -36,8 +37,8 @@ impl Transfer {
     /// Sends a tree of this host.
     pub(crate) fn send(top: Top) -> Result<Self, Failure> {
         let (reader, writer) = pipe()?;
-        Ok(Self::spawn(reader, move |skipped| {
-            let mut writer = Writer::new(BufWriter::with_capacity(BUFFER_BYTES, File::from(writer)));
+        Ok(Self::spawn(reader, writer, move |pipe, skipped| {
+            let mut writer = Writer::new(BufWriter::with_capacity(BUFFER_BYTES, pipe));
             pack(&top, b".", Scope::Everything, &mut writer, skipped)?;
             let mut output = writer.finish().map_err(TreeError::Output)?;
             output.flush().map_err(TreeError::Output)
@@ -52,8 +53,8 @@ impl Transfer {
         keep_owner: bool,
     ) -> Result<Self, Failure> {
         let (reader, writer) = pipe()?;
-        Ok(Self::spawn(writer, move |skipped| {
-            let mut reader = Reader::new(BufReader::with_capacity(BUFFER_BYTES, File::from(reader)));
+        Ok(Self::spawn(writer, reader, move |pipe, skipped| {
+            let mut reader = Reader::new(BufReader::with_capacity(BUFFER_BYTES, pipe));
             let placement = Placement::Copy { source_name: source_name.as_bytes(), contents_only };
             let options = ExtractOptions {
                 keep_owner,
@@ -67,49 +68,65 @@ impl Transfer {
 
     fn spawn(
         remote: OwnedFd,
-        work: impl FnOnce(&mut dyn FnMut(Skipped)) -> Result<(), TreeError> + Send + 'static,
+        pipe: OwnedFd,
+        work: impl FnOnce(&File, &mut dyn FnMut(Skipped)) -> Result<(), TreeError> + Send + 'static,
     ) -> Self {
         let (done, local) = oneshot::channel();
         let (note, notes) = mpsc::channel();
         std::thread::spawn(move || {
+            let pipe = File::from(pipe);
             // Whoever does not listen any more has failed already.
-            let outcome = work(&mut |skipped| drop(note.send(skipped)));
+            let outcome = work(&pipe, &mut |skipped| drop(note.send(skipped)));
             drop(done.send(outcome));
+            // Last: whoever finds the pipe closed finds the reason there already.
+            drop(pipe);
         });
         Self { remote, local, notes }
     }
 
-    /// What travels with the request.
-    pub(crate) fn remote(&self) -> &OwnedFd {
-        &self.remote
-    }
-
-    /// Follows both halves to their ends. What the container says about a failure counts more than what
-    /// this end made of it: it is the cause, where both fail.
-    pub(crate) async fn follow(self, mut events: EventStream) -> Result<(), Failure> {
+    /// Sends the request with the other half's descriptor, and follows both halves to their ends. What the
+    /// container says about a failure counts more than what this end made of a pipe that broke; where this end
+    /// has a reason of its own, that is the cause.
+    pub(crate) async fn follow(
+        self,
+        request: impl AsyncFnOnce(BorrowedFd<'_>) -> Result<EventStream, Failure>,
+    ) -> Result<(), Failure> {
         let Self { remote, mut local, notes } = self;
-        // The other half has a copy; this one would keep the pipe open.
-        drop(remote);
-        let remote = tokio::select! {
-            outcome = follow(&mut events) => outcome,
-            outcome = &mut local => match outcome {
-                // A pipe that the other side closed: it will say why.
-                Ok(Ok(()) | Err(TreeError::Output(_) | TreeError::Archive(_) | TreeError::Empty)) => {
-                    let remote = follow(&mut events).await;
-                    report(notes);
-                    return remote.and(outcome.unwrap_or(Ok(())).map_err(failure));
-                }
-                Ok(Err(error)) => {
-                    report(notes);
-                    return Err(failure(error));
-                }
-                Err(_) => follow(&mut events).await,
+        let mut other = pin!(async move {
+            let mut events = request(remote.as_fd()).await?;
+            // The other half has a copy; this one would keep the pipe open.
+            drop(remote);
+            follow(&mut events).await
+        });
+        let outcome = tokio::select! {
+            remote = &mut other => {
+                let own = match &remote {
+                    Ok(()) => local.await.ok(),
+                    Err(_) => local.try_recv().ok(),
+                };
+                settle(remote, own)
+            }
+            own = &mut local => match own {
+                Ok(Err(error)) if !is_about_the_pipe(&error) => Err(failure(error)),
+                own => settle(other.await, own.ok()),
             },
         };
-        let local = if remote.is_ok() { local.await.unwrap_or(Ok(())) } else { Ok(()) };
         report(notes);
-        remote.and(local.map_err(failure))
+        outcome
     }
+}
+
+/// What came of both halves; `own` is of this end, if it is known.
+fn settle(remote: Result<(), Failure>, own: Option<Result<(), TreeError>>) -> Result<(), Failure> {
+    match own {
+        Some(Err(error)) if remote.is_ok() || !is_about_the_pipe(&error) => Err(failure(error)),
+        _ => remote,
+    }
+}
+
+/// The other side may have closed it: it will say why.
+fn is_about_the_pipe(error: &TreeError) -> bool {
+    matches!(error, TreeError::Output(_) | TreeError::Archive(_) | TreeError::Empty)
 }
 
 /// Reads events until the work is done.

@@ -7,7 +7,10 @@ use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::event::StreamEvent;
 use bulkhead_api::files::{ExtractRequest, PackRequest, Placement};
 use bulkhead_guest_protocol::built_in::{FAILED, NOT_FOUND, REFUSED, SUCCESS};
-use bulkhead_runtime_control::{BuiltIn, DescriptorPurpose, ExitStatus, ProcessSpecification, Request};
+use bulkhead_runtime_control::{
+    BuiltIn, DescriptorPurpose, ExitReason, ExitStatus, ProcessSpecification, Request,
+};
+use bulkhead_state::ExitRecord;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
@@ -125,27 +128,58 @@ pub(super) async fn start(
     Ok(Running { id, run, process: Some((number, ended)), notes })
 }
 
+/// How a work came to its end.
+#[derive(Debug)]
+enum Ending {
+    /// By itself. `unwritten` says why the client's descriptor did not take all that it wrote.
+    Work { exit_code: i32, unwritten: Option<String> },
+    /// With its machine, and why.
+    Machine(Option<String>),
+}
+
+impl Ending {
+    /// In a running container.
+    fn of_process(status: ExitStatus) -> Self {
+        let reason = status.message.as_deref().map(printable);
+        match status.reason {
+            ExitReason::ProcessExited => Self::Work { exit_code: status.exit_code, unwritten: reason },
+            _ => Self::Machine(reason),
+        }
+    }
+
+    /// In a machine of its own. One that is lost ends as if by SIGKILL, one that does not start with Docker's
+    /// codes (exit.rs of the runtime); with any other, a reason is about what the work wrote.
+    fn of_machine(exit: ExitRecord) -> Self {
+        match (exit.exit_code, exit.reason) {
+            (125..=127 | 137, reason @ Some(_)) => Self::Machine(reason),
+            (exit_code, unwritten) => Self::Work { exit_code, unwritten },
+        }
+    }
+}
+
 impl Running {
     /// Waits for the end; returns what was said on the way.
     pub(super) async fn finished(&mut self) -> Result<Vec<String>, ApiError> {
-        // A machine that was lost has a reason, and so has an output that could not be written.
-        let (code, lost) = match &mut self.process {
-            Some((_, ended)) => match ended.await {
-                Ok(status) => (Some(status.exit_code), status.message.as_deref().map(printable)),
-                Err(_) => (None, None),
-            },
-            None => {
-                let exit = self.run.ended().await;
-                (Some(exit.exit_code), exit.reason)
-            }
+        let ending = match &mut self.process {
+            Some((_, ended)) => ended.await.map_or(Ending::Machine(None), Ending::of_process),
+            None => Ending::of_machine(self.run.ended().await),
         };
         let notes = (&mut self.notes).await.unwrap_or_default();
         let mut lines: Vec<String> = String::from_utf8_lossy(&notes).lines().map(printable).collect();
-        if let Some(lost) = lost {
-            let message = format!("container '{}' ended before the work was done: {lost}", self.id);
-            return Err(ApiError::new(ErrorCode::InternalError, message));
-        }
-        let code = code.and_then(|code| u8::try_from(code).ok());
+        let id = &self.id;
+        let exit_code = match ending {
+            Ending::Work { exit_code, unwritten: None } => exit_code,
+            Ending::Work { unwritten: Some(reason), .. } => {
+                let message = format!("the files of container '{id}' did not reach the host: {reason}");
+                return Err(ApiError::new(ErrorCode::InternalError, message));
+            }
+            Ending::Machine(reason) => {
+                let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                let message = format!("container '{id}' ended before the work was done{reason}");
+                return Err(ApiError::new(ErrorCode::InternalError, message));
+            }
+        };
+        let code = u8::try_from(exit_code).ok();
         let kind = match code {
             Some(SUCCESS) => return Ok(lines),
             Some(NOT_FOUND) => ErrorCode::NotFound,
@@ -156,11 +190,9 @@ impl Running {
             Some(FAILED | NOT_FOUND | REFUSED) => lines.pop(),
             _ => None,
         };
-        let id = &self.id;
-        Err(match reason {
-            Some(reason) => ApiError::new(kind, format!("container '{id}': {reason}")),
-            None => ApiError::new(kind, format!("container '{id}' ended before the work was done")),
-        })
+        let reason = reason
+            .unwrap_or_else(|| format!("what reads or writes its files was ended (exit code {exit_code})"));
+        Err(ApiError::new(kind, format!("container '{id}': {reason}")))
     }
 
     /// Ends it at once.

@@ -66,8 +66,7 @@ impl Destination {
         let found = match openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), NO_MAGIC) {
             Ok(found) => Some(found),
             Err(Errno::NOENT) => None,
-            // "file/": a name with a slash behind that is no directory.
-            Err(Errno::NOTDIR) => return Err(occupied(path, false)),
+            Err(Errno::NOTDIR) => return Err(occupied(no_directory(path), false)),
             // In circles, or to what a process has open, as /dev/stdout.
             Err(Errno::LOOP) => return Err(unsuitable(path, "a link that is not followed")),
             Err(source) => return Err(TreeError::Open { path: text(path), source }),
@@ -96,7 +95,7 @@ impl Destination {
                     }
                 }
             }
-            Some(_) if is_directory => Err(occupied(path, false)),
+            Some(_) if is_directory => Err(TreeError::OntoFile { path: text(path) }),
             Some(file) => {
                 let status = fstat(&file).map_err(|source| TreeError::Open { path: text(path), source })?;
                 spare_special(&status, path)?;
@@ -166,6 +165,16 @@ fn is_a_directory(descriptor: &OwnedFd) -> bool {
 
 pub(super) fn occupied(path: &[u8], by_directory: bool) -> TreeError {
     TreeError::Occupied { path: text(path), what: if by_directory { "a directory" } else { "no directory" } }
+}
+
+/// The part of the path, or all of it ("file/"), that is there and no directory, though more follows.
+fn no_directory(path: &[u8]) -> &[u8] {
+    let is_something_else = |part: &&[u8]| {
+        let found = openat2(CWD, *part, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), NO_MAGIC);
+        found.is_ok_and(|found| !is_a_directory(&found))
+    };
+    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
+    slashes.map(|slash| &path[..slash]).find(is_something_else).unwrap_or(path)
 }
 
 /// Directories and last name; slashes and dots at the end mean nothing.
@@ -240,6 +249,7 @@ mod tests {
                 Ok(Destination::Inside(_)) => "inside".to_owned(),
                 Ok(Destination::Named { name, .. }) => text(&name),
                 Err(TreeError::Occupied { .. }) => "occupied".to_owned(),
+                Err(TreeError::OntoFile { .. }) => "onto a file".to_owned(),
                 Err(TreeError::NoDirectory { .. }) => "no directory".to_owned(),
                 Err(TreeError::Unsuitable { .. }) => "unsuitable".to_owned(),
                 Err(error) => panic!("{error}"),
@@ -249,11 +259,11 @@ mod tests {
             ("dir", "src", "src", "inside"),
             ("dir/", "src", "src", "inside"),
             ("link", "src", "src", "inside"),
-            ("file", "file", "occupied", "occupied"),
+            ("file", "file", "onto a file", "onto a file"),
             ("file/", "occupied", "occupied", "occupied"),
-            ("file-link", "file", "occupied", "occupied"),
-            ("pipe", "unsuitable", "occupied", "occupied"),
-            ("pipe-link", "unsuitable", "occupied", "occupied"),
+            ("file-link", "file", "onto a file", "onto a file"),
+            ("pipe", "unsuitable", "onto a file", "onto a file"),
+            ("pipe-link", "unsuitable", "onto a file", "onto a file"),
             ("circle", "unsuitable", "unsuitable", "unsuitable"),
             ("magic", "unsuitable", "unsuitable", "unsuitable"),
             ("dangling", "dangling", "dangling", "dangling"),
@@ -267,5 +277,11 @@ mod tests {
             assert_eq!(find(path, true, true), contents, "{path}");
         }
         assert!(folder.path().join("a/b").is_dir());
+        for path in ["file/", "file/y", "file/1/y", "dir/../file//y", "file-link/y"] {
+            let whole = folder.path().join(path).into_os_string().into_encoded_bytes();
+            let told = Destination::find(&whole, Placement::Unpack, Kind::Directory).unwrap_err().to_string();
+            let name = path.trim_end_matches(['/', 'y', '1']);
+            assert!(told.ends_with(&format!("/{name}' exists and is no directory")), "{path}: {told}");
+        }
     }
 }

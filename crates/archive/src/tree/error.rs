@@ -74,6 +74,12 @@ pub enum TreeError {
         /// "a directory" or "no directory".
         what: &'static str,
     },
+    /// A directory takes the place of nothing else.
+    #[error("cannot copy a directory onto '{path}', which is no directory")]
+    OntoFile {
+        /// Path at the destination.
+        path: String,
+    },
     /// What is at the destination is not replaced.
     #[error("'{path}' is {what}: the destination must be a directory or a regular file")]
     Unsuitable {
@@ -142,7 +148,10 @@ impl TreeError {
     /// Whether the request makes no sense for what is there.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Special { .. } | Self::Occupied { .. } | Self::Unsuitable { .. })
+        matches!(
+            self,
+            Self::Special { .. } | Self::Occupied { .. } | Self::OntoFile { .. } | Self::Unsuitable { .. }
+        )
     }
 }
 

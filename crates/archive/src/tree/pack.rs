@@ -40,7 +40,8 @@ pub fn pack<W: Write>(
     skipped: &mut dyn FnMut(Skipped),
 ) -> Result<(), TreeError> {
     let mut packer = Packer { writer, skipped, links: HashMap::new(), buffer: vec![0; BUFFER_BYTES] };
-    let read = |source| TreeError::Read { path: text(name), source };
+    // By the path that the user knows: the name is what it is to become.
+    let read = |source| TreeError::Read { path: text(&top.path), source };
     if top.is_directory() {
         let directory = open_child(top.descriptor.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY);
         let directory = directory.map_err(read)?;
@@ -52,13 +53,13 @@ pub fn pack<W: Write>(
     match FileType::from_raw_mode(top.status.st_mode) {
         FileType::RegularFile => {
             let file = top.reopen().map_err(read)?;
-            packer.file(name, &top.status, &file, true).map(drop)
+            packer.file(name, &top.status, &file, Some(top)).map(drop)
         }
         FileType::Symlink => {
             let target = readlinkat(&top.descriptor, c"", Vec::new()).map_err(read)?;
             packer.symlink(name, &top.status, target.into_bytes())
         }
-        kind => Err(TreeError::Special { path: text(name), what: describe(kind) }),
+        kind => Err(TreeError::Special { path: text(&top.path), what: describe(kind) }),
     }
 }
 
@@ -153,7 +154,7 @@ impl<W: Write> Packer<'_, W> {
                     self.directory(path, &status, file.as_fd())?;
                     return Ok(Some(file));
                 }
-                if !self.file(path, &status, &file, false)? {
+                if !self.file(path, &status, &file, None)? {
                     return Ok(None);
                 }
                 Ok(())
@@ -189,19 +190,26 @@ impl<W: Write> Packer<'_, W> {
         self.begin(&Entry { link_target: target, ..entry(Kind::Symlink, path, status) }, None)
     }
 
-    /// `is_top`: it is what was asked for; else what a pseudo file system does not let be read is left out.
+    /// `top`: it is what was asked for; else what a pseudo file system does not let be read is left out.
     /// Returns whether it was written.
-    fn file(&mut self, path: &[u8], status: &Stat, file: &OwnedFd, is_top: bool) -> Result<bool, TreeError> {
-        let read = |source| TreeError::Read { path: text(path), source };
+    fn file(
+        &mut self,
+        path: &[u8],
+        status: &Stat,
+        file: &OwnedFd,
+        top: Option<&Top>,
+    ) -> Result<bool, TreeError> {
+        let shown = top.map_or(path, |top| &top.path);
+        let read = |source| TreeError::Read { path: text(shown), source };
         let size_bytes = u64::try_from(status.st_size).unwrap_or(0);
         let segments = sparse::segments(file.as_fd(), status).map_err(read)?;
         if segments.is_none() && size_bytes <= BUFFER_BYTES as u64 {
             let outcome = match self.read_ahead(file, size_bytes) {
                 Ok(Some(count)) => self.write_ahead(path, status, file, count).map(|()| true),
-                Ok(None) if is_top => {
-                    Err(TreeError::Unsized { path: text(path), limit_bytes: MAXIMUM_UNSIZED_BYTES })
+                Ok(None) if top.is_some() => {
+                    Err(TreeError::Unsized { path: text(shown), limit_bytes: MAXIMUM_UNSIZED_BYTES })
                 }
-                Err(error) if is_top || !pseudo::is_pseudo(file.as_fd()) => Err(read(error)),
+                Err(error) if top.is_some() || !pseudo::is_pseudo(file.as_fd()) => Err(read(error)),
                 Ok(None) => {
                     (self.skipped)(Skipped { path: path.to_vec(), reason: "longer than its size says" });
                     Ok(false)

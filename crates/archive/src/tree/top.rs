@@ -14,7 +14,8 @@ pub struct Top {
     /// O_PATH.
     pub(super) descriptor: OwnedFd,
     pub(super) status: Stat,
-    path: Vec<u8>,
+    /// As it was named.
+    pub(super) path: Vec<u8>,
     follow_link: bool,
 }
 

@@ -7,7 +7,7 @@ use super::{InvalidValue, invalid};
 pub(crate) enum Location {
     /// A path of this host.
     Local(String),
-    /// `id:/path`
+    /// `id:/path`, or `id:path`: as in Docker, such a path begins at the root.
     Container {
         /// Container.
         id: String,
@@ -31,13 +31,11 @@ impl Location {
             _ if text.starts_with(['/', '.']) => Ok(Self::Local(text.to_owned())),
             None => Ok(Self::Local(text.to_owned())),
             Some(("", _)) => invalid(format!("invalid path given: '{text}' names no container")),
-            Some((id, path)) if path.starts_with('/') => {
-                Ok(Self::Container { id: id.to_owned(), path: path.to_owned() })
+            Some((_, "")) => invalid(format!("invalid path given: '{text}' names no path in the container")),
+            Some((id, path)) => {
+                let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+                Ok(Self::Container { id: id.to_owned(), path })
             }
-            Some(_) => invalid(format!(
-                "invalid path given: '{text}': a container's path is absolute, and a local path with a colon \
-                 begins with './'"
-            )),
         }
     }
 }
@@ -70,11 +68,14 @@ mod tests {
             ("./web:/x", local("./web:/x")),
             ("web:/x", container("web", "/x")),
             ("web:/x:y", container("web", "/x:y")),
+            ("web:x/", container("web", "/x/")),
+            ("web:.", container("web", "/.")),
+            ("web:x:y", container("web", "/x:y")),
         ];
         for (text, expected) in cases {
             assert_eq!(Location::parse(text).unwrap(), expected, "{text}");
         }
-        for text in ["", ":/x", "web:", "web:x", "a:b:c"] {
+        for text in ["", ":/x", ":x", "web:"] {
             assert!(Location::parse(text).is_err(), "{text}");
         }
     }

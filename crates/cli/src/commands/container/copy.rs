@@ -72,11 +72,9 @@ fn copy_in(arguments: &CopyArguments, source: &str, id: &str, path: String) -> R
     let request = ExtractRequest { path, placement, keep_owner: arguments.archive };
     let services = Services::from_environment()?;
     let transfer = Transfer::send(top)?;
-    block_on(async {
-        let remote = transfer.remote().as_fd();
-        let events = services.call(async |client| client.extract_files(id, &request, remote).await).await?;
-        transfer.follow(events).await
-    })?;
+    block_on(transfer.follow(async |remote| {
+        services.call(async |client| client.extract_files(id, &request, remote).await).await
+    }))?;
     output::print(&escape::text(&shown))?;
     Ok(ExitStatus::Success)
 }
@@ -98,11 +96,9 @@ fn copy_out(
     let request = PackRequest { path, follow_link: arguments.follow_link, name: ".".to_owned() };
     let services = Services::from_environment()?;
     let transfer = Transfer::receive(destination, source_name, contents_only, arguments.archive)?;
-    block_on(async {
-        let remote = transfer.remote().as_fd();
-        let events = services.call(async |client| client.pack_files(id, &request, remote).await).await?;
-        transfer.follow(events).await
-    })?;
+    block_on(transfer.follow(async |remote| {
+        services.call(async |client| client.pack_files(id, &request, remote).await).await
+    }))?;
     output::print(&escape::text(&shown.to_string_lossy()))?;
     Ok(ExitStatus::Success)
 }
