@@ -51,6 +51,7 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
     for mount in &request.mounts {
         validate_mount(mount)?;
     }
+    mounts::expect_disjoint(&request.mounts)?;
     let joins_network = request.networks.as_ref().is_none_or(|networks| !networks.is_empty());
     if request.egress.is_some() && !joins_network {
         return Err(invalid("an egress policy needs a network: without one, nothing is reached anyway"));
@@ -355,6 +356,10 @@ mod tests {
             json!({"capAdd": ["NONSENSE"]}),
             json!({"stopSignal": "NONSENSE"}),
             json!({"mounts": [{"type": {"tmpfs": {}}, "source": "", "destination": "/", "options": []}]}),
+            json!({"mounts": [
+                {"type": {"tmpfs": {}}, "source": "", "destination": "/a", "options": []},
+                {"type": {"volume": {"name": "v"}}, "source": "", "destination": "//a/./", "options": []}
+            ]}),
             json!({"maskedPaths": ["relative"]}),
             json!({"hostname": "a b"}),
             json!({"extraHosts": [{"name": "db", "address": "nowhere"}]}),

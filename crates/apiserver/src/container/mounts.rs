@@ -1,5 +1,6 @@
 //! What a container's mounts are to its helper and guest.
 
+use std::collections::HashSet;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use bulkhead_runtime_control::{
 use bulkhead_subordinate_ids::SubordinateIds;
 use rustix::fs::{Access, AtFlags, CWD};
 
+use super::paths;
 use crate::error::{failed, invalid, not_found};
 use crate::service::Service;
 use crate::volume::MountedVolume;
@@ -145,6 +147,18 @@ fn expect_access(source: &str, access: Access, verb: &str) -> Result<(), ApiErro
     }
     let message = format!("cannot share '{}': user {user} may not {verb} it", source.escape_default());
     Err(failed(message, &std::io::Error::from(error)))
+}
+
+/// Refuses two mounts at one place: nobody would see the first. Of what comes from others, one was chosen before.
+pub(super) fn expect_disjoint(mounts: &[Mount]) -> Result<(), ApiError> {
+    let mut places = HashSet::new();
+    match mounts.iter().find(|mount| !places.insert(paths::normalized(&mount.destination))) {
+        None => Ok(()),
+        Some(mount) => {
+            let place = mount.destination.escape_default();
+            Err(invalid(format!("duplicate mount point '{place}': mount one thing there")))
+        }
+    }
 }
 
 fn shared_volume<'a>(mount: &Mount, volumes: &'a [MountedVolume]) -> Option<&'a MountedVolume> {

@@ -5,6 +5,7 @@ use bulkhead_api::error::ApiError;
 use bulkhead_api::request::VolumesFrom;
 
 use super::mounts::READ_ONLY;
+use super::paths;
 
 /// Docker's word for the opposite.
 const WRITABLE: &str = "rw";
@@ -42,10 +43,7 @@ pub(crate) fn inherit(
 }
 
 fn is_same_place(one: &Mount, other: &Mount) -> bool {
-    let names = |mount: &Mount| -> Vec<String> {
-        mount.destination.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect()
-    };
-    names(one) == names(other)
+    paths::normalized(&one.destination) == paths::normalized(&other.destination)
 }
 
 #[cfg(test)]
@@ -73,7 +71,7 @@ mod tests {
                 volume("c", "/c", &[]),
                 mount(MountKind::Tmpfs {}, "/t", &[]),
             ]),
-            "two" => Ok(vec![mount(MountKind::Virtiofs {}, "/a/", &[])]),
+            "two" => Ok(vec![mount(MountKind::Virtiofs {}, "/a/./", &[])]),
             _ => Err(crate::error::not_found("x")),
         };
         let own = vec![volume("mine", "/c", &[])];
@@ -89,7 +87,7 @@ mod tests {
         );
         assert_eq!(
             places(&[from("one", true), from("two", false)])[1..],
-            [volume("b", "/b", &["ro"]), mount(MountKind::Virtiofs {}, "/a/", &[])]
+            [volume("b", "/b", &["ro"]), mount(MountKind::Virtiofs {}, "/a/./", &[])]
         );
         assert_eq!(places(&[from("two", false), from("one", true)])[1], volume("a", "/a", &["nosuid", "ro"]));
         assert!(inherit(Vec::new(), &[from("nobody", false)], mounts_of).is_err());
