@@ -252,7 +252,29 @@ fn hidden_paths_mounts_and_kernel_parameters() {
     );
     assert!(mounts.contains("size=20480k") && mounts.contains("size=5120k"), "{mounts}");
     assert!(mounts.contains("noexec") && mounts.ends_with("700"), "{mounts}");
+    let options = "/t:uid=1000,gid=100,size=25%,nr_inodes=2k,suid,dev,exec,noatime,sync,mode=750";
+    let mounts = run(
+        &installation,
+        &["--memory", "400m", "--tmpfs", options],
+        "grep ' /t ' /proc/mounts; stat -c %u:%g:%a /t",
+    );
+    for word in ["noatime", "sync", "nr_inodes=2048", "uid=1000", "gid=100", "1000:100:750"] {
+        assert!(mounts.contains(word), "{word}: {mounts}");
+    }
+    let size = mounts.split_once("size=").and_then(|(_, rest)| rest.split_once('k')).unwrap().0;
+    assert!((100 << 10..200 << 10).contains(&size.parse::<u64>().unwrap()), "{mounts}");
+    let flags = "/t:defaults,rw,async,dirsync,mand,nomand,atime,diratime,nodiratime,relatime,norelatime,\
+                 strictatime,nostrictatime,nosuid,nodev,noexec,nr_blocks=10";
+    let mounts = run(&installation, &["--tmpfs", flags], "grep ' /t ' /proc/mounts");
+    assert!(mounts.contains("dirsync,nosuid,nodev,noexec,") && mounts.contains("size=40k"), "{mounts}");
     refused(&installation, &["--tmpfs", "/t:colour=red"], 64, "colour");
+    for flags in [
+        ["--tmpfs", "/t", "-v", "/etc:/t/"],
+        ["--tmpfs", "/t", "--tmpfs", "/t:ro"],
+        ["-v", "one:/t", "--mount", "type=volume,src=two,dst=//t"],
+    ] {
+        refused(&installation, &flags, 125, "duplicate mount point");
+    }
 }
 
 #[test]

@@ -71,7 +71,9 @@ impl MountOptions {
                 self.attributes.remove(access_time);
                 self.attributes.insert(MountAttrFlags::MOUNT_ATTR_STRICTATIME);
             }
-            "relatime" | "atime" => self.attributes.remove(access_time),
+            // What is neither of the others is relative, also by this name.
+            "relatime" | "norelatime" | "atime" => self.attributes.remove(access_time),
+            "nostrictatime" => self.attributes.remove(MountAttrFlags::MOUNT_ATTR_STRICTATIME),
             "bind" => self.bind = true,
             "rbind" => {
                 self.bind = true;
@@ -121,6 +123,9 @@ mod tests {
         assert_eq!(parse(&["ro", "rw", "noexec", "exec"]).attributes, MountAttrFlags::empty());
         assert_eq!(parse(&["noatime", "strictatime"]).attributes, MountAttrFlags::MOUNT_ATTR_STRICTATIME);
         assert_eq!(parse(&["strictatime", "relatime"]).attributes, MountAttrFlags::empty());
+        assert_eq!(parse(&["strictatime", "nostrictatime"]).attributes, MountAttrFlags::empty());
+        let options = parse(&["noatime", "nostrictatime", "norelatime"]);
+        assert_eq!((options.attributes, options.file_system), (MountAttrFlags::empty(), Vec::new()));
     }
 
     #[test]
