@@ -192,6 +192,21 @@ fn every_limit_reaches_the_process() {
         let flag = format!("core={unlimited}");
         assert_eq!(run(&installation, &["--ulimit", &flag], "ulimit -c"), "unlimited");
     }
+    let files = |value: &str| run(&installation, &["--ulimit", &format!("nofile={value}")], "ulimit -n");
+    let most = "1048576";
+    for unlimited in ["unlimited", "-1", "1048576:unlimited"] {
+        assert_eq!(files(unlimited), most);
+    }
+    assert_eq!(files("2000000"), "2000000");
+    refused(&installation, &["--ulimit", "nofile=2147483585"], 125, "nofile can be 2147483584 at most");
+    installation.run_ok(&["run", "-d", "--name", "many", "demo", "sleep", "600"]);
+    let exec = |value: &str| {
+        let flag = format!("nofile={value}");
+        installation.run_ok(&["exec", "--ulimit", &flag, "many", "sh", "-c", "ulimit -n"])
+    };
+    assert_eq!(exec("unlimited"), most);
+    assert_eq!(exec("2147483584"), "2147483584");
+    installation.run_ok(&["delete", "--force", "many"]);
     refused(&installation, &["--ulimit", "nofile=2:1"], 64, "soft limit");
     refused(&installation, &["--ulimit", "core=1", "--ulimit", "core=2"], 64, "twice");
     refused(&installation, &["--ulimit", "files=1"], 64, "files");

@@ -30,6 +30,7 @@ mod mounts;
 mod netlink;
 mod network;
 mod process;
+mod resource_limits;
 mod root_filesystem;
 mod scheduling;
 mod shutdown;

@@ -4,11 +4,11 @@
 use std::ffi::c_void;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use bulkhead_guest_protocol::messages::{Process, failure::Code};
+use bulkhead_guest_protocol::messages::{Process, ResourceLimit, failure::Code};
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, openat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
-use rustix::process::{Resource, Rlimit, fchdir, ioctl_tiocsctty, setsid};
+use rustix::process::{fchdir, ioctl_tiocsctty, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stdin};
 use rustix::thread::{
     ThreadNameSpaceType, move_into_thread_name_spaces, set_no_new_privs, set_thread_groups,
@@ -22,6 +22,7 @@ use super::executable::{self, ExecutableError};
 use super::report::Report;
 use super::stdio::ChildStdio;
 use crate::mount_points::{self, Kind};
+use crate::resource_limits::{self, LimitError};
 use crate::user::{self, Identity, UserError};
 use crate::{capabilities, scheduling};
 
@@ -44,12 +45,8 @@ pub(crate) enum ChildError {
     },
     #[error("working directory {path:?} is not absolute")]
     RelativeWorkingDirectory { path: String },
-    #[error("cannot set resource limit {resource}")]
-    Limit {
-        resource: u32,
-        #[source]
-        source: Errno,
-    },
+    #[error(transparent)]
+    Limit(LimitError),
     #[error(transparent)]
     User(UserError),
     #[error("cannot {step}")]
@@ -93,6 +90,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) process: &'a Process,
     pub(crate) stdio: &'a ChildStdio,
     pub(crate) command: Command,
+    /// The process's, as [`resource_limits::resolve`] returned them.
+    pub(crate) limits: Vec<ResourceLimit>,
     /// Capabilities that PID 1's own bounding set still has.
     pub(crate) bounding_set: u64,
     pub(crate) report: *mut Report,
@@ -145,10 +144,7 @@ fn prepare(plan: &mut Plan<'_>) -> Result<(), ChildError> {
     scheduling::be_usual().map_err(ChildError::Scheduling)?;
     setsid().map_err(ChildError::Stdio)?;
     set_up_stdio(plan).map_err(ChildError::Stdio)?;
-    for limit in &process.rlimits {
-        set_limit(limit.resource, limit.soft, limit.hard)
-            .map_err(|source| ChildError::Limit { resource: limit.resource, source })?;
-    }
+    resource_limits::set(&plan.limits).map_err(ChildError::Limit)?;
     let (specification, groups) = process
         .user
         .as_ref()
@@ -200,31 +196,6 @@ fn set_up_stdio(plan: &Plan<'_>) -> Result<(), Errno> {
             Ok(())
         }
     }
-}
-
-fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
-    // asm-generic/resource.h
-    let resource = match resource {
-        0 => Resource::Cpu,
-        1 => Resource::Fsize,
-        2 => Resource::Data,
-        3 => Resource::Stack,
-        4 => Resource::Core,
-        5 => Resource::Rss,
-        6 => Resource::Nproc,
-        7 => Resource::Nofile,
-        8 => Resource::Memlock,
-        9 => Resource::As,
-        10 => Resource::Locks,
-        11 => Resource::Sigpending,
-        12 => Resource::Msgqueue,
-        13 => Resource::Nice,
-        14 => Resource::Rtprio,
-        15 => Resource::Rttime,
-        _ => return Err(Errno::INVAL),
-    };
-    let value = |number: u64| (number != u64::MAX).then_some(number);
-    rustix::process::setrlimit(resource, Rlimit { current: value(soft), maximum: value(hard) })
 }
 
 /// After the root is the container's, and without magic links, so that an image cannot name one of

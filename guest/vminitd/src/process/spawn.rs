@@ -15,12 +15,15 @@ use super::initializer::{self, Readiness};
 use super::report::Report;
 use super::stdio::ChildStdio;
 use crate::failure::failure;
+use crate::resource_limits::{self, LimitError};
 
 /// Why there is no process.
 #[derive(Debug, Error)]
 pub(crate) enum SpawnError {
     #[error(transparent)]
     Command(CommandError),
+    #[error(transparent)]
+    Limit(LimitError),
     #[error("cannot prepare memory for a process")]
     Memory(#[source] Errno),
     #[error("cannot create a process")]
@@ -33,7 +36,9 @@ impl From<SpawnError> for Failure {
     fn from(error: SpawnError) -> Self {
         match error {
             SpawnError::Child(failure) => failure,
-            SpawnError::Command(_) => failure(Code::InvalidArgument, &error),
+            SpawnError::Command(_) | SpawnError::Limit(LimitError::TooManyFiles { .. }) => {
+                failure(Code::InvalidArgument, &error)
+            }
             _ => failure(Code::Setup, &error),
         }
     }
@@ -77,11 +82,13 @@ pub(crate) fn spawn_with_initializer(request: Request<'_>) -> Result<Child, Spaw
 fn plan<'a>(request: Request<'a>, report: *mut Report) -> Result<Plan<'a>, SpawnError> {
     let process = request.process;
     let command = Command::new(&process.arguments, &process.environment).map_err(SpawnError::Command)?;
+    let limits = resource_limits::resolve(&process.rlimits).map_err(SpawnError::Limit)?;
     Ok(Plan {
         surroundings: request.surroundings,
         process,
         stdio: request.stdio,
         command,
+        limits,
         bounding_set: request.bounding_set,
         report,
     })
