@@ -37,6 +37,9 @@ fn names_and_hosts() {
     };
     assert_eq!((name, variable, file, database), ("front", "front", "front", "10.9.8.7\tdb"));
     assert_eq!(route.split_whitespace().nth(2), gateway.split_whitespace().next());
+    // A name with a domain is known without, too.
+    let own = "grep -w my.host.example /etc/hosts | cut -f 2; ping -c 1 -q my >/dev/null && echo up";
+    assert_eq!(run(&installation, &["--hostname", "my.host.example"], own), "my.host.example my\nup");
     refused(&installation, &["--network", "none", "--add-host", "up:host-gateway"], 125, "joins no network");
     for (flag, word) in [
         ("--hostname=a b", "host name"),

@@ -194,17 +194,26 @@ fn hosts(specification: &RuntimeSpecification) -> String {
                     ff02::1\tip6-allnodes\n\
                     ff02::2\tip6-allrouters\n"
         .to_owned();
+    let names = own_names(&specification.hostname);
     let own = specification
         .networks
         .iter()
         .flat_map(|network| &network.addresses)
-        .map(|address| (address.split('/').next().unwrap_or_default(), specification.hostname.as_str()));
+        .map(|address| (address.split('/').next().unwrap_or_default(), names.as_str()));
     let extra = specification.extra_hosts.iter().map(|(address, names)| (address.as_str(), names.as_str()));
     for (address, names) in extra.chain(own) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{address}\t{names}");
     }
     text
+}
+
+/// A name with a domain is followed by the one without, as in Docker (moby, libnetwork, `updateHostsFile`).
+fn own_names(hostname: &str) -> String {
+    match hostname.split_once('.') {
+        Some((short, _)) => format!("{hostname} {short}"),
+        None => hostname.to_owned(),
+    }
 }
 
 /// resolv.conf(5)
@@ -243,6 +252,12 @@ mod tests {
         assert_eq!(mac_address("02:00:0a:ff:00:05").unwrap(), [2, 0, 10, 255, 0, 5]);
         assert!(mac_address("02:00:0a:ff:00").is_err());
         assert!(mac_address("02:00:0a:ff:00:100").is_err());
+    }
+
+    #[test]
+    fn a_name_with_a_domain_is_also_known_without() {
+        assert_eq!(own_names("my.host.example"), "my.host.example my");
+        assert_eq!(own_names("web"), "web");
     }
 
     #[test]
