@@ -28,6 +28,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<String>, InvalidValue> {
 
 fn parse_file(text: &str) -> Result<Vec<String>, InvalidValue> {
     let mut variables = Vec::new();
+    // Editors of Windows begin files with a byte order mark, which is of no name.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
@@ -72,6 +74,7 @@ mod tests {
             ["A=1", "C=a=b #kept ", "D=\"quoted\"", "E="]
         );
         assert!(parse_file("=x").is_err());
+        assert_eq!(parse_file("\u{feff}A=1\nB=\u{feff}\n").unwrap(), ["A=1", "B=\u{feff}"]);
     }
 
     #[test]
