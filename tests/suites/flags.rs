@@ -219,6 +219,18 @@ fn every_limit_reaches_the_process() {
 }
 
 #[test]
+fn working_directories() {
+    let installation = Installation::with_demo();
+    assert_eq!(run(&installation, &["-w", "/new/place"], "pwd"), "/new/place");
+    assert_eq!(run(&installation, &["-w", ""], "pwd"), "/");
+    refused(&installation, &["-w", "relative"], 64, "'relative' is not an absolute path");
+    installation.run_ok(&["run", "-d", "--name", "box", "-w", "/tmp", "demo", "sleep", "600"]);
+    assert_eq!(installation.run_ok(&["exec", "-w", "", "box", "pwd"]), "/tmp");
+    let outcome = installation.container(&["exec", "--workdir", "tmp", "box", "pwd"]).expect_code(64);
+    assert!(outcome.stderr.contains("'tmp' is not an absolute path"), "{outcome:?}");
+}
+
+#[test]
 fn environment_files_may_be_pipes() {
     let installation = Installation::with_demo();
     let file = installation.folder().join("environment");

@@ -267,7 +267,7 @@ fn f57_every_exit_code_comes_back() {
         (&["exec", "-w", "/etc/passwd", "host", "true"], 125),
         (&["exec", "nobody", "true"], 125),
         (&["run", "--rm", "no such image", "true"], 125),
-        (&["run", "--rm", "-w", "relative", "demo", "true"], 125),
+        (&["run", "--rm", "-w", "relative", "demo", "true"], 64),
         (&["run", "--rm", "--no-such-flag", "demo", "true"], 64),
     ] {
         let outcome = installation.container(words);

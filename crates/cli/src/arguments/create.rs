@@ -60,7 +60,7 @@ impl CreateFlags {
             arguments,
             entrypoint: management.entrypoint.clone(),
             environment: self.process.environment().map_err(usage)?,
-            working_directory: self.process.workdir.clone(),
+            working_directory: self.process.working_directory(),
             user: self.process.user(),
             groups: self.process.group().into_iter().chain(management.group_add.iter().cloned()).collect(),
             terminal: self.process.tty,

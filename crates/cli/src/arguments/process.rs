@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bulkhead_api::process::{ResourceLimit, User};
 use clap::Args;
 
+use crate::values::paths::WorkingDirectory;
 use crate::values::{InvalidValue, environment_file, resource_limit};
 
 /// Flags of a process.
@@ -41,7 +42,7 @@ pub(crate) struct ProcessFlags {
 
     /// Working directory of the process
     #[arg(short, long, visible_alias = "cwd", value_name = "DIRECTORY")]
-    pub(crate) workdir: Option<String>,
+    workdir: Option<WorkingDirectory>,
 
     /// Limit a resource; one flag for each type
     #[arg(long, value_name = "TYPE=SOFT[:HARD]")]
@@ -59,6 +60,10 @@ impl ProcessFlags {
             variables.extend(environment_file::resolve(text)?);
         }
         Ok(variables)
+    }
+
+    pub(crate) fn working_directory(&self) -> Option<String> {
+        self.workdir.clone().and_then(WorkingDirectory::into_path)
     }
 
     pub(crate) fn user(&self) -> Option<User> {

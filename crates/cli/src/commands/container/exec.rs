@@ -69,7 +69,7 @@ fn resolve<'a>(arguments: &'a ExecArguments, streams: &Streams) -> Result<(&'a s
     let request = ExecRequest {
         arguments: words,
         environment: process.environment().map_err(usage)?,
-        working_directory: process.workdir.clone(),
+        working_directory: process.working_directory(),
         user: process.user(),
         groups: process.group().into_iter().collect(),
         privileged: arguments.privileged,
