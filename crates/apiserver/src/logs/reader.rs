@@ -141,9 +141,10 @@ fn skip_to_tail(
     window: &Window,
 ) -> io::Result<()> {
     let mut missing = wanted;
+    let mut later = tail::Later::default();
     for index in (0..files.len()).rev() {
         let file = &mut files[index];
-        let (start, found) = tail::start_of_last_lines(file, format, missing, window)?;
+        let (start, found) = tail::start_of_last_lines(file, format, missing, window, &mut later)?;
         file.seek(SeekFrom::Start(start))?;
         missing -= found;
         if missing == 0 {
@@ -235,6 +236,26 @@ mod tests {
         }
         let mut console = Reader::open(&path, Format::Raw, &last(1)).unwrap();
         assert_eq!(drain(&mut console), "d stdout F 4\n");
+    }
+
+    #[test]
+    fn a_last_line_without_newline_counts_for_the_tail() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stdio.log");
+        let shows = |wanted, expected| {
+            let mut reader = Reader::open(&path, Format::Lines, &last(wanted)).unwrap();
+            assert_eq!(drain(&mut reader), expected, "last {wanted}");
+        };
+        append(&path, "d stdout F a\nd stdout F b\nd stdout P c\nd stdout P d\n");
+        for (wanted, expected) in [(0, ""), (1, "cd"), (2, "b\ncd"), (3, "a\nb\ncd"), (4, "a\nb\ncd")] {
+            shows(wanted, expected);
+        }
+        append(&path, "d stderr F e\n");
+        shows(1, "e\n");
+        shows(2, "cde\n");
+        std::fs::rename(&path, folder.path().join("stdio.log.1")).unwrap();
+        append(&path, "d stdout F f\nd stdout F g\n");
+        shows(2, "f\ng\n");
     }
 
     #[test]
