@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Between checks within the start period when nobody says another; Docker's, too.
+pub const DEFAULT_START_INTERVAL_MS: u64 = 5000;
+
 /// How a container's health is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,11 +17,20 @@ pub struct HealthCheck {
     pub timeout_ms: u64,
     /// After the start of the container; failures do not count until then, or until a success.
     pub start_period_ms: u64,
+    /// In place of the interval within the start period, until the first success.
+    #[serde(default = "default_start_interval_ms")]
+    pub start_interval_ms: u64,
     /// Failures in a row that make it unhealthy.
     pub retries: u32,
 }
 
-/// Flags of `run` and `create`; what is absent comes from the image.
+/// Docker's. Containers of an earlier version have none.
+fn default_start_interval_ms() -> u64 {
+    DEFAULT_START_INTERVAL_MS
+}
+
+/// Flags of `run` and `create`; what is absent comes from the image. As in Docker, an interval, a timeout
+/// or retries of zero are as good as absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HealthCheckRequest {
@@ -30,6 +42,8 @@ pub struct HealthCheckRequest {
     pub timeout_ms: Option<u64>,
     /// See [`HealthCheck`].
     pub start_period_ms: Option<u64>,
+    /// See [`HealthCheck`].
+    pub start_interval_ms: Option<u64>,
     /// See [`HealthCheck`].
     pub retries: Option<u32>,
     /// Check nothing, whatever the image says.

@@ -120,6 +120,9 @@ pub struct Healthcheck {
     /// Time in which failures do not count, nanoseconds.
     #[serde(rename = "StartPeriod")]
     pub start_period_ns: i64,
+    /// Time between checks within the start period, nanoseconds.
+    #[serde(rename = "StartInterval")]
+    pub start_interval_ns: i64,
     /// Failures in a row that make a container unhealthy.
     pub retries: i64,
 }

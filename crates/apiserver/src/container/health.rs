@@ -1,7 +1,7 @@
 //! Health checks: what they are, when they run, and what their results mean.
 //!
 //! A check is a further process of the container, run by a task for each run. Docker's rules: the
-//! first check comes one interval after the start; a success makes the container healthy at once;
+//! first check comes one interval after the start, of the start period if there is one; a success makes the container healthy at once;
 //! `retries` failures in a row make it unhealthy, of which those within the start period count only
 //! after the first success.
 
@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bulkhead_api::container::ContainerConfiguration;
 use bulkhead_api::error::ApiError;
-use bulkhead_api::health::{HealthCheck, HealthCheckRequest, HealthCheckResult, HealthState, HealthStatus};
+use bulkhead_api::health::{
+    DEFAULT_START_INTERVAL_MS, HealthCheck, HealthCheckRequest, HealthCheckResult, HealthState, HealthStatus,
+};
 use bulkhead_api::request::ExecRequest;
 use bulkhead_oci::Healthcheck;
 use bulkhead_runtime_control::{DescriptorPurpose, Request};
@@ -18,6 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::launch::Order;
 use super::running::Run;
@@ -28,8 +31,6 @@ use crate::error::{invalid, printable};
 const DEFAULT_INTERVAL_MS: u64 = 30_000;
 const DEFAULT_TIMEOUT_MS: u64 = 30_000;
 const DEFAULT_RETRIES: u32 = 3;
-/// Shorter ones would do nothing but check.
-const SHORTEST_MS: u64 = 1;
 /// Docker's, too.
 const REMEMBERED_RESULTS: usize = 5;
 const MAXIMUM_OUTPUT_BYTES: usize = 4096;
@@ -68,18 +69,26 @@ pub(super) fn merge(
         let nanoseconds = image.map_or(0, nanoseconds);
         u64::try_from(nanoseconds / 1_000_000).ok().filter(|milliseconds| *milliseconds > 0)
     };
-    let interval_ms = request.interval_ms.or_else(|| from_image(|check| check.interval_ns));
-    let timeout_ms = request.timeout_ms.or_else(|| from_image(|check| check.timeout_ns));
-    let retries = image.and_then(|check| u32::try_from(check.retries).ok()).filter(|retries| *retries > 0);
+    // Zero means that nothing was said (Docker's HealthConfig: "0 means inherit"); taken by its word, it
+    // would do nothing but check.
+    let span = |flag: Option<u64>, of_image: fn(&Healthcheck) -> i64| {
+        flag.filter(|milliseconds| *milliseconds > 0).or_else(|| from_image(of_image))
+    };
+    let interval_ms = span(request.interval_ms, |check| check.interval_ns);
+    let timeout_ms = span(request.timeout_ms, |check| check.timeout_ns);
+    let start_interval_ms = span(request.start_interval_ms, |check| check.start_interval_ns);
+    let of_image = image.and_then(|check| u32::try_from(check.retries).ok());
+    let retries = [request.retries, of_image].into_iter().flatten().find(|retries| *retries > 0);
     Ok(Some(HealthCheck {
         command,
-        interval_ms: interval_ms.unwrap_or(DEFAULT_INTERVAL_MS).max(SHORTEST_MS),
-        timeout_ms: timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS).max(SHORTEST_MS),
+        interval_ms: interval_ms.unwrap_or(DEFAULT_INTERVAL_MS),
+        timeout_ms: timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
         start_period_ms: request
             .start_period_ms
             .or_else(|| from_image(|check| check.start_period_ns))
             .unwrap_or(0),
-        retries: request.retries.or(retries).unwrap_or(DEFAULT_RETRIES).max(1),
+        start_interval_ms: start_interval_ms.unwrap_or(DEFAULT_START_INTERVAL_MS),
+        retries: retries.unwrap_or(DEFAULT_RETRIES),
     }))
 }
 
@@ -108,11 +117,8 @@ pub(super) fn judge(
         status.failing_streak = 0;
         status.status = HealthState::Healthy;
     } else {
-        let patient = status.status == HealthState::Starting
-            && started.is_some_and(|started| {
-                date::milliseconds_between(started, &result.start) < i128::from(check.start_period_ms)
-            });
-        if !patient {
+        let patience = patience(status, check, started, &result.start);
+        if patience.is_zero() {
             status.failing_streak = status.failing_streak.saturating_add(1);
         }
         if status.failing_streak >= check.retries {
@@ -122,6 +128,15 @@ pub(super) fn judge(
     status.log.push(result);
     let surplus = status.log.len().saturating_sub(REMEMBERED_RESULTS);
     status.log.drain(..surplus);
+}
+
+/// How much is left, at this date, of the time in which failures do not count.
+fn patience(status: &HealthStatus, check: &HealthCheck, started: Option<&str>, now: &str) -> Duration {
+    let Some(started) = started.filter(|_| status.status == HealthState::Starting) else {
+        return Duration::ZERO;
+    };
+    let left = i128::from(check.start_period_ms) - date::milliseconds_between(started, now);
+    Duration::from_millis(u64::try_from(left).unwrap_or(0))
 }
 
 /// Checks one run until it is dropped.
@@ -144,22 +159,30 @@ impl Drop for Monitor {
     }
 }
 
-/// Begins to check.
+/// Begins to check. `started` is when the container did, RFC 3339.
 pub(super) fn watch(
     run: &Arc<Run>,
     configuration: &Arc<ContainerConfiguration>,
     check: &HealthCheck,
+    status: &HealthStatus,
+    started: Option<&str>,
 ) -> Monitor {
     let (sender, results) = mpsc::channel(1);
     let (run, configuration, check) = (Arc::clone(run), Arc::clone(configuration), check.clone());
+    let mut patient_until = Instant::now() + patience(status, &check, started, &date::now());
     let task = tokio::spawn(async move {
         loop {
-            tokio::time::sleep(Duration::from_millis(check.interval_ms)).await;
+            let is_patient = Instant::now() < patient_until;
+            let pause_ms = if is_patient { check.start_interval_ms } else { check.interval_ms };
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
             if run.is_paused() {
                 continue;
             }
             let start = date::now();
             let (exit_code, output) = perform(&run, &configuration, &check).await;
+            if exit_code == 0 {
+                patient_until = Instant::now();
+            }
             let result = HealthCheckResult { start, end: date::now(), exit_code, output };
             if sender.send(result).await.is_err() {
                 return;
@@ -254,9 +277,33 @@ mod tests {
         for test in [&["NONE"][..], &[], &["CMD"], &["CMD-SHELL"], &["NONSENSE", "x"]] {
             assert_eq!(of_image(test), None, "{test:?}");
         }
+        let of_image =
+            Healthcheck { start_interval_ns: 700_000_000, timeout_ns: -1, ..image(&["CMD", "probe"]) };
+        assert_eq!(merge(&none, Some(&of_image)).unwrap().unwrap().start_interval_ms, 700);
         let disabled = HealthCheckRequest { disabled: true, ..HealthCheckRequest::default() };
         assert_eq!(merge(&disabled, Some(&image(&["CMD", "probe"]))).unwrap(), None);
         assert!(merge(&HealthCheckRequest { retries: Some(1), ..disabled }, None).is_err());
+    }
+
+    #[test]
+    fn zero_is_the_default() {
+        let zeros = HealthCheckRequest {
+            command: Some("true".to_owned()),
+            interval_ms: Some(0),
+            timeout_ms: Some(0),
+            start_period_ms: Some(0),
+            start_interval_ms: Some(0),
+            retries: Some(0),
+            disabled: false,
+        };
+        let merged = |image: Option<&Healthcheck>| {
+            let check = merge(&zeros, image).unwrap().unwrap();
+            let spans = (check.interval_ms, check.timeout_ms, check.start_period_ms, check.start_interval_ms);
+            (spans, check.retries)
+        };
+        assert_eq!(merged(None), ((30_000, 30_000, 0, 5000), 3));
+        assert_eq!(merged(Some(&Healthcheck::default())), ((30_000, 30_000, 0, 5000), 3));
+        assert_eq!(merged(Some(&image(&["CMD", "x"]))), ((2000, 30_000, 0, 5000), 7));
     }
 
     #[test]

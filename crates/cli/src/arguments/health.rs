@@ -20,6 +20,10 @@ pub(crate) struct HealthFlags {
     #[arg(long, value_name = "NUMBER")]
     health_retries: Option<u32>,
 
+    /// Time between two checks within the start period [default: the image's, else 5s]
+    #[arg(long, value_name = "TIME")]
+    health_start_interval: Option<Span>,
+
     /// Time after the start in which failures do not count [default: the image's, else 0s]
     #[arg(long, value_name = "TIME")]
     health_start_period: Option<Span>,
@@ -30,7 +34,7 @@ pub(crate) struct HealthFlags {
 
     /// Check nothing, whatever the image says
     #[arg(long, conflicts_with_all = ["health_cmd", "health_interval", "health_retries",
-        "health_start_period", "health_timeout"])]
+        "health_start_interval", "health_start_period", "health_timeout"])]
     no_healthcheck: bool,
 }
 
@@ -41,6 +45,7 @@ impl HealthFlags {
             interval_ms: self.health_interval.map(Span::milliseconds),
             timeout_ms: self.health_timeout.map(Span::milliseconds),
             start_period_ms: self.health_start_period.map(Span::milliseconds),
+            start_interval_ms: self.health_start_interval.map(Span::milliseconds),
             retries: self.health_retries,
             disabled: self.no_healthcheck,
         }

@@ -13,8 +13,9 @@ impl Actor {
             self.record.health = None;
             return;
         };
-        self.record.health.get_or_insert_default();
-        self.monitor = Some(health::watch(&active.run, &self.configuration, check));
+        let status = &*self.record.health.get_or_insert_default();
+        let started = self.record.started_date.as_deref();
+        self.monitor = Some(health::watch(&active.run, &self.configuration, check, status, started));
     }
 
     pub(super) fn checked(&mut self, result: Option<HealthCheckResult>) -> Life {

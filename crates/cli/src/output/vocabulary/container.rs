@@ -177,6 +177,7 @@ fn configuration() -> ContainerConfiguration {
             interval_ms: 0,
             timeout_ms: 0,
             start_period_ms: 0,
+            start_interval_ms: 0,
             retries: 0,
         }),
         creation_time_us: 0,
