@@ -3,6 +3,7 @@
 use bulkhead_api::container::{
     ContainerSnapshot, ContainerState, Mount, MountKind, NetworkConfiguration, NetworkStatus, PublishedPort,
 };
+use bulkhead_api::health::{HealthCheck, HealthCheckResult, HealthStatus};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -47,10 +48,9 @@ impl Templated for ContainerDetails {
         });
         // As in Docker, it is there only where health is checked: `{{if .State.Health}}`.
         if let (Some(health), Some(state)) = (&status.health, state.as_object_mut()) {
-            let words = json!({"Status": health.status.as_str(), "FailingStreak": health.failing_streak});
-            state.insert("Health".to_owned(), words);
+            state.insert("Health".to_owned(), of_health(health));
         }
-        json!({
+        let mut details = json!({
             "Id": container.id,
             "Name": format!("/{}", container.id),
             "Created": configuration.creation_date,
@@ -79,11 +79,51 @@ impl Templated for ContainerDetails {
                 "Tty": process.terminal,
                 "OpenStdin": configuration.interactive,
                 "StopSignal": configuration.stop_signal,
+                "StopTimeout": configuration.stop_timeout_seconds,
             },
             "HostConfig": host_configuration::of(configuration),
             "Mounts": configuration.mounts.iter().map(of_mount).collect::<Vec<_>>(),
-        })
+        });
+        // As `.State.Health`.
+        if let (Some(check), Some(words)) = (&configuration.health_check, details["Config"].as_object_mut()) {
+            words.insert("Healthcheck".to_owned(), of_health_check(check));
+        }
+        details
     }
+}
+
+fn of_health(health: &HealthStatus) -> Value {
+    let result = |result: &HealthCheckResult| {
+        json!({
+            "Start": result.start,
+            "End": result.end,
+            "ExitCode": result.exit_code,
+            "Output": result.output,
+        })
+    };
+    json!({
+        "Status": health.status.as_str(),
+        "FailingStreak": health.failing_streak,
+        "Log": health.log.iter().map(result).collect::<Vec<_>>(),
+    })
+}
+
+/// Times in nanoseconds.
+fn of_health_check(check: &HealthCheck) -> Value {
+    let nanoseconds = |milliseconds: u64| milliseconds.saturating_mul(1_000_000);
+    // A check by the shell is kept as what it comes to.
+    let test = match check.command.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["/bin/sh", "-c", text] => vec!["CMD-SHELL", text],
+        ref words => [&["CMD"], words].concat(),
+    };
+    json!({
+        "Test": test,
+        "Interval": nanoseconds(check.interval_ms),
+        "Timeout": nanoseconds(check.timeout_ms),
+        "StartPeriod": nanoseconds(check.start_period_ms),
+        "StartInterval": nanoseconds(check.start_interval_ms),
+        "Retries": check.retries,
+    })
 }
 
 /// Without the length of its prefix.
