@@ -61,6 +61,27 @@ fn disk_usage_is_what_the_disk_says() {
 }
 
 #[test]
+fn services_that_run_are_not_started_with_other_roots() {
+    let installation = Installation::new();
+    let (own, other) = (installation.folder().join("app"), installation.folder().join("other"));
+    installation.run_ok(&["system", "start", "--app-root", own.to_str().unwrap()]);
+    for flag in ["--app-root", "--log-root", "--install-root"] {
+        let refused =
+            installation.container(&["system", "start", flag, other.to_str().unwrap()]).expect_code(1);
+        for words in ["Error: invalidState", flag, other.to_str().unwrap(), "container system stop"] {
+            assert!(refused.stderr.contains(words), "{words}: {refused:?}");
+        }
+        assert!(!other.exists());
+    }
+    installation.run_ok(&["system", "start", "--app-root", &format!("{}/../app/", own.display())]);
+    installation.run_ok(&["system", "start"]);
+    installation.run_ok(&["system", "stop"]);
+    installation.run_ok(&["system", "start", "--app-root", other.to_str().unwrap()]);
+    assert!(other.is_dir());
+    installation.run_ok(&["system", "stop"]);
+}
+
+#[test]
 fn logs_of_the_services_are_read_with_and_without_them() {
     let installation = Installation::new();
     installation.run_ok(&["system", "start"]);

@@ -56,10 +56,16 @@ pub(super) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
         }
     }
     let timeout = Duration::from_secs(u64::from(arguments.timeout));
+    let services = Services::in_directories(directories.clone());
+    // Before anything is made in directories that are not to be.
+    if let Ok(running) = block_on(async { Ok(services.client().system_status().await) })? {
+        refuse_other_roots(arguments, &directories, &running)?;
+    }
     let was_started = daemon::start(&directories, timeout)?;
-    let services = Services::in_directories(directories);
     let status = || block_on(async { services.call(async |client| client.system_status().await).await });
     let mut current = status()?;
+    // Another command may have started them meanwhile.
+    refuse_other_roots(arguments, &directories, &current)?;
     if current.configuration_problem.is_some() && !was_started {
         // It may be mended by now; then a new apiserver goes by it.
         match start_anew(&services, &current, timeout)? {
@@ -78,6 +84,37 @@ pub(super) fn run(arguments: &StartArguments) -> Result<ExitStatus, Failure> {
     current.network.iter().flat_map(system::network_advice).for_each(|advice| message::warning(&advice));
     current.folders.iter().flat_map(system::folder_advice).for_each(|advice| message::warning(&advice));
     Ok(ExitStatus::Success)
+}
+
+/// Services that run keep the roots with which they were started.
+fn refuse_other_roots(
+    arguments: &StartArguments,
+    wanted: &Directories,
+    running: &SystemStatus,
+) -> Result<(), Failure> {
+    let roots = [
+        ("--app-root", &arguments.app_root, &wanted.app_root, Some(&running.app_root)),
+        ("--install-root", &arguments.install_root, &wanted.install_root, Some(&running.install_root)),
+        ("--log-root", &arguments.log_root, &wanted.log_root, running.log_root.as_ref()),
+    ];
+    for (flag, given, wanted, running) in roots {
+        let Some(running) = running.map(Path::new).filter(|_| given.is_some()) else { continue };
+        if !is_same(wanted, running) {
+            let (running, wanted) = (running.display(), wanted.display());
+            let message = format!("container services run already, with {flag} '{running}', not '{wanted}'");
+            return Err(Failure::Refused(
+                ApiError::new(ErrorCode::InvalidState, message)
+                    .with_hint("stop them first: container system stop"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether both lead to one directory.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    canonical(one) == canonical(other)
 }
 
 /// Replaces the apiserver by one in the same directories; containers go on. Returns what keeps it from that: the
