@@ -45,6 +45,11 @@ fn trap1_bulk_verbs_act_on_every_id_and_fail_if_one_does() {
     let told = String::from_utf8_lossy(&outcome.stderr);
     assert_eq!(outcome.status.code(), Some(1));
     assert!(told.contains("'nobody'") && told.contains("cannot write to stdout"), "{told}");
+    // Of `run` it is a failure of its own, as any other.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let outcome = installation.command(&["run", "-d", "--rm", "demo", "true"]).stdout(full).output().unwrap();
+    let told = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.code() == Some(125) && told.contains("cannot write to stdout"), "{outcome:?}");
 
     // Without force, --all leaves out what runs.
     installation.run_ok(&["start", "quick"]);

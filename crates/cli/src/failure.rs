@@ -80,8 +80,9 @@ impl Failure {
             // The reader left, as `head` does: nothing to complain about.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitStatus::Success,
             Self::Output(error) => {
-                tell(&ApiError::caused_by(ErrorCode::InternalError, "cannot write to stdout", error));
-                ExitStatus::Failure
+                let error = ApiError::caused_by(ErrorCode::InternalError, "cannot write to stdout", error);
+                tell(&error);
+                own_failure.status(&error)
             }
             Self::Signal(number) => ExitStatus::Signal(*number),
         }
