@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bulkhead_tests::{Installation, wait_until};
+use bulkhead_tests::{Installation, Terminal, wait_until};
 
 #[test]
 fn a_paused_container_stands_still_and_can_be_ended() {
@@ -76,6 +76,12 @@ fn processes_and_resources_are_shown() {
     let table = installation.run_ok(&["stats", "--no-stream"]);
     assert!(table.starts_with("Container ID  Cpu %  Memory Usage"), "{table}");
     assert!(table.lines().nth(1).unwrap().contains('%'), "{table}");
+    let mut live = Terminal::spawn(installation.command(&["stats"]));
+    live.expect("Container ID");
+    live.type_in("\u{3}");
+    // The second screen is left, and the cursor there again.
+    live.expect("\u{1b}[?25h\u{1b}[?1049l");
+    assert_eq!(live.wait(), 130);
     let _ = installation.container(&["stats", "--no-stream", "nobody"]).expect_code(1);
     let _ = installation.container(&["top", "nobody"]).expect_code(1);
 }

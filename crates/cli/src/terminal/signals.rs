@@ -6,9 +6,6 @@ use tokio::sync::mpsc;
 /// A signal's number.
 pub(crate) type Number = i32;
 
-/// Ctrl-C.
-pub(crate) const INTERRUPT: Number = libc::SIGINT;
-
 /// Ends this command while nothing runs that could be told.
 const ENDING: [Number; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 

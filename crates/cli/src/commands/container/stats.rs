@@ -19,7 +19,7 @@ use crate::output::statistics::Sample;
 use crate::output::{self, render};
 use crate::services::Services;
 use crate::terminal::alternate_screen::AlternateScreen;
-use crate::terminal::signals::{self, Signals};
+use crate::terminal::signals::Signals;
 
 /// Between the two readings of which the use of the processor is the difference.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -87,11 +87,7 @@ async fn watch(services: &Services, wanted: &[Identifier]) -> Result<ExitStatus,
         tokio::select! {
             samples = round => draw(&samples?).map_err(Failure::Output)?,
             number = signals.next() => {
-                return if number == signals::INTERRUPT {
-                    Ok(ExitStatus::Success)
-                } else {
-                    Err(Failure::Signal(u8::try_from(number).unwrap_or(u8::MAX)))
-                };
+                return Err(Failure::Signal(u8::try_from(number).unwrap_or(u8::MAX)));
             }
         }
     }
