@@ -32,6 +32,21 @@ fn refuse(installation: &Installation, registry: &ScriptedRegistry, words: &[&st
     outcome.stderr
 }
 
+#[test]
+fn what_fails_at_once_is_no_timeout() {
+    let installation = Installation::new();
+    for registry in ["no-such-host.invalid", "127.0.0.1:1"] {
+        let image = format!("{registry}/image:1");
+        let outcome = installation.container(&["image", "pull", &image]).expect_code(1);
+        let told = format!("Error: internalError: \"image '{image}' cannot be pulled\"");
+        assert!(outcome.stderr.contains(&told), "{outcome:?}");
+        assert!(outcome.stderr.contains("hint: Check the network"), "{outcome:?}");
+        let login = ["registry", "login", "--username", "user", "--password-stdin", registry];
+        let outcome = installation.container_with_input(&login, b"secret").expect_code(1);
+        assert!(outcome.stderr.contains("Error: internalError: "), "{outcome:?}");
+    }
+}
+
 #[track_caller]
 fn leaves_nothing(installation: &Installation) {
     let images = installation.folder().join("app/images");

@@ -340,7 +340,7 @@ fn from_store(reference: &str, error: &StoreError) -> ApiError {
 fn from_push(reference: &str, error: &RegistryError) -> ApiError {
     let code = match error {
         RegistryError::NotFound { .. } => ErrorCode::NotFound,
-        RegistryError::Unreachable { .. } | RegistryError::Stalled { .. } => ErrorCode::Timeout,
+        _ if error.is_timeout() => ErrorCode::Timeout,
         _ => ErrorCode::InternalError,
     };
     ApiError::caused_by(code, format!("image '{reference}' cannot be pushed"), error)
@@ -353,19 +353,17 @@ fn from_registry(reference: &str, error: &RegistryError) -> ApiError {
         RegistryError::Unauthorized { .. } => {
             (ErrorCode::NotFound, format!("image '{reference}' does not exist or needs a login"))
         }
-        RegistryError::Unreachable { .. } | RegistryError::Stalled { .. } => {
-            (ErrorCode::Timeout, format!("image '{reference}' cannot be pulled"))
-        }
+        _ if error.is_timeout() => (ErrorCode::Timeout, format!("image '{reference}' cannot be pulled")),
         _ => (ErrorCode::InternalError, format!("image '{reference}' cannot be pulled")),
     };
-    let error = ApiError::caused_by(code, message, error);
-    match code {
-        ErrorCode::NotFound => error.with_hint(
+    let told = ApiError::caused_by(code, message, error);
+    if code == ErrorCode::NotFound {
+        told.with_hint(
             "Check the name and tag; images that were built or loaded here are shown by `container image list`.",
-        ),
-        ErrorCode::Timeout => error.with_hint(
-            "Check the network, or load the image from a file: container image load -i FILE",
-        ),
-        _ => error,
+        )
+    } else if error.is_without_answer() {
+        told.with_hint("Check the network, or load the image from a file: container image load -i FILE")
+    } else {
+        told
     }
 }

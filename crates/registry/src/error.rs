@@ -160,6 +160,24 @@ pub enum RegistryError {
     },
 }
 
+impl RegistryError {
+    /// Whether it was no answer that came: no connection, or a broken one.
+    #[must_use]
+    pub fn is_without_answer(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Stalled { .. })
+    }
+
+    /// Whether somebody waited in vain. A name without address, or a closed port, is told at once.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => source.is_timeout(),
+            Self::Stalled { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Text from a stranger, fit to be shown: one short line without control characters.
 pub(crate) fn presentable(text: &str) -> String {
     let line: String = text

@@ -27,7 +27,7 @@ impl Images {
         };
         let refused = |error: RegistryError| {
             let code = match error {
-                RegistryError::Unreachable { .. } | RegistryError::Stalled { .. } => ErrorCode::Timeout,
+                _ if error.is_timeout() => ErrorCode::Timeout,
                 RegistryError::Unauthorized { .. } => ErrorCode::InvalidArgument,
                 _ => ErrorCode::InternalError,
             };
