@@ -249,6 +249,20 @@ fn environment_files_may_be_pipes() {
 }
 
 #[test]
+fn labels_come_from_files_too_and_a_quiet_pull_shows_nothing() {
+    let installation = Installation::with_demo();
+    let file = installation.folder().join("labels");
+    fs::write(&file, "# comment\na=of file\nb=of file\nbare\n").unwrap();
+    let flags = ["--label-file", file.to_str().unwrap(), "--label", "b=of flag", "--name", "labelled"];
+    installation.run_ok(&[&["create", "--quiet"], &flags[..], &["demo"]].concat());
+    let labels = installation.snapshot("labelled")["configuration"]["labels"].take();
+    assert_eq!(labels, serde_json::json!({"a": "of file", "b": "of flag", "bare": ""}));
+    refused(&installation, &["--label-file", "/no/such/file"], 64, "/no/such/file");
+    fs::write(&file, "a=1\n=2\n").unwrap();
+    refused(&installation, &["--label-file", file.to_str().unwrap()], 64, "line 2");
+}
+
+#[test]
 fn hidden_paths_mounts_and_kernel_parameters() {
     let installation = Installation::with_demo();
     assert_eq!(

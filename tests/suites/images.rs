@@ -26,6 +26,15 @@ fn a_pushed_image_is_pulled_and_runs() {
     assert_eq!(installation.run_ok(&["run", "--rm", &reference, "echo", "pulled"]), "pulled");
     // A missing image is pulled by run.
     installation.run_ok(&["image", "delete", &reference]);
+    let shows = |flags: &[&str]| {
+        let words = [&["create", "--rm"], flags, &[&*reference, "true"]].concat();
+        let created = installation.container(&words).expect_code(0);
+        installation.run_ok(&["delete", "--all"]);
+        installation.run_ok(&["image", "delete", &reference]);
+        created.stderr
+    };
+    assert!(shows(&[]).contains(": done, "));
+    assert_eq!(shows(&["--quiet"]), "");
     assert_eq!(installation.run_ok(&["run", "--rm", &reference, "echo", "again"]), "again");
 }
 

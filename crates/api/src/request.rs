@@ -117,6 +117,8 @@ pub struct CreateRequest {
     pub health_check: HealthCheckRequest,
     /// When the image is pulled.
     pub pull: PullPolicy,
+    /// Do not tell that it is pulled.
+    pub quiet: bool,
     /// Forward the SSH agent.
     pub ssh: bool,
     /// Before all logins that the daemon knows.

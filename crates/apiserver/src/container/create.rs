@@ -125,7 +125,7 @@ async fn find_image(service: &Service, request: &CreateRequest, sink: &EventSink
         maximum_concurrent_downloads: request.maximum_concurrent_downloads,
         registry_login: request.registry_login.clone(),
     };
-    find_or_pull(service, &pull, request.pull, sink).await
+    find_or_pull(service, &pull, request.pull, request.quiet, sink).await
 }
 
 /// The image of the guest's init, which is of this host's platform whatever the container's is.
@@ -146,7 +146,7 @@ async fn find_init_image(
     };
     // Always is meant for what changes, and never for whatever would be asked for.
     let policy = if request.pull == PullPolicy::Never { PullPolicy::Never } else { PullPolicy::Missing };
-    let found = find_or_pull(service, &pull, policy, sink).await?;
+    let found = find_or_pull(service, &pull, policy, request.quiet, sink).await?;
     let description =
         ImageDescription { reference: found.reference.clone(), descriptor: found.descriptor.clone() };
     let (service, image, checked) = (Arc::clone(service), Arc::clone(&found.image), description.clone());
@@ -159,6 +159,7 @@ async fn find_or_pull(
     service: &Service,
     pull: &PullRequest,
     policy: PullPolicy,
+    quiet: bool,
     sink: &EventSink,
 ) -> Result<Found, ApiError> {
     let platform = pull.platform.as_deref();
@@ -179,10 +180,12 @@ async fn find_or_pull(
                 .with_hint(format!("Pull it: container image pull {reference}"))
         }));
     }
-    let mut announcement = Some(format!("Pulling {reference}"));
+    let mut announcement = (!quiet).then(|| format!("Pulling {reference}"));
     // Of an image that is here the registry may have no more than that.
-    if policy == PullPolicy::Always || service.images.defect(&pull.reference, platform).is_none() {
-        sink.notice(announcement.take().unwrap_or_default()).await;
+    if (policy == PullPolicy::Always || service.images.defect(&pull.reference, platform).is_none())
+        && let Some(announcement) = announcement.take()
+    {
+        sink.notice(announcement).await;
     }
     let pulled = match service.images.pull_announced(pull, announcement, sink).await {
         Ok(pulled) => pulled,

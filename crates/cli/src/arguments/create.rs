@@ -9,11 +9,12 @@ use bulkhead_api::request::CreateRequest;
 use clap::Args;
 
 use super::management::DEFAULT_RUNTIME;
-use super::{FetchFlags, ManagementFlags, ProcessFlags, RegistryFlags, ResourceFlags};
+use super::{FetchFlags, ManagementFlags, ProcessFlags, ProgressMode, RegistryFlags, ResourceFlags};
 use crate::failure::Failure;
+use crate::output::progress::Progress;
 use crate::values::platform::{self, PlatformFlags, Precedence};
 use crate::values::published_socket::PublishSocket;
-use crate::values::{InvalidValue, egress, invalid, network, port};
+use crate::values::{InvalidValue, egress, invalid, label_file, network, port};
 
 /// What `run` and `create` have in common.
 #[derive(Args, Clone, Debug)]
@@ -34,6 +35,11 @@ pub(crate) struct CreateFlags {
 }
 
 impl CreateFlags {
+    /// As asked for, unless nothing is to be shown.
+    pub(crate) fn progress(&self, mode: ProgressMode) -> Progress {
+        Progress::new(if self.management.quiet { ProgressMode::None } else { mode })
+    }
+
     /// The request, for the command whose name usage errors carry.
     pub(crate) fn resolve(&self, command: &str) -> Result<CreateRequest, Failure> {
         let usage =
@@ -74,7 +80,7 @@ impl CreateFlags {
             no_dns: management.dns.no_dns,
             hostname: management.hostname.clone().map(|hostname| hostname.into_string()),
             extra_hosts: management.add_host.iter().cloned().map(|host| host.into_extra_host()).collect(),
-            labels: self.labels(),
+            labels: self.labels().map_err(usage)?,
             mounts: self.mounts()?,
             volumes_from: management.volumes_from.iter().map(|other| other.0.clone()).collect(),
             published_ports: management.publish.iter().cloned().map(|port| port.into_published()).collect(),
@@ -115,6 +121,7 @@ impl CreateFlags {
             restart_policy: management.restart,
             health_check: management.health.request(),
             pull: management.pull.into(),
+            quiet: management.quiet,
         })
     }
 
@@ -194,8 +201,14 @@ impl CreateFlags {
         self.management.publish_socket.iter().map(publish).collect()
     }
 
-    fn labels(&self) -> BTreeMap<String, String> {
-        self.management.label.iter().map(|label| (label.key.clone(), label.value.clone())).collect()
+    /// Files first, then flags: later ones win.
+    fn labels(&self) -> Result<BTreeMap<String, String>, InvalidValue> {
+        let mut labels = Vec::new();
+        for file in &self.management.label_file {
+            labels.extend(label_file::read(file)?);
+        }
+        labels.extend(self.management.label.iter().cloned());
+        Ok(labels.into_iter().map(|label| (label.key, label.value)).collect())
     }
 
     fn mounts(&self) -> Result<Vec<Mount>, Failure> {

@@ -108,6 +108,10 @@ pub(crate) struct ManagementFlags {
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     pub(crate) label: Vec<Label>,
 
+    /// Read labels from a file; those of --label win
+    #[arg(long, value_name = "FILE")]
+    pub(crate) label_file: Vec<PathBuf>,
+
     /// Give the container's interface this address
     #[arg(long, value_name = "MAC")]
     pub(crate) mac_address: Option<MacAddress>,
@@ -167,6 +171,10 @@ pub(crate) struct ManagementFlags {
     /// When to pull the image
     #[arg(long, value_enum, default_value_t)]
     pub(crate) pull: PullWhen,
+
+    /// Do not show that the image is pulled, and how far it is
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 
     /// Make the root file system read-only
     #[arg(long)]

@@ -14,20 +14,32 @@ const MAXIMUM_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Reads a file, which may be a pipe.
 pub(crate) fn read(path: &Path) -> Result<Vec<String>, InvalidValue> {
-    let failed = |error| InvalidValue(format!("cannot read env file '{}': {error}", path.display()));
+    read_lines(path, "env file", resolve)
+}
+
+/// What the lines of a file say; `what` it is, errors tell.
+pub(crate) fn read_lines<T, I: IntoIterator<Item = T>>(
+    path: &Path,
+    what: &str,
+    parse: impl Fn(&str) -> Result<I, InvalidValue>,
+) -> Result<Vec<T>, InvalidValue> {
+    let failed = |error| InvalidValue(format!("cannot read {what} '{}': {error}", path.display()));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
     file.take(MAXIMUM_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAXIMUM_FILE_BYTES {
-        return invalid(format!("env file '{}' is longer than 4 MiB", path.display()));
+        return invalid(format!("{what} '{}' is longer than 4 MiB", path.display()));
     }
     let text = String::from_utf8(bytes)
-        .map_err(|_| InvalidValue(format!("env file '{}' is not UTF-8", path.display())))?;
-    parse_file(&text).map_err(|error| InvalidValue(format!("env file '{}': {error}", path.display())))
+        .map_err(|_| InvalidValue(format!("{what} '{}' is not UTF-8", path.display())))?;
+    parse_lines(&text, parse).map_err(|error| InvalidValue(format!("{what} '{}': {error}", path.display())))
 }
 
-fn parse_file(text: &str) -> Result<Vec<String>, InvalidValue> {
-    let mut variables = Vec::new();
+fn parse_lines<T, I: IntoIterator<Item = T>>(
+    text: &str,
+    parse: impl Fn(&str) -> Result<I, InvalidValue>,
+) -> Result<Vec<T>, InvalidValue> {
+    let mut found = Vec::new();
     // Editors of Windows begin files with a byte order mark, which is of no name.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().enumerate() {
@@ -35,12 +47,12 @@ fn parse_file(text: &str) -> Result<Vec<String>, InvalidValue> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        match resolve(line) {
-            Ok(variable) => variables.extend(variable),
+        match parse(line) {
+            Ok(items) => found.extend(items),
             Err(error) => return invalid(format!("line {}: {error}", index + 1)),
         }
     }
-    Ok(variables)
+    Ok(found)
 }
 
 /// `KEY=VALUE` as it is, `KEY` with the caller's value, or nothing.
@@ -67,6 +79,7 @@ mod tests {
 
     #[test]
     fn files() {
+        let parse_file = |text: &str| parse_lines(text, resolve);
         let parsed = parse_file("# comment\n\nA=1\n  B = no\n").unwrap_err();
         assert!(parsed.to_string().contains("line 4"), "{parsed}");
         assert_eq!(

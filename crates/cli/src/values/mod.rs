@@ -10,6 +10,7 @@ pub(crate) mod environment_file;
 pub(crate) mod filter;
 pub(crate) mod hosts;
 pub(crate) mod key_value;
+pub(crate) mod label_file;
 pub(crate) mod line_count;
 pub(crate) mod location;
 pub(crate) mod memory_size;

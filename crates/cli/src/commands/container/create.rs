@@ -10,7 +10,6 @@ use crate::commands::cidfile::CidFile;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
-use crate::output::progress::Progress;
 use crate::services::Services;
 
 /// Arguments of `create`.
@@ -24,7 +23,7 @@ pub(crate) fn run(arguments: &CreateArguments) -> Result<ExitStatus, Failure> {
     let request = arguments.create.resolve("container create")?;
     let services = Services::from_environment()?;
     let cidfile = arguments.create.management.cidfile.as_deref().map(CidFile::reserve).transpose()?;
-    let mut progress = Progress::new(ProgressMode::Auto);
+    let mut progress = arguments.create.progress(ProgressMode::Auto);
     let id = block_on(async {
         let mut events = services.call(async |client| client.create_container(&request).await).await?;
         loop {

@@ -8,7 +8,6 @@ use crate::attached::{Afterwards, Session};
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
-use crate::output::progress::Progress;
 use crate::services::Services;
 use crate::ssh_agent;
 use crate::terminal::streams::Streams;
@@ -39,7 +38,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitStatus, Failure> {
     }
     let request = RunRequest { create, start };
     let services = Services::from_environment()?;
-    let progress = Progress::new(arguments.progress.progress);
+    let progress = arguments.create.progress(arguments.progress.progress);
     let session = Session::new(services.client().clone(), streams, progress)
         .leaving(Afterwards::of_container(request.create.auto_remove))
         .with_cidfile(arguments.create.management.cidfile.as_deref())?;
