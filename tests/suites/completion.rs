@@ -61,6 +61,13 @@ fn commands_flags_and_names_are_offered() {
     assert_eq!(offers(&installation, &["volume", "inspect", "web"]), ["web-data"]);
     assert_eq!(offers(&installation, &["run", "--volume", "web"]), ["web-data"]);
     assert_eq!(offers(&installation, &["run", "--volumes-from", "da"]), ["database"]);
+    installation.run_ok(&["run", "-d", "--name", "runs", "demo", "sleep", "600"]);
+    assert_eq!(offers(&installation, &["copy", "ru"]), ["runs:"]);
+    assert_eq!(offers(&installation, &["cp", "/etc/passwd", "web-o"]), ["web-one:"]);
+    assert!(offers(&installation, &["cp", "/etc/pass"]).contains(&"/etc/passwd".to_owned()));
+    assert!(offers(&installation, &["kill", "-s", ""]).contains(&"TERM".to_owned()));
+    assert_eq!(offers(&installation, &["stop", "--signal", "SIGH"]), ["SIGHUP"]);
+    assert_eq!(offers(&installation, &["run", "--stop-signal", "QU"]), ["QUIT"]);
     assert!(offers(&installation, &["run", "--network", "def"]).contains(&"default".to_owned()));
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bulkhead_api::container::ContainerState;
 use clap::{Arg, Command, ValueHint};
 use clap_complete::CompleteEnv;
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::Shells;
 
 use crate::commands::block_on;
@@ -22,6 +22,12 @@ const VARIABLE: &str = "CONTAINER_COMPLETE";
 const PROGRAM: &str = "container";
 /// Nobody waits longer for a key.
 const LIMIT: Duration = Duration::from_secs(1);
+
+/// What a shell offers of signal(7): without those of faults, which nobody sends.
+const SIGNALS: [&str; 23] = [
+    "HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "CONT", "STOP",
+    "TSTP", "TTIN", "TTOU", "URG", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
 
 /// Answers a shell; false if none asks.
 pub(crate) fn answer(grammar: fn() -> Command) -> clap::error::Result<bool> {
@@ -59,7 +65,9 @@ fn complete(command: &str, argument: Arg) -> Arg {
         _ if argument.get_id() == "volume" => argument.add(ArgValueCompleter::new(volumes)),
         _ if argument.get_id() == "volumes_from" => argument.add(ArgValueCompleter::new(containers)),
         _ if argument.get_id() == "network" => argument.add(ArgValueCompleter::new(networks)),
-        (_, "FILE") | ("copy", "SOURCE" | "DESTINATION") => argument.value_hint(ValueHint::FilePath),
+        (_, "SIGNAL") => argument.add(ArgValueCompleter::new(signals)),
+        ("copy", "SOURCE" | "DESTINATION") => argument.add(ArgValueCompleter::new(locations)),
+        (_, "FILE") => argument.value_hint(ValueHint::FilePath),
         (_, "DIRECTORY") => argument.value_hint(ValueHint::DirPath),
         _ => argument,
     }
@@ -76,6 +84,20 @@ fn containers(word: &OsStr) -> Vec<CompletionCandidate> {
         (container.id.clone(), Some(state))
     });
     candidates(word, named)
+}
+
+/// Paths here, and containers with the colon that a path of theirs follows.
+fn locations(word: &OsStr) -> Vec<CompletionCandidate> {
+    let all = ask(async |services| Ok(services.client().list_containers(true).await?));
+    let mut found = candidates(word, all.iter().map(|container| (format!("{}:", container.id), None)));
+    found.extend(PathCompleter::any().complete(word));
+    found
+}
+
+/// In either spelling, the short one first.
+fn signals(word: &OsStr) -> Vec<CompletionCandidate> {
+    let prefix = if word.to_string_lossy().starts_with('S') { "SIG" } else { "" };
+    candidates(word, SIGNALS.iter().map(|name| (format!("{prefix}{name}"), None)))
 }
 
 fn images(word: &OsStr) -> Vec<CompletionCandidate> {
