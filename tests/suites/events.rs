@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use bulkhead_tests::Installation;
+use bulkhead_tests::{Installation, wait_until};
 use serde_json::Value;
 
 #[test]
@@ -64,6 +64,61 @@ fn a_life_is_told_in_order() {
     follower.wait().unwrap();
     let _ = installation.container(&["events", "--filter", "color=red"]).expect_code(64);
     let _ = installation.container(&["events", "--since", "0s", "--until", "1h"]).expect_code(1);
+}
+
+#[test]
+fn what_is_done_in_a_container_is_told_without_command_lines() {
+    let installation = Installation::with_demo();
+    let file = installation.folder().join("file");
+    std::fs::write(&file, "content").unwrap();
+    let file = file.to_str().unwrap();
+    // Checks of its health are nobody's commands.
+    let checked = ["--health-cmd", "true", "--health-interval", "100ms"];
+    installation.run_ok(&[&["run", "-d", "--name", "web"], &checked[..], &["demo", "sleep", "600"]].concat());
+    let failed = installation.container(&["exec", "web", "sh", "-c", "exit 3 # secret"]);
+    assert_eq!(failed.code, 3, "{failed:?}");
+    let told = |template: &str| {
+        let all = ["events", "--since", "1h", "--until", "0s", "--filter", "type=container"];
+        installation.run_ok(&[&all[..], &["--format", template]].concat())
+    };
+    installation.run_ok(&["exec", "-d", "web", "false"]);
+    wait_until("the end of a process that nobody waits for", || {
+        told("{{.Action}}").matches("exec_die").count() == 2
+    });
+    installation.run_ok(&["cp", file, "web:/tmp/file"]);
+    installation.run_ok(&["stop", "-t", "0", "web"]);
+    installation.run_ok(&["cp", "web:/etc/passwd", file]);
+    installation.run_ok(&["export", "-o", file, "web"]);
+    let _ = installation.container(&["cp", "web:/no/such/file", file]).expect_code(1);
+    let actions = told("{{.Action}}");
+    let actions: Vec<&str> = actions.lines().filter(|action| *action != "health_status").collect();
+    assert_eq!(
+        actions,
+        [
+            "create",
+            "start",
+            "exec_create",
+            "exec_start",
+            "exec_die",
+            "exec_create",
+            "exec_start",
+            "exec_die",
+            "extract-to-dir",
+            "kill",
+            "die",
+            "stop",
+            "archive-path",
+            "export"
+        ]
+    );
+    let template = "{{.Action}} {{.Actor.Attributes.execID}} {{.Actor.Attributes.exitCode}}";
+    let ends = told(template);
+    let ends: Vec<Vec<&str>> =
+        ends.lines().filter(|line| line.starts_with("exec_")).map(|line| line.split(' ').collect()).collect();
+    assert_eq!((ends[2][2], ends[5][2]), ("3", "1"), "{ends:?}");
+    assert!(ends[0][1] == ends[2][1] && ends[3][1] == ends[5][1] && ends[0][1] != ends[3][1], "{ends:?}");
+    let everything = told("{{json .}}");
+    assert!(!everything.contains("secret"), "{everything}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(crate) async fn pack(
     paths::absolute(&request.path)?;
     let PackRequest { path, follow_link, name } = request;
     let work = BuiltIn::PackTree { path, follow_link, name };
-    follow(container, work, (DescriptorPurpose::Stdout, descriptors), sink).await
+    follow(container, work, "archive-path", (DescriptorPurpose::Stdout, descriptors), sink).await
 }
 
 /// `POST /v1/containers/{id}/files/extract`
@@ -53,7 +53,7 @@ pub(crate) async fn extract(
         Placement::Copy { source_name, contents_only } => (false, source_name, contents_only),
     };
     let work = BuiltIn::ExtractArchive { path, unpack, source_name, contents_only, keep_owner };
-    follow(container, work, (DescriptorPurpose::Stdin, descriptors), sink).await
+    follow(container, work, "extract-to-dir", (DescriptorPurpose::Stdin, descriptors), sink).await
 }
 
 /// `POST /v1/containers/{id}/export`
@@ -62,13 +62,14 @@ pub(crate) async fn export(
     descriptors: Vec<OwnedFd>,
     sink: &EventSink,
 ) -> Result<(), ApiError> {
-    follow(container, BuiltIn::Export, (DescriptorPurpose::Stdout, descriptors), sink).await
+    follow(container, BuiltIn::Export, "export", (DescriptorPurpose::Stdout, descriptors), sink).await
 }
 
-/// Runs a work on the client's descriptor, and ends it with the client.
+/// Runs a work on the client's descriptor, and ends it with the client. The event tells that it was done.
 async fn follow(
     container: &Arc<Container>,
     work: BuiltIn,
+    event: &str,
     (purpose, descriptors): (DescriptorPurpose, Vec<OwnedFd>),
     sink: &EventSink,
 ) -> Result<(), ApiError> {
@@ -84,7 +85,9 @@ async fn follow(
             return Ok(());
         }
     };
-    for note in finished? {
+    let notes = finished?;
+    container.tell(event, &[]);
+    for note in notes {
         sink.notice(note).await;
     }
     sink.send(StreamEvent::Exited { exit_code: 0, message: None }).await;

@@ -11,18 +11,22 @@ use bulkhead_api::container::ContainerConfiguration;
 use bulkhead_api::error::ApiError;
 use bulkhead_api::event::StreamEvent;
 use bulkhead_api::request::ExecRequest;
-use bulkhead_runtime_control::{ProcessSpecification, Request};
+use bulkhead_runtime_control::{ExitStatus, ProcessSpecification, Request};
+use tokio::sync::oneshot;
 
 use super::launch::Order;
 use super::registry::Container;
 use super::run::Name;
-use super::{capabilities, environment, paths, resource_limits, signals, user};
+use super::{capabilities, environment, identifier, paths, resource_limits, signals, user};
 use crate::error::{from_control, invalid};
 use crate::events::EventSink;
 
 /// The guest forks and executes; under load this takes a while. The helper gives up before, and ends
 /// what starts later.
 pub(super) const START_LIMIT: Duration = Duration::from_secs(35);
+
+/// Exit code of a process that ended with its machine.
+const KILLED: i32 = 137;
 
 /// `POST /v1/containers/{id}/exec`
 pub(crate) async fn exec(
@@ -34,6 +38,8 @@ pub(crate) async fn exec(
     let order = Order::new(&request.start, descriptors, request.terminal, request.interactive)?;
     let process = specification(&container.configuration, &request, &order)?;
     let run = container.running().await?;
+    let name = identifier::generate();
+    tell(container, "exec_create", &name, None);
     let (number, ended) = run.expect_process();
     let mut client = run.first_client(number);
     let outcome =
@@ -42,6 +48,8 @@ pub(crate) async fn exec(
         run.process_ended(number, None);
         return Err(from_control(&container.id, error));
     }
+    tell(container, "exec_start", &name, None);
+    let ended = telling_of_the_end(container, name, ended);
     let attached = !order.descriptors.is_empty();
     // The helper has its own copies; ours would keep the client's pipes open.
     drop(order);
@@ -56,7 +64,7 @@ pub(crate) async fn exec(
                 status = &mut ended => {
                     let (exit_code, message) = match status {
                         Ok(status) => (status.exit_code, status.message),
-                        Err(_) => (137, Some(format!("container '{}' has ended", container.id))),
+                        Err(_) => (KILLED, Some(format!("container '{}' has ended", container.id))),
                     };
                     sink.send(StreamEvent::Exited { exit_code, message }).await;
                     return Ok(());
@@ -80,6 +88,33 @@ pub(crate) async fn exec(
         tracing::debug!(id = container.id, number, "cannot let go of a process: {error}");
     }
     Ok(())
+}
+
+/// In Docker's words; but the command line, which Docker shows, may hold secrets.
+fn tell(container: &Container, action: &str, name: &str, exit_code: Option<i32>) {
+    let mut attributes = vec![("execID", name.to_owned())];
+    attributes.extend(exit_code.map(|code| ("exitCode", code.to_string())));
+    container.tell(action, &attributes);
+}
+
+/// Passes the end on when it was told; also without a client it is.
+fn telling_of_the_end(
+    container: &Arc<Container>,
+    name: String,
+    ended: oneshot::Receiver<ExitStatus>,
+) -> oneshot::Receiver<ExitStatus> {
+    let (sender, receiver) = oneshot::channel();
+    let container = Arc::clone(container);
+    tokio::spawn(async move {
+        let status = ended.await;
+        let exit_code = status.as_ref().map_or(KILLED, |status| status.exit_code);
+        tell(&container, "exec_die", &name, Some(exit_code));
+        if let Ok(status) = status {
+            // Nobody may wait.
+            drop(sender.send(status));
+        }
+    });
+    receiver
 }
 
 pub(super) fn specification(

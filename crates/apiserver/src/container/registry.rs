@@ -211,9 +211,14 @@ impl Container {
         receiver.await.unwrap_or_else(|_| Err(missing(&self.id)))
     }
 
-    /// Records something that happened to it.
+    /// Records something that happened to it, under the name that it has by now.
     pub(crate) fn tell(&self, action: &str, attributes: &[(&str, String)]) {
-        self.history.container(&self.configuration, action, attributes);
+        let id = self.status.borrow().id.clone();
+        if id == self.id {
+            return self.history.container(&self.configuration, action, attributes);
+        }
+        let renamed = ContainerConfiguration { id, ..ContainerConfiguration::clone(&self.configuration) };
+        self.history.container(&renamed, action, attributes);
     }
 
     /// Shows it as stopping from now on.
