@@ -43,10 +43,20 @@ fn trap9_flags_beat_the_file_and_the_file_beats_the_defaults() {
     let refused = installation.container(&["image", "pull", "nothing"]).expect_code(1);
     assert!(refused.stderr.contains("localhost:1/nothing"), "{refused:?}");
 
-    // The kernel of the file runs the containers: without it none starts.
+    // The kernel of the file runs the containers: without it none starts, and it is told whose it is.
+    let refuses = |told: &str| {
+        let refused = installation.container(&["run", "--rm", "--cpus", "1", &name, "true"]).expect_code(125);
+        assert!(refused.stderr.contains(&format!("{told} '{}'", kernel.display())), "{refused:?}");
+        let hint = refused.stderr.lines().find(|line| line.starts_with("hint: ")).unwrap();
+        assert!(
+            hint.contains("kernel.binaryPath in '") && hint.contains("config.toml' names it"),
+            "{refused:?}"
+        );
+    };
+    fs::write(&kernel, "no program\n").unwrap();
+    refuses("cannot execute");
     fs::remove_file(&kernel).unwrap();
-    let refused = installation.container(&["run", "--rm", "--cpus", "1", &name, "true"]);
-    assert_ne!(refused.code, 0, "{refused:?}");
+    refuses("cannot open");
 }
 
 #[test]
@@ -176,6 +186,30 @@ fn a_mistake_is_told_with_file_line_and_what_was_meant_and_keeps_no_container_fr
     installation.run_ok(&["create", "--name", "after", "demo"]);
     assert_eq!(installation.snapshot("after")["configuration"]["resources"]["memoryInBytes"], 400 << 20);
     installation.run_ok(&["stop", "before"]);
+}
+
+#[test]
+fn a_kernel_that_cannot_run_and_a_name_that_no_image_has_are_mistakes_of_the_file() {
+    let installation = Installation::with_demo();
+    for (key, value) in [
+        ("[kernel]\nbinaryPath", "/nosuch"),
+        ("[kernel]\nbinaryPath", "/etc"),
+        ("[kernel]\nbinaryPath", "/etc/passwd"),
+        ("[vminit]\nimage", "x y"),
+    ] {
+        installation.run_ok(&["system", "stop"]);
+        installation.configure(&format!("{key} = \"{value}\"\n"));
+        let key = key.trim_start_matches('[').replace("]\n", ".");
+        let told = format!("etc/container/config.toml', line 2: {key} must be ");
+        for (words, code) in [(&["system", "start"][..], 1), (&["run", "--rm", "demo", "true"], 125)] {
+            let refused = installation.container(words).expect_code(code);
+            assert!(refused.stderr.contains(&told), "{refused:?}");
+            assert!(refused.stderr.contains(&format!(", not \"{value}\"")), "{refused:?}");
+        }
+    }
+    installation.configure("");
+    installation.run_ok(&["system", "start"]);
+    assert_eq!(installation.run_ok(&["run", "--rm", "demo", "echo", "mended"]), "mended");
 }
 
 #[test]

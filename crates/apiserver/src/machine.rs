@@ -20,6 +20,8 @@ const GUEST_OVERHEAD_BYTES: u64 = 128 << 20;
 pub(crate) struct Machines {
     pub(crate) kind: VmmKind,
     pub(crate) kernel: PathBuf,
+    /// The file that names the kernel in place of the installation's.
+    kernel_origin: Option<String>,
     pub(crate) initial_ramdisk: PathBuf,
     pub(crate) support: MachineSupport,
     /// Why no machine can run here.
@@ -42,6 +44,7 @@ impl Machines {
         Self {
             kind: VmmKind::Uml,
             kernel,
+            kernel_origin: settings.kernel_origin(),
             initial_ramdisk: directories.initial_ramdisk(),
             obstacle,
             support: MachineSupport {
@@ -55,6 +58,16 @@ impl Machines {
                 advice,
             },
         }
+    }
+
+    /// What to do when a machine did not start for this reason, if that is the kernel of a file of settings.
+    pub(crate) fn hint(&self, reason: &str) -> Option<String> {
+        let origin = self.kernel_origin.as_ref()?;
+        let is_meant = reason.contains(&format!("'{}'", self.kernel.display()));
+        is_meant.then(|| format!(
+            "kernel.binaryPath in '{origin}' names it: correct that, then stop the services, which start anew by \
+             themselves: container system stop"
+        ))
     }
 
     /// Refuses where no machine can run.

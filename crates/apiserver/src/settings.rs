@@ -85,6 +85,14 @@ impl Settings {
         files.filter_map(|file| bulkhead_config::read(&file).err()).map(|error| chain(&error)).next()
     }
 
+    /// The file that names the kernel; `None` for the installation's.
+    pub(crate) fn kernel_origin(&self) -> Option<String> {
+        let key = &keys::KERNEL_BINARY_PATH;
+        let is_kernel = |one: &&Property| (&*one.section, &*one.key) == (key.section, key.name);
+        let property = self.properties.iter().find(is_kernel);
+        property.filter(|_| self.kernel.is_some()).map(|property| property.origin.clone())
+    }
+
     fn from_configuration(configuration: &Configuration) -> Self {
         let text = |key| configuration.text(key).map(str::to_owned);
         // The keys without default are those that may be absent.

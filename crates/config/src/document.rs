@@ -109,7 +109,7 @@ mod tests {
             [build]\nrosetta = true\ncpus = 2\nmemory = \"2048MB\"\nimage = \"builder:1\"
             [container]\ncpus = 5\nmemory = \"2g\"
             [dns]\ndomain = \"test\"
-            [kernel]\nbinaryPath = \"/boot/linux\"\nurl = \"https://example.org\"\ndigest = \"sha256:0\"
+            [kernel]\nbinaryPath = \"/bin/sh\"\nurl = \"https://example.org\"\ndigest = \"sha256:0\"
             [machine]\ncpus = 4\nmemory = 8589934592\nhomeMount = \"ro\"\nvirtualization = false
             kernelPath = \"/boot/linux\"
             [network]\nsubnet = \"10.1.0.0/16\"\nsubnetv6 = \"fd00:1::/64\"

@@ -22,6 +22,10 @@ pub enum Kind {
     RegistryHost,
     /// An absolute path.
     Path,
+    /// An absolute path of a file that can be executed.
+    Program,
+    /// `registry.example.org/name:tag`
+    Image,
     /// `"192.168.64.0/24"`
     Ipv4Subnet,
     /// `"fd00::/64"`
@@ -85,7 +89,7 @@ pub const CONTAINER_DISK_SIZE: Key =
 pub const DNS_DOMAIN: Key = key("dns", "domain", Kind::Domain, Default::Described("none"));
 /// The guest kernel.
 pub const KERNEL_BINARY_PATH: Key =
-    key("kernel", "binaryPath", Kind::Path, Default::Described("the installation's kernel"));
+    key("kernel", "binaryPath", Kind::Program, Default::Described("the installation's kernel"));
 /// Subnet of the default network.
 pub const NETWORK_SUBNET: Key =
     key("network", "subnet", Kind::Ipv4Subnet, Default::Described("one that is free"));
@@ -97,7 +101,7 @@ pub const REGISTRY_DOMAIN: Key = key("registry", "domain", Kind::RegistryHost, D
 pub const REGISTRY_HOSTS: Key = key("registry", "hosts", Kind::RegistryHosts, Default::Described("none"));
 /// Image with the guest's init.
 pub const VMINIT_IMAGE: Key =
-    key("vminit", "image", Kind::Text, Default::Described("none: the installation's vminitd"));
+    key("vminit", "image", Kind::Image, Default::Described("none: the installation's vminitd"));
 
 /// All keys, in the order in which they are shown.
 pub const ALL: &[Key] = &[

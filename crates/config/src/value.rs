@@ -1,10 +1,13 @@
 //! Values, checked against what their key expects.
 
 use std::fmt;
+use std::fs::Metadata;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use bulkhead_api::size::parse_bytes;
+use bulkhead_oci::Reference;
 use toml::de::DeValue;
 
 use crate::keys::Kind;
@@ -69,6 +72,10 @@ pub(crate) fn check(kind: Kind, value: &DeValue<'_>) -> Result<Value, String> {
         ),
         Kind::Text => text(value, |text| !text.is_empty(), "a text in quotes"),
         Kind::Path => text(value, |text| Path::new(text).is_absolute(), "an absolute path in quotes"),
+        Kind::Program => {
+            text(value, is_program, "the absolute path of a file that can be executed, in quotes")
+        }
+        Kind::Image => text(value, is_image, "the name of an image in quotes"),
         Kind::Ipv4Subnet => text(
             value,
             is_subnet,
@@ -113,6 +120,19 @@ fn size(value: &DeValue<'_>, minimum_bytes: u64) -> Option<Value> {
     Some(Value::Size { text, bytes })
 }
 
+/// A file is to be told of its mistake with the line, and not each container that does not start.
+fn is_program(text: &str) -> bool {
+    let path = Path::new(text);
+    let is_executable = |metadata: Metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+    path.is_absolute() && path.metadata().is_ok_and(is_executable)
+}
+
+/// By name, or by all digits of its id, which no name is.
+fn is_image(text: &str) -> bool {
+    let is_id = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_id || text.parse::<Reference>().is_ok()
+}
+
 /// Labels of RFC 1123, section 2.1, and the underscore that resolvers do not mind.
 fn is_domain(text: &str) -> bool {
     let is_label = |label: &str| {
@@ -153,6 +173,25 @@ fn is_ipv6_subnet(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_files_that_can_be_executed() {
+        assert!(is_program("/bin/sh"));
+        for text in ["", "sh", "/etc", "/etc/passwd", "/no/such/file", "/dev/null"] {
+            assert!(!is_program(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn images_are_named_as_everywhere() {
+        let id = "0123456789abcdef".repeat(4);
+        for text in ["init:1", "registry.example:5000/a/b", "0123456789ab", &id, &format!("sha256:{id}")] {
+            assert!(is_image(text), "{text}");
+        }
+        for text in ["", "x y", "Init", "init:", "init@sha256:0", "https://registry.example/init"] {
+            assert!(!is_image(text), "{text}");
+        }
+    }
 
     #[test]
     fn domains_are_names() {

@@ -6,15 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_send_signal, waitid};
 
-use crate::{StartError, jail};
+use crate::StartError;
+use crate::jail::Report;
 
 /// A monitor's process. Dropping it leaves it running.
 #[derive(Debug)]
 pub struct VmmProcess {
     pid: Pid,
     pidfd: OwnedFd,
-    /// Reading end of the pipe that the jail reports on; gone once it was read.
-    report: Option<OwnedFd>,
+    /// Of the jail; gone once it was read.
+    report: Option<Report>,
 }
 
 /// How a monitor ended.
@@ -27,7 +28,7 @@ pub enum VmmEnd {
 }
 
 impl VmmProcess {
-    pub(crate) fn new(pid: Pid, pidfd: OwnedFd, report: OwnedFd) -> Self {
+    pub(crate) fn new(pid: Pid, pidfd: OwnedFd, report: Report) -> Self {
         Self { pid, pidfd, report: Some(report) }
     }
 
@@ -36,7 +37,7 @@ impl VmmProcess {
     /// # Errors
     /// [`StartError::Jail`]: there is no monitor, and nothing is left of it.
     pub fn confirm(&mut self) -> Result<(), StartError> {
-        let Some(error) = self.report.take().and_then(jail::read_report) else { return Ok(()) };
+        let Some(error) = self.report.take().and_then(Report::read) else { return Ok(()) };
         // It has ended or is about to; only its zombie is left.
         let _ = self.wait();
         Err(StartError::Jail(error))

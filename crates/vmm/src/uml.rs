@@ -64,6 +64,7 @@ impl Vmm for Uml {
         arguments.extend(machine.extra_arguments);
         jail::spawn(JailConfiguration {
             executable,
+            executable_path: machine.kernel,
             arguments: arguments.into_iter().map(c_string).collect::<Result<_, _>>()?,
             environment: ENVIRONMENT.map(CStr::to_owned).into(),
             descriptors,

@@ -27,10 +27,11 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub(crate) use spawn::{read_report, spawn};
+pub(crate) use spawn::{Report, spawn};
 
 /// Number of the first of [`JailConfiguration::descriptors`] in the jail; the others follow.
 pub(crate) const FIRST_PASSED_DESCRIPTOR: usize = 3;
@@ -39,6 +40,8 @@ pub(crate) const FIRST_PASSED_DESCRIPTOR: usize = 3;
 #[derive(Debug)]
 pub(crate) struct JailConfiguration {
     pub(crate) executable: File,
+    /// Where it is, for errors.
+    pub(crate) executable_path: PathBuf,
     pub(crate) arguments: Vec<CString>,
     pub(crate) environment: Vec<CString>,
     pub(crate) descriptors: Vec<OwnedFd>,
@@ -69,6 +72,15 @@ pub enum JailError {
     /// clone3(2) failed.
     #[error("cannot make the namespaces of the jail")]
     Clone(#[source] io::Error),
+    /// The program is none for this host, or may not be executed.
+    #[error("cannot execute '{}'", path.display())]
+    Execute {
+        /// The program.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
     /// A step inside failed.
     #[error("cannot {step}")]
     Step {

@@ -3,16 +3,18 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use super::plan::Plan;
+use super::step::Step;
 use super::{FIRST_PASSED_DESCRIPTOR, JailConfiguration, JailError, child, step};
 use crate::VmmProcess;
 
 /// Starts a process that builds a jail around itself and then executes the program; returns before it
-/// does, see [`read_report`].
+/// does, see [`Report::read`].
 pub(crate) fn spawn(mut configuration: JailConfiguration) -> Result<VmmProcess, JailError> {
     let (report_reader, report_writer) = pipe_with(PipeFlags::CLOEXEC).map_err(descriptors)?;
     let null = File::options().read(true).write(true).open("/dev/null").map_err(JailError::Descriptors)?;
@@ -31,14 +33,15 @@ pub(crate) fn spawn(mut configuration: JailConfiguration) -> Result<VmmProcess, 
     drop(report_writer);
     let raw: Vec<RawFd> = lifted.iter().map(AsRawFd::as_raw_fd).collect();
     let plan = Plan::new(&mut configuration, raw, executable.as_raw_fd(), report.as_raw_fd());
-    clone_into(&plan, report_reader).map_err(JailError::Clone)
+    let report = Report { reader: report_reader, executable: configuration.executable_path.clone() };
+    clone_into(&plan, report).map_err(JailError::Clone)
 }
 
 fn descriptors(error: rustix::io::Errno) -> JailError {
     JailError::Descriptors(error.into())
 }
 
-fn clone_into(plan: &Plan, report: OwnedFd) -> io::Result<VmmProcess> {
+fn clone_into(plan: &Plan, report: Report) -> io::Result<VmmProcess> {
     let namespaces = libc::CLONE_NEWNS
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNET
@@ -67,16 +70,31 @@ fn clone_into(plan: &Plan, report: OwnedFd) -> io::Result<VmmProcess> {
     Ok(VmmProcess::new(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }, report))
 }
 
-/// Waits for the child's report: none when the program is executing, for that closed the pipe.
-pub(crate) fn read_report(reader: OwnedFd) -> Option<JailError> {
-    let mut bytes = Vec::new();
-    let read = File::from(reader).read_to_end(&mut bytes);
-    match (read, bytes.as_slice()) {
-        (Ok(_), []) => None,
-        (Ok(_), [number, a, b, c, d]) => Some(JailError::Step {
-            step: step::describe(*number),
-            source: io::Error::from_raw_os_error(i32::from_ne_bytes([*a, *b, *c, *d])),
-        }),
-        _ => Some(JailError::Vanished),
+/// What the child will say.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// Reading end of its pipe.
+    reader: OwnedFd,
+    /// The program, of which the child knows the descriptor alone.
+    executable: PathBuf,
+}
+
+impl Report {
+    /// Waits for the child's report: none when the program is executing, for that closed the pipe.
+    pub(crate) fn read(self) -> Option<JailError> {
+        let mut bytes = Vec::new();
+        let read = File::from(self.reader).read_to_end(&mut bytes);
+        let (number, source) = match (read, bytes.as_slice()) {
+            (Ok(_), []) => return None,
+            (Ok(_), [number, a, b, c, d]) => {
+                (*number, io::Error::from_raw_os_error(i32::from_ne_bytes([*a, *b, *c, *d])))
+            }
+            _ => return Some(JailError::Vanished),
+        };
+        Some(if number == Step::Execute as u8 {
+            JailError::Execute { path: self.executable, source }
+        } else {
+            JailError::Step { step: step::describe(number), source }
+        })
     }
 }

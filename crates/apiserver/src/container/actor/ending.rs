@@ -37,6 +37,8 @@ impl Actor {
                         error = error.with_hint(format!(
                             "The image or the container's disk is damaged; this mends images: container image verify {image}"
                         ));
+                    } else if let Some(hint) = self.service.machines.hint(&error.message) {
+                        error = error.with_hint(hint);
                     }
                     starting.failure.get_or_insert(error);
                 }
