@@ -163,15 +163,18 @@ mod tests {
     #[test]
     fn f71_free_ports_are_found_and_taken_ones_are_named() {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
-            let bound = choose(range(0, 3, protocol)).unwrap();
-            assert_eq!(bound.sockets.len(), 3);
-            let first = bound.range.host_port;
-            assert!(first > 0);
-            let last = first + 2;
-            let error = bind(range(last, 1, protocol)).unwrap_err();
-            assert!(matches!(error, BindError::InUse { port, .. } if port == last), "{error}");
-            drop(bound);
-            assert!(bind(range(first, 3, protocol)).is_ok());
+            // Others of this host take ports at any time.
+            assert!((0..ATTEMPTS).any(|_| {
+                let Ok(bound) = choose(range(0, 3, protocol)) else { return false };
+                assert_eq!(bound.sockets.len(), 3);
+                let first = bound.range.host_port;
+                assert!(first > 0);
+                let last = first + 2;
+                let error = bind(range(last, 1, protocol)).unwrap_err();
+                assert!(matches!(error, BindError::InUse { port, .. } if port == last), "{error}");
+                drop(bound);
+                bind(range(first, 3, protocol)).is_ok()
+            }));
         }
     }
 
