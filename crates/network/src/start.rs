@@ -5,12 +5,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use bulkhead_network_control::FailureCode;
 use bulkhead_paths::Directories;
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,6 +29,10 @@ use crate::worker::Worker;
 
 /// How long a process that cannot work stays to say why.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long one that was killed may take to be gone: the kernel ends its devices' requests first.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The kernel tells when somebody removes our rules; this is for what it could not tell.
 const RULES_PERIOD: Duration = Duration::from_secs(2);
@@ -103,9 +108,18 @@ fn lock(directories: &Directories) -> anyhow::Result<File> {
         .mode(0o600)
         .open(&path)
         .with_context(|| format!("cannot open '{}'", path.display()))?;
-    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
-        .with_context(|| format!("another container-network runs: cannot lock '{}'", path.display()))?;
-    Ok(lock)
+    let deadline = Instant::now() + LOCK_LIMIT;
+    loop {
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
+            locked => {
+                locked.with_context(|| {
+                    format!("another container-network runs: cannot lock '{}'", path.display())
+                })?;
+                return Ok(lock);
+            }
+        }
+    }
 }
 
 fn start_host_thread() -> anyhow::Result<Handle> {
