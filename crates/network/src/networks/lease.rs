@@ -174,6 +174,7 @@ impl Networks {
             mac: port.plan.mac,
             aliases: request.aliases.iter().map(|alias| alias.to_ascii_lowercase()).collect(),
             policy,
+            socket: port.socket.try_clone().ok().map(Arc::new),
         };
         segment.leases.insert(request.container_id.clone(), holding);
         Ok(Lease {
@@ -285,15 +286,15 @@ impl Networks {
                 let end = ends(id);
                 if end {
                     tracing::info!(container = id, network, address = %held.address, "released");
-                    ended.push((network.clone(), held.identity(), held.policy.take()));
+                    ended.push((network.clone(), held.identity(), held.policy.take(), held.socket.take()));
                 }
                 !end
             });
         }
-        for (network, identity, policy) in ended {
+        for (network, identity, policy, socket) in ended {
             let networks = Arc::clone(self);
             tokio::spawn(async move {
-                networks.remove_port(identity).await;
+                networks.remove_port_and_close(identity, socket).await;
                 networks.lift(policy.as_deref(), &identity).await;
                 networks.forget_address(&network, identity.address);
             });

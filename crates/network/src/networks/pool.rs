@@ -1,6 +1,7 @@
 //! Ready-made ports: making one takes the kernel a millisecond or more, handing one out nothing.
 
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -196,7 +197,17 @@ impl Networks {
     }
 
     pub(super) async fn remove_port(&self, identity: Identity) {
-        if let Some(Err(error)) = self.remover.run(move |plumbing| plumbing.remove(&identity)).await {
+        self.remove_port_and_close(identity, None).await;
+    }
+
+    /// The socket is closed where nobody waits.
+    pub(super) async fn remove_port_and_close(&self, identity: Identity, socket: Option<Arc<OwnedFd>>) {
+        let removal = self.remover.run(move |plumbing| {
+            let removed = plumbing.remove(&identity);
+            drop(socket);
+            removed
+        });
+        if let Some(Err(error)) = removal.await {
             tracing::warn!(address = %identity.address, "cannot remove a port: {}", system_failure(&error));
         }
     }

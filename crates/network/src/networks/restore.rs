@@ -141,6 +141,8 @@ impl Networks {
             mac,
             aliases,
             policy: None,
+            // An earlier process had it.
+            socket: None,
         };
         if let Err(failure) = self.readmit(&id, &network, plan, holding, request.egress, gateway).await {
             // Nobody would claim it again, and nobody else could have its address.

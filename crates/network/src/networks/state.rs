@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bulkhead_network_control::Network;
@@ -51,6 +52,10 @@ pub(super) struct Holding {
     pub(super) aliases: Vec<String>,
     /// What it may reach, if that is limited.
     pub(super) policy: Option<Arc<Policy>>,
+    /// What its machine has as well. Whoever closes a packet socket last waits until no processor looks at it any
+    /// more (`synchronize_net` in the kernel's net/packet/af_packet.c), ten milliseconds and more, and the end of a
+    /// machine is waited for.
+    pub(super) socket: Option<Arc<OwnedFd>>,
 }
 
 impl Holding {
