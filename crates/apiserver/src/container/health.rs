@@ -1,9 +1,9 @@
 //! Health checks: what they are, when they run, and what their results mean.
 //!
 //! A check is a further process of the container, run by a task for each run. Docker's rules: the
-//! first check comes one interval after the start, of the start period if there is one; a success makes the container healthy at once;
-//! `retries` failures in a row make it unhealthy, of which those within the start period count only
-//! after the first success.
+//! first check comes one interval after the start, of the start period if there is one; a success makes
+//! the container healthy at once; `retries` failures in a row make it unhealthy, of which those within
+//! the start period count only after the first success.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -55,12 +55,6 @@ pub(crate) enum NetlinkError {
 
 impl NetlinkError {
     /// The object is there already.
-    pub(crate) fn is_present(&self) -> bool {
-        let Self::Refused { source, .. } = self else { return false };
-        source.raw_os_error() == Some(libc::EEXIST)
-    }
-
-    /// The object is there already.
     pub(crate) fn is_existing(&self) -> bool {
         let Self::Refused { source, .. } = self else { return false };
         source.raw_os_error() == Some(libc::EEXIST)

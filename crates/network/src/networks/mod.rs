@@ -215,7 +215,7 @@ impl Networks {
         let given = self.creator.run(move |plumbing| {
             ipv6::turn_on(&name).map_err(|error| system_failure(&error))?;
             match plumbing.links.add_address(index, subnet.gateway().into(), subnet.prefix_length()) {
-                Err(error) if !error.is_present() => Err(system_failure(&error)),
+                Err(error) if !error.is_existing() => Err(system_failure(&error)),
                 _ => Ok(()),
             }
         });

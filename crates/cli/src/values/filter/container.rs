@@ -7,7 +7,7 @@ use bulkhead_api::container::{ContainerSnapshot, ContainerState, MountKind};
 use super::super::{InvalidValue, invalid};
 use super::label::LabelFilter;
 use super::name::NamePattern;
-use super::{Filter, image, split, unknown};
+use super::{Filter, image, parse, unknown};
 
 /// One condition.
 #[derive(Clone, Debug)]
@@ -56,11 +56,7 @@ impl FromStr for ContainerFilter {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        if let Some(label) = LabelFilter::parse(text)? {
-            return Ok(Self::Label(label));
-        }
-        let (key, value) = split(text)?;
-        match key {
+        parse(text, Self::Label, |key, value| match key {
             "name" => Ok(Self::Name(value.parse()?)),
             "id" => Ok(Self::Id(value.to_owned())),
             "ancestor" => Ok(Self::Ancestor(value.to_owned())),
@@ -94,7 +90,7 @@ impl FromStr for ContainerFilter {
             _ => unknown(
                 "name, id, label, status, exited, ancestor, health, network, volume, before, since or publish",
             ),
-        }
+        })
     }
 }
 

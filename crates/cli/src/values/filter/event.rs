@@ -6,7 +6,7 @@ use bulkhead_api::system_event::{SystemEvent, SystemEventKind};
 
 use super::super::{InvalidValue, invalid};
 use super::label::LabelFilter;
-use super::{Filter, image, split, unknown};
+use super::{Filter, image, parse, unknown};
 
 /// What events are about; that some were lost is always told.
 const KINDS: [SystemEventKind; 4] =
@@ -31,23 +31,21 @@ impl FromStr for EventFilter {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        if let Some(label) = LabelFilter::parse(text)? {
-            return Ok(Self::Label(label));
-        }
-        let (key, value) = split(text)?;
-        let owned = || value.to_owned();
-        match key {
-            "type" => match KINDS.into_iter().find(|kind| kind.as_str() == value) {
-                Some(kind) => Ok(Self::Kind(kind)),
-                None => invalid("expected type=container, image, network or volume"),
-            },
-            "event" => Ok(Self::Action(owned())),
-            "container" => Ok(Self::Container(owned())),
-            "image" => Ok(Self::Image(owned())),
-            "network" => Ok(Self::Network(owned())),
-            "volume" => Ok(Self::Volume(owned())),
-            _ => unknown("type, event, container, image, network, volume or label"),
-        }
+        parse(text, Self::Label, |key, value| {
+            let owned = || value.to_owned();
+            match key {
+                "type" => match KINDS.into_iter().find(|kind| kind.as_str() == value) {
+                    Some(kind) => Ok(Self::Kind(kind)),
+                    None => invalid("expected type=container, image, network or volume"),
+                },
+                "event" => Ok(Self::Action(owned())),
+                "container" => Ok(Self::Container(owned())),
+                "image" => Ok(Self::Image(owned())),
+                "network" => Ok(Self::Network(owned())),
+                "volume" => Ok(Self::Volume(owned())),
+                _ => unknown("type, event, container, image, network, volume or label"),
+            }
+        })
     }
 }
 

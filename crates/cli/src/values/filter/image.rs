@@ -8,7 +8,7 @@ use bulkhead_api::image::ImageResource;
 use super::super::moment::Moment;
 use super::super::{InvalidValue, invalid};
 use super::label::LabelFilter;
-use super::{Filter, split, truth, unknown};
+use super::{Filter, parse, truth, unknown};
 use crate::output::images;
 
 /// One condition.
@@ -43,18 +43,14 @@ impl FromStr for ImageFilter {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        if let Some(label) = LabelFilter::parse(text)? {
-            return Ok(Self::Label(label));
-        }
-        let (key, value) = split(text)?;
-        match key {
+        parse(text, Self::Label, |key, value| match key {
             "reference" => Ok(Self::Reference(value.parse()?)),
             "before" => Ok(Self::Before(value.to_owned())),
             "since" => Ok(Self::Since(value.to_owned())),
             "until" => Ok(Self::Until(value.parse()?)),
             "dangling" => Ok(Self::Dangling(truth(value)?)),
             _ => unknown("reference, label, before, since, until or dangling"),
-        }
+        })
     }
 }
 

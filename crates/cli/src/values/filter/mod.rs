@@ -16,6 +16,8 @@ use std::collections::HashSet;
 
 use thiserror::Error;
 
+use label::LabelFilter;
+
 use super::{InvalidValue, boolean, invalid};
 
 /// What others are compared with is not there.
@@ -90,7 +92,19 @@ pub(crate) fn all_match<F: Filter>(filters: &[F], object: &F::Object, all: &[F::
     })
 }
 
-/// Key and value.
+/// A label, or what `of` makes of another key and its value.
+fn parse<F>(
+    text: &str,
+    label: fn(LabelFilter) -> F,
+    of: impl FnOnce(&str, &str) -> Result<F, InvalidValue>,
+) -> Result<F, InvalidValue> {
+    if let Some(found) = LabelFilter::parse(text)? {
+        return Ok(label(found));
+    }
+    let (key, value) = split(text)?;
+    of(key, value)
+}
+
 fn split(text: &str) -> Result<(&str, &str), InvalidValue> {
     match text.split_once('=') {
         Some((key, value)) if !value.is_empty() => Ok((key, value)),

@@ -7,7 +7,7 @@ use bulkhead_api::network::NetworkResource;
 use super::super::{InvalidValue, invalid};
 use super::label::LabelFilter;
 use super::name::NamePattern;
-use super::{Filter, Needed, split, truth, unknown};
+use super::{Filter, Needed, parse, truth, unknown};
 
 /// The network that is always there.
 const BUILT_IN: &str = "default";
@@ -35,11 +35,7 @@ impl FromStr for NetworkFilter {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        if let Some(label) = LabelFilter::parse(text)? {
-            return Ok(Self::Label(label));
-        }
-        let (key, value) = split(text)?;
-        match (key, value) {
+        parse(text, Self::Label, |key, value| match (key, value) {
             ("name", _) => Ok(Self::Name(value.parse()?)),
             ("id", _) => Ok(Self::Id(value.to_owned())),
             ("driver", _) => Ok(Self::Driver(value.to_owned())),
@@ -49,7 +45,7 @@ impl FromStr for NetworkFilter {
             ("type", _) => invalid("expected type=custom or builtin"),
             ("dangling", _) => Ok(Self::Dangling(truth(value)?)),
             _ => unknown("name, id, label, driver, scope, type or dangling"),
-        }
+        })
     }
 }
 

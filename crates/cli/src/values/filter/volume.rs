@@ -7,7 +7,7 @@ use bulkhead_api::volume::VolumeResource;
 use super::super::InvalidValue;
 use super::label::LabelFilter;
 use super::name::NamePattern;
-use super::{Filter, Needed, split, truth, unknown};
+use super::{Filter, Needed, parse, truth, unknown};
 
 /// One condition.
 #[derive(Clone, Debug)]
@@ -23,16 +23,12 @@ impl FromStr for VolumeFilter {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        if let Some(label) = LabelFilter::parse(text)? {
-            return Ok(Self::Label(label));
-        }
-        let (key, value) = split(text)?;
-        match key {
+        parse(text, Self::Label, |key, value| match key {
             "name" => Ok(Self::Name(value.parse()?)),
             "driver" => Ok(Self::Driver(value.to_owned())),
             "dangling" => Ok(Self::Dangling(truth(value)?)),
             _ => unknown("name, label, driver or dangling"),
-        }
+        })
     }
 }
 
