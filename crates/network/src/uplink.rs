@@ -8,17 +8,16 @@
 mod address;
 mod forwarding;
 pub(crate) mod ipv6;
+mod registry;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bulkhead_network_control::PortRange;
 use bulkhead_paths::Directories;
-use rustix::fs::FlockOperation;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use thiserror::Error;
 
@@ -35,9 +34,8 @@ use crate::subnet6::Subnet6;
 use address::Addresses;
 use forwarding::Forwarding;
 pub(crate) use forwarding::{LoopbackRoute, set_up_own_namespace};
+use registry::Registry;
 
-/// Shared by all instances on the host, hence no directory of this installation.
-const REGISTRY: &str = "/run/bulkhead-uplinks";
 /// Ethernet's MTU; packets that are too long for the host's own devices are answered by the host.
 const UPLINK_MTU: u32 = 1500;
 
@@ -91,8 +89,8 @@ pub(crate) struct Uplink {
     inner: Ipv4Addr,
     /// The same for IPv6, if the host forwards that.
     inner6: Option<Ipv6Addr>,
-    /// Numbers of the devices between which the host forwards only because of us.
-    closed: Option<Vec<u32>>,
+    /// Numbers of the devices that there were when forwarding was turned on, if we did that.
+    devices_before: Option<Vec<u32>>,
     /// Networks to which the host has a route.
     led: Vec<Subnet>,
     /// Addresses that stand for the host's loopback.
@@ -128,7 +126,7 @@ impl Uplink {
         let (entry, claim) = registry.claim(addresses.number, &directories.runtime_root)?;
         let device = addresses.device();
         let host_devices = host_links.links().map_err(UplinkError::Device)?;
-        let closed = forwarding.turn_on(&registry.forwarding_marker(), &host_devices)?;
+        let devices_before = forwarding.prepare(&registry.forwarding_marker(), &host_devices)?;
         let inner6 = ipv6::is_forwarded().then(|| ipv6::end(addresses.number, 2));
         let rules = HostRules {
             device: &device,
@@ -137,7 +135,7 @@ impl Uplink {
             inner6,
             redirects: &[],
             published: &[],
-            closed: closed.as_deref(),
+            devices_before: devices_before.as_deref(),
         };
         let outer = firewall::load("the host's rules", &rules.text()).map_err(UplinkError::Firewall)?;
 
@@ -159,6 +157,8 @@ impl Uplink {
             tracing::warn!("IPv6 does not lead outside: {error:#}");
         }
         outer.finish().and_then(|()| inner.finish()).map_err(UplinkError::Firewall)?;
+        // Not before the rules are there that forward nothing else.
+        forwarding.turn_on()?;
         drop(lock);
         tracing::info!(device, address = %addresses.inner, "uplink is ready");
         Ok(Self {
@@ -172,7 +172,7 @@ impl Uplink {
             outer: addresses.outer,
             inner: addresses.inner,
             inner6,
-            closed,
+            devices_before,
             led: Vec::new(),
             redirects: Vec::new(),
             published: Vec::new(),
@@ -265,7 +265,7 @@ impl Uplink {
             inner6: self.inner6,
             redirects: &self.redirects,
             published: &self.published,
-            closed: self.closed.as_deref(),
+            devices_before: self.devices_before.as_deref(),
         };
         rules.text()
     }
@@ -291,14 +291,15 @@ impl Uplink {
         self.is_down = true;
         pin::remove(&self.pin).map_err(UplinkError::Namespace)?;
         let _lock = self.registry.lock()?;
-        remove(&self.device, &mut self.host_links, &mut self.host_filters)?;
-        let entry = |source| UplinkError::Registry { path: self.entry.clone(), source };
-        fs::remove_file(&self.entry).map_err(entry)?;
-        if self.registry.entries()?.is_empty() {
+        // Our own.
+        if self.registry.entries()?.len() <= 1 {
+            // Before the rules go that forward nothing else.
             let others = self.host_links.links().map_err(UplinkError::Device)?;
             self.forwarding.restore(&self.registry.forwarding_marker(), &others)?;
         }
-        Ok(())
+        remove(&self.device, &mut self.host_links, &mut self.host_filters)?;
+        let entry = |source| UplinkError::Registry { path: self.entry.clone(), source };
+        fs::remove_file(&self.entry).map_err(entry)
     }
 }
 
@@ -376,94 +377,4 @@ fn remove(device: &str, links: &mut Socket, filters: &mut Socket) -> Result<(), 
         filters.delete_table(family, &host::table(device)).map_err(UplinkError::Device)?;
     }
     Ok(())
-}
-
-/// The directory of uplinks of one host namespace.
-#[derive(Debug)]
-struct Registry {
-    folder: PathBuf,
-}
-
-impl Registry {
-    fn open(host_namespace: &OwnedFd) -> Result<Self, UplinkError> {
-        let inode =
-            rustix::fs::fstat(host_namespace).map_err(|error| UplinkError::Namespace(error.into()))?.st_ino;
-        let folder = Path::new(REGISTRY).join(inode.to_string());
-        let failed = |source| UplinkError::Registry { path: folder.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
-        let metadata = fs::symlink_metadata(&folder).map_err(failed)?;
-        if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(failed(io::ErrorKind::PermissionDenied.into()));
-        }
-        Ok(Self { folder })
-    }
-
-    /// Keeps other instances away until it is dropped.
-    fn lock(&self) -> Result<File, UplinkError> {
-        let path = self.folder.join("lock");
-        let failed = |source| UplinkError::Registry { path: path.clone(), source };
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
-        Ok(lock)
-    }
-
-    /// Numbers in use, dead or alive.
-    fn entries(&self) -> Result<Vec<u32>, UplinkError> {
-        let failed = |source| UplinkError::Registry { path: self.folder.clone(), source };
-        let mut numbers = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            numbers.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
-        }
-        Ok(numbers)
-    }
-
-    /// Removes what processes left behind that did not end in good order; returns the number of the one
-    /// whose place `owner` takes.
-    fn remove_dead(
-        &self,
-        owner: &Path,
-        links: &mut Socket,
-        filters: &mut Socket,
-    ) -> Result<Option<u32>, UplinkError> {
-        let mut earlier = None;
-        for number in self.entries()? {
-            let path = self.folder.join(number.to_string());
-            let failed = |source| UplinkError::Registry { path: path.clone(), source };
-            let entry = File::open(&path).map_err(failed)?;
-            if rustix::fs::flock(&entry, FlockOperation::NonBlockingLockExclusive).is_err() {
-                continue;
-            }
-            let dead = fs::read(&path).unwrap_or_default();
-            if dead == owner.as_os_str().as_encoded_bytes() {
-                earlier = Some(number);
-            }
-            let dead = String::from_utf8_lossy(&dead);
-            tracing::warn!(number, owner = %dead, "removing the uplink of an instance that died");
-            remove(&address::device(number), links, filters)?;
-            fs::remove_file(&path).map_err(failed)?;
-        }
-        Ok(earlier)
-    }
-
-    fn claim(&self, number: u32, owner: &Path) -> Result<(PathBuf, File), UplinkError> {
-        let path = self.folder.join(number.to_string());
-        let failed = |source| UplinkError::Registry { path: path.clone(), source };
-        let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).map_err(failed)?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| failed(error.into()))?;
-        fs::write(&path, owner.as_os_str().as_encoded_bytes()).map_err(failed)?;
-        Ok((path, file))
-    }
-
-    /// Exists while packet forwarding is on because of us.
-    fn forwarding_marker(&self) -> PathBuf {
-        self.folder.join("forwarding")
-    }
 }

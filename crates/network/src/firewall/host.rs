@@ -33,7 +33,7 @@ pub(crate) struct HostRules<'a> {
     /// Published ports that containers reach by the host's addresses.
     pub(crate) published: &'a [PortRange],
     /// Numbers of the devices that there were when forwarding was turned on, if we did that.
-    pub(crate) closed: Option<&'a [u32]>,
+    pub(crate) devices_before: Option<&'a [u32]>,
 }
 
 impl HostRules<'_> {
@@ -72,7 +72,7 @@ table ip {table} {{
             table = table(device),
             prerouting = self.prerouting(),
             published = published(self.published),
-            others = self.closed.map(others).unwrap_or_default(),
+            others = self.devices_before.map(others).unwrap_or_default(),
             ipv6 = self.inner6.map(|inner| ipv6(device, inner)).unwrap_or_default(),
         )
     }

@@ -52,20 +52,31 @@ impl Forwarding {
         Ok(Self { switch })
     }
 
-    /// Turns it on if it is off, and remembers that, with the devices that there were. Returns their numbers if
-    /// it is on because of us: nobody forwarded anything between these.
-    pub(super) fn turn_on(&mut self, marker: &Path, links: &[Link]) -> Result<Option<Vec<u32>>, UplinkError> {
-        let mut value = [0];
-        self.switch.read_at(&mut value, 0).map_err(failed)?;
-        if value != *b"0" {
+    /// If it is off, remembers that we turn it on, with the devices that there are. Returns their numbers if it is
+    /// on, or will be, because of us: nobody forwarded anything between these.
+    pub(super) fn prepare(&mut self, marker: &Path, links: &[Link]) -> Result<Option<Vec<u32>>, UplinkError> {
+        if self.is_on()? {
             return Ok(devices_before(marker));
         }
         let devices: Vec<String> = links.iter().map(|link| link.index.to_string()).collect();
         fs::write(marker, devices.join("\n"))
             .map_err(|source| UplinkError::Registry { path: marker.to_owned(), source })?;
-        self.switch.write_at(b"1", 0).map_err(failed)?;
-        tracing::warn!("turned on {IPV4_FORWARDING} of the host; nothing but ours is forwarded by that");
         Ok(devices_before(marker))
+    }
+
+    /// Turns it on if it is off.
+    pub(super) fn turn_on(&mut self) -> Result<(), UplinkError> {
+        if !self.is_on()? {
+            self.switch.write_at(b"1", 0).map_err(failed)?;
+            tracing::warn!("turned on {IPV4_FORWARDING} of the host; nothing but ours is forwarded by that");
+        }
+        Ok(())
+    }
+
+    fn is_on(&self) -> Result<bool, UplinkError> {
+        let mut value = [0];
+        self.switch.read_at(&mut value, 0).map_err(failed)?;
+        Ok(value != *b"0")
     }
 
     /// Turns it off if we turned it on and nobody else seems to rely on it: devices that were there before did
