@@ -13,7 +13,9 @@
 //! The user's own `config.toml` is `$XDG_CONFIG_HOME/container/config.toml`, else
 //! `~/.config/container/config.toml`.
 
+mod container;
 pub mod environment;
 mod layout;
 
-pub use layout::{ContainerDirectories, Directories, PathsError};
+pub use container::ContainerDirectories;
+pub use layout::{Directories, PathsError};
