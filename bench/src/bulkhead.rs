@@ -177,9 +177,8 @@ impl Tool for Bulkhead {
     fn start_servers(&self) -> Result<Published> {
         run(self.container(&["image", "load", "-i"]).arg(programs::archive()?))?;
         let published = Published::choose()?;
-        let [iperf, http] = published.flags();
-        let words = ["run", "-d", "--name", network::CONTAINER, "-p", &iperf, "-p", &http, programs::IMAGE];
-        run(self.container(&words).args(network::SERVE))?;
+        let words = ["run", "-d", "--name", network::CONTAINER];
+        run(self.container(&words).args(published.flags()).arg(programs::IMAGE).args(network::SERVE))?;
         Ok(published)
     }
 

@@ -1,5 +1,6 @@
 //! What passes between a container and the rest of the world, in both tools and, for bytes, on the
-//! host's own veth: throughput by iperf3, requests by wrk to nginx as Debian configures it.
+//! host's own veth: throughput by iperf3, requests by wrk to nginx as Debian configures it, and to Python's own
+//! web server, which is what many an application is: an interpreter that is busier than the system beneath it.
 //!
 //! The other host is [`Elsewhere`]: containers reach it as they reach the Internet, by the host's
 //! routes and rules.
@@ -21,8 +22,15 @@ const SECONDS: &str = "2";
 pub(crate) const CONTAINER: &str = "servers";
 pub(crate) const IPERF_PORT: u16 = 5201;
 pub(crate) const HTTP_PORT: u16 = 80;
-/// nginx ends with the container; iperf3's server goes to the background.
-pub(crate) const SERVE: [&str; 3] = ["sh", "-c", "iperf3 --server --daemon && exec nginx -g 'daemon off;'"];
+pub(crate) const PYTHON_PORT: u16 = 8000;
+/// nginx ends with the container; the others go to the background. What is served is nginx's first page.
+pub(crate) const SERVE: [&str; 3] = [
+    "sh",
+    "-c",
+    "iperf3 --server --daemon && \
+     { python3 -m http.server --directory /var/www/html 8000 2>/dev/null & } && \
+     cp /var/www/html/index.nginx-debian.html /var/www/html/index.html && exec nginx -g 'daemon off;'",
+];
 /// Connections of wrk, all at once.
 const CONNECTIONS: &str = "32";
 /// Samples take seconds, so there are fewer.
@@ -35,21 +43,26 @@ const UP_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 pub(crate) struct Published {
     pub(crate) iperf: u16,
     pub(crate) http: u16,
+    pub(crate) python: u16,
 }
 
 impl Published {
     /// Ports that are free now.
     pub(crate) fn choose() -> Result<Self> {
-        let listeners = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0"));
-        let [iperf, http] =
+        let listeners = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0"));
+        let [iperf, http, python] =
             listeners.map(|listener| listener.and_then(|one| one.local_addr()).map(|address| address.port()));
-        Ok(Self { iperf: iperf.context("loopback")?, http: http.context("loopback")? })
+        Ok(Self {
+            iperf: iperf.context("loopback")?,
+            http: http.context("loopback")?,
+            python: python.context("loopback")?,
+        })
     }
 
     /// Values of `-p`.
-    pub(crate) fn flags(self) -> [String; 2] {
-        [(self.iperf, IPERF_PORT), (self.http, HTTP_PORT)]
-            .map(|(host, container)| format!("127.0.0.1:{host}:{container}"))
+    pub(crate) fn flags(self) -> [String; 3] {
+        [(self.iperf, IPERF_PORT), (self.http, HTTP_PORT), (self.python, PYTHON_PORT)]
+            .map(|(host, container)| format!("--publish=127.0.0.1:{host}:{container}"))
     }
 }
 
@@ -61,16 +74,18 @@ enum Metric {
     PublishedOutward,
     Requests,
     Connections,
+    Python,
 }
 
 impl Metric {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Outward,
         Self::Inward,
         Self::PublishedInward,
         Self::PublishedOutward,
         Self::Requests,
         Self::Connections,
+        Self::Python,
     ];
 
     fn title(self) -> &'static str {
@@ -81,6 +96,7 @@ impl Metric {
             Self::PublishedOutward => "out of a published port, Gb/s",
             Self::Requests => "requests/s, connections kept",
             Self::Connections => "requests/s, one a connection",
+            Self::Python => "requests/s, Python's http.server",
         }
     }
 }
@@ -93,7 +109,8 @@ pub(crate) fn print(tools: [&dyn Tool; 2], rounds: usize) -> Result<()> {
         published.push(tool.start_servers()?);
     }
     for ports in &published {
-        wait_until_up(*ports)?;
+        wait_until_up(ports.http)?;
+        wait_until_up(ports.python)?;
     }
     let cell = "p50 (min-max)";
     println!("{:<32} {:>22} {:>22} {:>22}", "", "bulkhead", "podman + runc", "native veth");
@@ -153,6 +170,7 @@ fn sample(metric: Metric, tool: &dyn Tool, ports: Published) -> Result<f64> {
         }
         Metric::Requests => requests(ports.http, &[]),
         Metric::Connections => requests(ports.http, &["--header", "Connection: close"]),
+        Metric::Python => requests(ports.python, &[]),
     }
 }
 
@@ -161,7 +179,7 @@ fn sample_native(metric: Metric) -> Result<Option<f64>> {
     let is_reverse = match metric {
         Metric::Outward | Metric::PublishedInward => false,
         Metric::Inward | Metric::PublishedOutward => true,
-        Metric::Requests | Metric::Connections => return Ok(None),
+        Metric::Requests | Metric::Connections | Metric::Python => return Ok(None),
     };
     let printed = run(Command::new("iperf3").args(iperf_words(elsewhere::ADDRESS, is_reverse)))?;
     iperf_gigabits(&printed).map(Some)
@@ -202,12 +220,12 @@ fn requests_per_second(printed: &str) -> Result<f64> {
     rate.filter(|rate| *rate > 0.0).with_context(|| format!("wrk got no answer:\n{printed}"))
 }
 
-fn wait_until_up(ports: Published) -> Result<()> {
+fn wait_until_up(port: u16) -> Result<()> {
     for _ in 0..UP_ATTEMPTS {
         // A listening proxy says nothing about the server behind it.
         let probe = Command::new("wrk")
             .args(["--threads", "1", "--connections", "1", "--duration", "1s"])
-            .arg(format!("http://127.0.0.1:{}/", ports.http))
+            .arg(format!("http://127.0.0.1:{port}/"))
             .output()
             .context("wrk is missing: apt-get install wrk iperf3")?;
         if requests_per_second(&String::from_utf8_lossy(&probe.stdout)).is_ok() {
@@ -215,7 +233,7 @@ fn wait_until_up(ports: Published) -> Result<()> {
         }
         std::thread::sleep(UP_PAUSE);
     }
-    bail!("nginx does not come up at port {}", ports.http)
+    bail!("no server comes up at port {port}")
 }
 
 #[cfg(test)]

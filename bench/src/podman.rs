@@ -189,9 +189,8 @@ impl Tool for Podman {
     fn start_servers(&self) -> Result<Published> {
         run(self.podman(&["load", "--quiet", "-i"]).arg(programs::archive()?))?;
         let published = Published::choose()?;
-        let [iperf, http] = published.flags();
-        let words = ["-d", "--name", network::CONTAINER, "-p", &iperf, "-p", &http, programs::IMAGE];
-        run(self.run_command(&words).args(network::SERVE))?;
+        let words = ["-d", "--name", network::CONTAINER];
+        run(self.run_command(&words).args(published.flags()).arg(programs::IMAGE).args(network::SERVE))?;
         Ok(published)
     }
 
