@@ -93,6 +93,17 @@ impl Installation {
             .expect("BULKHEAD_TEST_DEBIAN_IMAGE is not set: run the tests with `make test`")
     }
 
+    /// The archive of `foreign:test`, which has nothing for this machine.
+    ///
+    /// # Panics
+    /// The environment does not name it.
+    #[must_use]
+    pub fn foreign_archive(&self) -> PathBuf {
+        env::var_os("BULKHEAD_TEST_FOREIGN_IMAGE")
+            .map(PathBuf::from)
+            .expect("BULKHEAD_TEST_FOREIGN_IMAGE is not set: run the tests with `make test`")
+    }
+
     /// The archive of `demo:latest`.
     #[must_use]
     pub fn demo_archive(&self) -> PathBuf {

@@ -136,7 +136,7 @@ impl Registry {
         self.folder.join("data/docker/registry/v2/blobs")
     }
 
-    /// Pushes an OCI archive with skopeo.
+    /// Pushes an OCI archive with skopeo, for all its platforms.
     ///
     /// # Panics
     /// skopeo is missing or fails.
@@ -144,7 +144,7 @@ impl Registry {
     pub fn push(&self, archive: &Path, name: &str) {
         let source = format!("oci-archive:{}", archive.display());
         let target = format!("docker://{}", self.reference(name));
-        skopeo(&["copy", "--quiet", "--dest-tls-verify=false", &source, &target]);
+        skopeo(&["copy", "--all", "--quiet", "--dest-tls-verify=false", &source, &target]);
     }
 }
 

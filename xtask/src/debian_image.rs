@@ -32,8 +32,7 @@ pub(crate) fn archive(image: Recipe) -> Result<PathBuf> {
         fs::read_to_string(&recipe_path).with_context(|| format!("cannot read {}", recipe_path.display()))?;
     let packages: Vec<&str> =
         recipe.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    let key = Sha256::digest(format!("{SUITE} {}", packages.join(" ")));
-    let key = key.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let key = key(&format!("{SUITE} {}", packages.join(" ")));
     let folder = repository::cache()?.join("images");
     let target = folder.join(format!("{name}-{key}.tar"));
     if target.exists() {
@@ -69,4 +68,10 @@ pub(crate) fn archive(image: Recipe) -> Result<PathBuf> {
     fs::remove_file(&root).with_context(|| format!("cannot remove {}", root.display()))?;
     fs::rename(&fresh, &target).with_context(|| format!("cannot publish {}", target.display()))?;
     Ok(target)
+}
+
+/// Changes with the recipe.
+pub(crate) fn key(recipe: &str) -> String {
+    let hash = Sha256::digest(recipe);
+    hash.iter().take(8).fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::{demo_image, process, repository};
+use crate::{demo_image, emulators, process, repository};
 
 const DAEMONS: [&str; 3] = ["container-apiserver", "container-network", "container-runtime-linux"];
 const FILE_SERVER: &str = "container-virtiofs";
@@ -23,6 +23,8 @@ pub(crate) fn build() -> Result<PathBuf> {
 
     let kernel = process::output(&mut Command::new(root.join("kernel/build")))?;
     publish(Path::new(kernel.trim()), &tree.join("share/bulkhead/kernel-uml"))?;
+
+    emulators::install(&tree.join("share/bulkhead/emulators"))?;
 
     process::cargo(&["build", "--release", "--bins", "--workspace"])?;
     let release = target_directory(&root).join("release");
@@ -79,7 +81,7 @@ fn target_directory(root: &Path) -> PathBuf {
 }
 
 /// Copies by rename, so that a running program keeps its old file; leaves equal files alone.
-fn publish(source: &Path, target: &Path) -> Result<()> {
+pub(crate) fn publish(source: &Path, target: &Path) -> Result<()> {
     if same_version(source, target) {
         return Ok(());
     }

@@ -4,6 +4,8 @@
 mod architecture;
 mod debian_image;
 mod demo_image;
+mod emulators;
+mod foreign_image;
 mod fuzz;
 mod install_tree;
 mod oci_archive;
@@ -15,7 +17,7 @@ mod test_runner;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask build|man|run|test [filter]|bench [rounds] [metric…]|fuzz [target…] [seconds]|check|format|debian-image";
+const USAGE: &str = "usage: cargo xtask build|man|run|test [filter]|bench [rounds] [metric…]|fuzz [target…] [seconds]|check|format|test-images";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,9 +34,7 @@ fn main() -> ExitCode {
         ["format"] => process::cargo(&["fmt", "--all"])
             .and_then(|()| process::file_server_cargo(&["fmt", "--all"]))
             .and_then(|()| process::guest_cargo(&["fmt", "--all"])),
-        ["debian-image"] => {
-            debian_image::archive(debian_image::TEST).map(|path| println!("{}", path.display()))
-        }
+        ["test-images"] => test_images(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(64);
@@ -47,4 +47,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what the suites want to find in their environment.
+fn test_images() -> anyhow::Result<()> {
+    println!("BULKHEAD_TEST_DEBIAN_IMAGE={}", debian_image::archive(debian_image::TEST)?.display());
+    println!("BULKHEAD_TEST_FOREIGN_IMAGE={}", foreign_image::archive()?.display());
+    Ok(())
 }

@@ -11,6 +11,9 @@ use flate2::write::GzEncoder;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// Defaults of an image, in the OCI image specification's words.
 pub(crate) struct ImageDefaults<'a> {
     pub(crate) reference: &'a str,
@@ -19,12 +22,57 @@ pub(crate) struct ImageDefaults<'a> {
     pub(crate) working_directory: &'a str,
 }
 
-/// Writes an image of one layer, an uncompressed tar that `layer` yields, to `target`.
+/// What an image has for one architecture, in the same words: one layer, an uncompressed tar.
+pub(crate) struct Variant<'a> {
+    pub(crate) architecture: &'a str,
+    pub(crate) layer: &'a mut dyn Read,
+}
+
+/// Writes an image of one layer for this host to `target`.
 pub(crate) fn write(target: &Path, layer: &mut impl Read, defaults: &ImageDefaults<'_>) -> Result<()> {
+    write_index(target, [Variant { architecture: "amd64", layer }], defaults)
+}
+
+/// Writes an image for several architectures to `target`.
+pub(crate) fn write_index<'a>(
+    target: &Path,
+    variants: impl IntoIterator<Item = Variant<'a>>,
+    defaults: &ImageDefaults<'_>,
+) -> Result<()> {
+    let file = File::create(target).with_context(|| format!("cannot create {}", target.display()))?;
+    let mut archive = tar::Builder::new(io::BufWriter::new(file));
+    append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    let mut manifests = Vec::new();
+    for variant in variants {
+        manifests.push(append_variant(&mut archive, target, variant, defaults)?);
+    }
+    // One manifest is named itself, several by an index.
+    let mut named = if let [manifest] = manifests.as_slice() {
+        manifest.clone()
+    } else {
+        let index = serde_json::to_vec(&json!({
+            "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests,
+        }))?;
+        append(&mut archive, &blob(&digest(&index)), &index)?;
+        json!({ "mediaType": INDEX, "digest": digest(&index), "size": index.len() })
+    };
+    named["annotations"] = json!({ "org.opencontainers.image.ref.name": defaults.reference });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [named] });
+    append(&mut archive, "index.json", &serde_json::to_vec(&index)?)?;
+    archive.into_inner()?.flush().with_context(|| format!("cannot write {}", target.display()))
+}
+
+/// Adds layer, configuration and manifest; returns the manifest's descriptor.
+fn append_variant(
+    archive: &mut tar::Builder<impl Write>,
+    target: &Path,
+    variant: Variant<'_>,
+    defaults: &ImageDefaults<'_>,
+) -> Result<serde_json::Value> {
     let scratch = target.with_extension("layer");
-    let (layer_digest, layer_size, diff_id) = compress(layer, &scratch)?;
+    let (layer_digest, layer_size, diff_id) = compress(variant.layer, &scratch)?;
     let config = serde_json::to_vec(&json!({
-        "architecture": "amd64",
+        "architecture": variant.architecture,
         "os": "linux",
         "config": {
             "Env": defaults.environment,
@@ -36,7 +84,7 @@ pub(crate) fn write(target: &Path, layer: &mut impl Read, defaults: &ImageDefaul
     }))?;
     let manifest = serde_json::to_vec(&json!({
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "mediaType": MANIFEST,
         "config": {
             "mediaType": "application/vnd.oci.image.config.v1+json",
             "digest": digest(&config), "size": config.len(),
@@ -46,31 +94,19 @@ pub(crate) fn write(target: &Path, layer: &mut impl Read, defaults: &ImageDefaul
             "digest": layer_digest, "size": layer_size,
         }],
     }))?;
-    let index = serde_json::to_vec(&json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [{
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "digest": digest(&manifest), "size": manifest.len(),
-            "platform": { "architecture": "amd64", "os": "linux" },
-            "annotations": { "org.opencontainers.image.ref.name": defaults.reference },
-        }],
-    }))?;
-
-    let file = File::create(target).with_context(|| format!("cannot create {}", target.display()))?;
-    let mut archive = tar::Builder::new(io::BufWriter::new(file));
-    append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    append(&mut archive, "index.json", &index)?;
-    append(&mut archive, &blob(&digest(&config)), &config)?;
-    append(&mut archive, &blob(&digest(&manifest)), &manifest)?;
+    append(archive, &blob(&digest(&config)), &config)?;
+    append(archive, &blob(&digest(&manifest)), &manifest)?;
     let compressed = File::open(&scratch).with_context(|| format!("cannot open {}", scratch.display()))?;
     archive.append_data(&mut header(layer_size), blob(&layer_digest), compressed)?;
-    archive.into_inner()?.flush().with_context(|| format!("cannot write {}", target.display()))?;
-    std::fs::remove_file(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))
+    std::fs::remove_file(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
+    Ok(json!({
+        "mediaType": MANIFEST, "digest": digest(&manifest), "size": manifest.len(),
+        "platform": { "architecture": variant.architecture, "os": "linux" },
+    }))
 }
 
 /// Compresses into `scratch`; returns digest and size of the result and digest of the input.
-fn compress(layer: &mut impl Read, scratch: &Path) -> Result<(String, u64, String)> {
+fn compress(layer: &mut dyn Read, scratch: &Path) -> Result<(String, u64, String)> {
     let file = File::create(scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
     let mut encoder = GzEncoder::new(Hashing::new(io::BufWriter::new(file)), Compression::fast());
     let mut plain = Sha256::new();

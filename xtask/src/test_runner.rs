@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::{debian_image, install_tree, repository};
+use crate::{debian_image, foreign_image, install_tree, repository};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Totals {
@@ -37,6 +37,7 @@ pub(crate) fn run(filter: &[&str]) -> ExitCode {
 fn run_all(filter: &[&str]) -> Result<(Totals, bool)> {
     let tree = install_tree::build()?;
     let debian = debian_image::archive(debian_image::TEST)?;
+    let foreign = foreign_image::archive()?;
     let mut totals = Totals::default();
     let mut succeeded = true;
     let root = repository::root();
@@ -47,6 +48,7 @@ fn run_all(filter: &[&str]) -> Result<(Totals, bool)> {
             .args(filter)
             .env("BULKHEAD_TEST_INSTALL_ROOT", &tree)
             .env("BULKHEAD_TEST_DEBIAN_IMAGE", &debian)
+            .env("BULKHEAD_TEST_FOREIGN_IMAGE", &foreign)
             .current_dir(folder)
             .stdout(Stdio::piped());
         succeeded &= run_one(&mut command, &mut totals)?;

@@ -119,6 +119,9 @@ pub struct CreateRequest {
     pub pull: PullPolicy,
     /// Do not tell that it is pulled.
     pub quiet: bool,
+    /// Run programs of all architectures that there are emulators of, beside those of the image.
+    #[serde(default)]
+    pub rosetta: bool,
     /// Forward the SSH agent.
     pub ssh: bool,
     /// Before all logins that the daemon knows.

@@ -39,6 +39,7 @@ pub(crate) mod configuration;
 mod covered;
 pub(crate) mod create;
 pub(crate) mod delete;
+mod emulation;
 pub(crate) mod environment;
 pub(crate) mod exec;
 pub(crate) mod exposed_ports;

@@ -315,7 +315,8 @@ fn from_store(reference: &str, error: &StoreError) -> ApiError {
                 "image '{reference}' was found but does not provide the specified platform ({wanted}), only: \
                  {available}"
             ),
-        ),
+        )
+        .with_hint("Name one of its platforms with --platform."),
         StoreError::Cancelled => {
             ApiError::new(ErrorCode::Cancelled, format!("the work on image '{reference}' was cancelled"))
         }

@@ -170,6 +170,18 @@ pub struct RootFilesystem {
     /// Mount the overlay read-only for the container.
     #[prost(bool, tag = "4")]
     pub read_only: bool,
+    /// They run programs of other architectures.
+    #[prost(message, repeated, tag = "5")]
+    pub emulators: ::prost::alloc::vec::Vec<Emulator>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Emulator {
+    /// Of the programs, in the words of the OCI image specification: "arm64".
+    #[prost(string, tag = "1")]
+    pub architecture: ::prost::alloc::string::String,
+    /// On the image disk, after the layers and in the order of the emulators: an EROFS image with the static program /qemu.
+    #[prost(message, optional, tag = "2")]
+    pub extent: ::core::option::Option<LayerExtent>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LayerExtent {

@@ -29,9 +29,9 @@ pub use message::{
     Statistics,
 };
 pub use specification::{
-    Backing, BuiltIn, CoveredPath, DnsSettings, HostSocket, HostSocketSource, ImageLayer, LogLimits,
-    MountSpecification, NetworkAttachment, ProcessSpecification, ResourceLimit, RuntimeSpecification,
-    SharedFolder, SocketPublication, VmmKind, VmmSpecification, VolumeDisk,
+    Backing, BuiltIn, CoveredPath, DnsSettings, Emulator, HostSocket, HostSocketSource, ImageLayer,
+    LogLimits, MountSpecification, NetworkAttachment, ProcessSpecification, ResourceLimit,
+    RuntimeSpecification, SharedFolder, SocketPublication, VmmKind, VmmSpecification, VolumeDisk,
 };
 pub use status::{ExitReason, ExitStatus, RuntimeState, RuntimeStatus, Timeline};
 

@@ -19,6 +19,9 @@ pub struct RuntimeSpecification {
     pub vmm: VmmSpecification,
     /// From the lowest to the highest.
     pub layers: Vec<ImageLayer>,
+    /// What runs programs of other architectures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub emulators: Vec<Emulator>,
     /// The container's ext4 disk.
     pub writable_disk: PathBuf,
     /// Further ext4 disks, which outlive the container.
@@ -154,6 +157,16 @@ pub struct ImageLayer {
     pub path: PathBuf,
     /// Its length, a multiple of 4096.
     pub length_bytes: u64,
+}
+
+/// An EROFS image with a static program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Emulator {
+    /// Of the programs that it runs, in the words of the OCI image specification.
+    pub architecture: String,
+    /// The image.
+    pub image: ImageLayer,
 }
 
 /// The disk of a volume.

@@ -16,19 +16,27 @@ use crate::text::sanitize;
 const SEED_BYTES: usize = 32;
 const MAC_ADDRESS_BYTES: usize = 6;
 
-/// `layers` are the extents of the image disk.
+/// `layers` are the extents of the image disk, those of the emulators last.
 pub(crate) fn start(
     specification: &RuntimeSpecification,
-    layers: Vec<guest::LayerExtent>,
+    mut layers: Vec<guest::LayerExtent>,
     host_sockets: Vec<guest::HostSocket>,
     stream_secret: &StreamSecret,
 ) -> Result<guest::Start> {
+    let extents = layers.split_off(specification.layers.len());
+    let emulators = specification.emulators.iter().zip(extents);
     Ok(guest::Start {
         root: Some(guest::RootFilesystem {
             image_device: "/dev/vda".to_owned(),
             layers,
             writable_device: "/dev/vdb".to_owned(),
             read_only: specification.read_only,
+            emulators: emulators
+                .map(|(emulator, extent)| guest::Emulator {
+                    architecture: emulator.architecture.clone(),
+                    extent: Some(extent),
+                })
+                .collect(),
         }),
         mounts: specification.mounts.iter().map(|one| mount(one, specification)).collect(),
         hostname: specification.hostname.clone(),

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use crate::boot::Machine;
 use crate::control::{Control, ControlError};
+use crate::emulation::Emulation;
 use crate::failure::{SetupError, failure};
 use crate::forwards::Forwards;
 use crate::process::clone::Stack;
@@ -51,6 +52,7 @@ pub(crate) struct EventLoop {
     /// writes to the disk, and nobody who waits for the exit code should wait for that.
     mount_namespace: Option<OwnedFd>,
     layers: Option<Layers>,
+    emulation: Option<Emulation>,
     paused: bool,
     /// Capabilities that children may still have.
     bounding_set: u64,
@@ -74,6 +76,7 @@ impl EventLoop {
             started: false,
             mount_namespace: None,
             layers: None,
+            emulation: None,
             paused: false,
             bounding_set: capabilities::ALL,
             processes: Vec::new(),

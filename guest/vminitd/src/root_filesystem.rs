@@ -6,13 +6,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use bulkhead_guest_protocol::messages::{LayerExtent, RootFilesystem};
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use bulkhead_guest_protocol::messages::RootFilesystem;
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
-use rustix::ioctl::{Setter, ioctl};
 use rustix::mount::{FsMountFlags, MountAttrFlags};
 use thiserror::Error;
 
+use crate::image_disk::{self, PartitionError};
 use crate::mounts::{FileSystem, MountError};
 
 /// The root could not be put together.
@@ -20,21 +20,8 @@ use crate::mounts::{FileSystem, MountError};
 pub(crate) enum RootError {
     #[error("image has no layers")]
     NoLayers,
-    #[error("cannot open image disk {device}")]
-    OpenImage {
-        device: String,
-        #[source]
-        source: Errno,
-    },
-    #[error("cannot make layer {number} ({start_bytes}+{length_bytes} bytes) a partition of {device}")]
-    Partition {
-        device: String,
-        number: usize,
-        start_bytes: u64,
-        length_bytes: u64,
-        #[source]
-        source: Errno,
-    },
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
     #[error("cannot mount layer {number}")]
     Layer {
         number: usize,
@@ -106,10 +93,11 @@ pub(crate) fn assemble(root: &RootFilesystem) -> Result<Root, RootError> {
     }
     let overlay = FileSystem::open("overlay").map_err(RootError::Overlay)?;
     overlay.set("source", "overlay").map_err(RootError::Overlay)?;
-    let devices = partition(&root.image_device, &root.layers)?;
+    let devices = image_disk::partition_layers(&root.image_device, &root.layers, root.emulators.is_empty())?;
     let mut lowers = Vec::with_capacity(devices.len());
     for (index, device) in devices.iter().enumerate().rev() {
-        let layer = mount_layer(device).map_err(|source| RootError::Layer { number: index + 1, source })?;
+        let layer =
+            image_disk::mount(device).map_err(|source| RootError::Layer { number: index + 1, source })?;
         overlay.set_descriptor("lowerdir+", layer.as_fd()).map_err(RootError::Overlay)?;
         lowers.push(layer);
     }
@@ -122,13 +110,6 @@ pub(crate) fn assemble(root: &RootFilesystem) -> Result<Root, RootError> {
     let flags = FsMountFlags::FSMOUNT_CLOEXEC | FsMountFlags::from_bits_retain(FSMOUNT_NAMESPACE);
     let mount_namespace = overlay.mount_with(flags, MountAttrFlags::empty()).map_err(RootError::Overlay)?;
     Ok(Root { mount_namespace, layers: Layers { disk: writable, upper, lowers } })
-}
-
-fn mount_layer(device: &str) -> Result<OwnedFd, MountError> {
-    let layer = FileSystem::open("erofs")?;
-    layer.set("source", device)?;
-    layer.set_flag("ro")?;
-    layer.mount(MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOATIME)
 }
 
 fn mount_writable(device: &str) -> Result<OwnedFd, MountError> {
@@ -146,65 +127,4 @@ fn open_or_make_directory(parent: &OwnedFd, name: &'static str) -> Result<OwnedF
         result => result,
     }
     .map_err(|source| RootError::Directory { name, source })
-}
-
-/// `struct blkpg_ioctl_arg` of linux/blkpg.h.
-#[repr(C)]
-struct PartitionRequest {
-    operation: libc::c_int,
-    flags: libc::c_int,
-    length_bytes: libc::c_int,
-    partition: *const Partition,
-}
-
-/// `struct blkpg_partition` of linux/blkpg.h; the kernel ignores the names.
-#[repr(C)]
-struct Partition {
-    start_bytes: i64,
-    length_bytes: i64,
-    number: libc::c_int,
-    names: [u8; 128],
-}
-
-const BLKPG: rustix::ioctl::Opcode = 0x1269;
-const BLKPG_ADD_PARTITION: libc::c_int = 1;
-
-/// Makes every layer a block device and names them from the lowest to the highest.
-fn partition(device: &str, layers: &[LayerExtent]) -> Result<Vec<String>, RootError> {
-    // A lone layer at the front is the disk itself: one block device less to make.
-    if let [LayerExtent { start_bytes: 0, .. }] = layers {
-        return Ok(vec![device.to_owned()]);
-    }
-    let disk = openat(CWD, device, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|source| RootError::OpenImage { device: device.to_owned(), source })?;
-    let mut names = Vec::with_capacity(layers.len());
-    for (index, layer) in layers.iter().enumerate() {
-        let number = index + 1;
-        add_partition(&disk, layer, number).map_err(|source| RootError::Partition {
-            device: device.to_owned(),
-            number,
-            start_bytes: layer.start_bytes,
-            length_bytes: layer.length_bytes,
-            source,
-        })?;
-        names.push(format!("{device}{number}"));
-    }
-    Ok(names)
-}
-
-fn add_partition(disk: &OwnedFd, layer: &LayerExtent, number: usize) -> Result<(), Errno> {
-    let partition = Partition {
-        start_bytes: layer.start_bytes.try_into().map_err(|_| Errno::INVAL)?,
-        length_bytes: layer.length_bytes.try_into().map_err(|_| Errno::INVAL)?,
-        number: number.try_into().map_err(|_| Errno::INVAL)?,
-        names: [0; 128],
-    };
-    let request = PartitionRequest {
-        operation: BLKPG_ADD_PARTITION,
-        flags: 0,
-        length_bytes: libc::c_int::try_from(size_of::<Partition>()).map_err(|_| Errno::INVAL)?,
-        partition: &raw const partition,
-    };
-    // SAFETY: BLKPG reads a blkpg_ioctl_arg and the blkpg_partition behind its pointer; both live.
-    unsafe { ioctl(disk, Setter::<BLKPG, PartitionRequest>::new(request)) }
 }

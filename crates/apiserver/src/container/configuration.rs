@@ -173,7 +173,7 @@ pub(crate) fn merge(
             cpu_overhead: CPU_OVERHEAD,
         },
         runtime_handler: "container-runtime-linux".to_owned(),
-        rosetta: false,
+        rosetta: request.rosetta,
         virtualization: false,
         ssh: request.ssh,
         read_only: request.read_only,

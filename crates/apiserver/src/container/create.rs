@@ -10,7 +10,7 @@ use bulkhead_state::{Change, ContainerRecord, StateRecord};
 use tokio::sync::oneshot;
 
 use super::registry::Container;
-use super::{configuration, identifier, init_image, rename, volumes_from};
+use super::{configuration, emulation, identifier, init_image, rename, volumes_from};
 use crate::error::{exists, failed, not_found};
 use crate::events::EventSink;
 use crate::image::Found;
@@ -65,6 +65,7 @@ pub(crate) async fn reserve(
     let platform = found.image.configuration.platform();
     let platform =
         Platform { os: platform.os, architecture: platform.architecture, variant: platform.variant };
+    emulation::emulators(&service.directories, &platform, request.rosetta)?;
     let image = ImageDescription { reference: found.reference.clone(), descriptor: found.descriptor.clone() };
     let (init_image, lease) = init_image.unzip();
     let settings = &service.settings;

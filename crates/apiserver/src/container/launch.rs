@@ -15,10 +15,10 @@ use bulkhead_state::RunRecord;
 use tokio::sync::watch;
 
 use super::actor::Active;
-use super::init_image;
 use super::running::Run;
 use super::sockets;
 use super::specification::{self, Start};
+use super::{emulation, init_image};
 use crate::error::{failed, from_control, invalid};
 use crate::helper_pool::Helper;
 use crate::network::{Connected, Interface};
@@ -172,8 +172,11 @@ async fn try_launch(
     // Blocks for some milliseconds, and only those who ask for it.
     let initial_ramdisk =
         tokio::task::block_in_place(|| init_image::write(service, configuration, &durable_directory))?;
+    let emulators =
+        emulation::emulators(&service.directories, &configuration.platform, configuration.rosetta)?;
     let start = Start {
         initial_ramdisk: initial_ramdisk.as_deref(),
+        emulators: &emulators,
         stdin: order.stdin() || configuration.interactive,
         terminal_size: order.terminal_size,
         ssh_agent_socket: order.ssh_agent_socket.as_deref(),

@@ -252,6 +252,7 @@ async fn try_launch(
     // Our own init, whatever the container asks for: only it has the built-in work.
     let start = Start {
         initial_ramdisk: None,
+        emulators: &[],
         stdin: false,
         terminal_size: None,
         ssh_agent_socket: None,

@@ -7,8 +7,8 @@ use bulkhead_api::error::ApiError;
 use bulkhead_image_store::ResolvedImage;
 use bulkhead_network_control::Lease;
 use bulkhead_runtime_control::{
-    DnsSettings, ImageLayer, LogLimits, NetworkAttachment, ProcessSpecification, RuntimeSpecification,
-    VmmSpecification,
+    DnsSettings, Emulator, ImageLayer, LogLimits, NetworkAttachment, ProcessSpecification,
+    RuntimeSpecification, VmmSpecification,
 };
 
 use super::mounts::Arranged;
@@ -25,6 +25,8 @@ pub(super) struct Start<'a> {
     pub(super) ssh_agent_socket: Option<&'a str>,
     /// In place of that of this version.
     pub(super) initial_ramdisk: Option<&'a Path>,
+    /// Of other architectures.
+    pub(super) emulators: &'a [Emulator],
     /// What lets go of the terminal when it is typed there.
     pub(super) detach_keys: &'a [u8],
 }
@@ -54,6 +56,7 @@ pub(super) fn build(
             .iter()
             .map(|layer| ImageLayer { path: layer.path.clone(), length_bytes: layer.length_bytes })
             .collect(),
+        emulators: start.emulators.to_vec(),
         read_only: configuration.read_only,
         hostname: hostname(configuration).to_owned(),
         networks: attachments(interfaces),

@@ -122,6 +122,7 @@ impl CreateFlags {
             health_check: management.health.request(),
             pull: management.pull.into(),
             quiet: management.quiet,
+            rosetta: management.rosetta,
         })
     }
 
@@ -129,7 +130,6 @@ impl CreateFlags {
     fn refuse_unserved(&self) -> Result<(), Failure> {
         let management = &self.management;
         let unserved = [
-            (management.rosetta, "--rosetta"),
             (management.runtime != DEFAULT_RUNTIME, "another --runtime than container-runtime-linux"),
             (management.virtualization, "--virtualization"),
         ];

@@ -192,7 +192,7 @@ pub(crate) struct ManagementFlags {
     #[arg(long, value_name = "POLICY", default_value = "no")]
     pub(crate) restart: RestartPolicy,
 
-    /// Run programs of other architectures
+    /// Run programs of other architectures beside those of the image, by emulation
     #[arg(long)]
     pub(crate) rosetta: bool,
 

@@ -35,7 +35,8 @@ fn letters(mut index: usize) -> String {
     }
 }
 
-/// All disks in the order of their letters, and where the layers are on the first.
+/// All disks in the order of their letters, and where the layers are on the first, with the emulators
+/// after them.
 pub(super) fn open(
     specification: &RuntimeSpecification,
 ) -> Result<(Vec<BlockConfiguration>, Vec<LayerExtent>)> {
@@ -59,7 +60,8 @@ fn open_layers(specification: &RuntimeSpecification) -> Result<(Vec<Extent>, Vec
     let mut on_host = Vec::with_capacity(specification.layers.len());
     let mut on_disk = Vec::with_capacity(specification.layers.len());
     let mut start_bytes = 0_u64;
-    for layer in &specification.layers {
+    let emulators = specification.emulators.iter().map(|emulator| &emulator.image);
+    for layer in specification.layers.iter().chain(emulators) {
         let opened = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(&layer.path);
         let file = opened.with_context(|| format!("cannot open layer '{}'", layer.path.display()))?;
         let found_bytes = file

@@ -24,7 +24,7 @@ use crate::root_filesystem::Root;
 use crate::streams::Stream;
 use crate::volume_content::EmptyVolumes;
 use crate::{
-    built_in, capabilities, cgroup, devices_directory, entropy, generated_files, mounts, network,
+    built_in, capabilities, cgroup, devices_directory, emulation, entropy, generated_files, mounts, network,
     root_filesystem, volume_content, vsock,
 };
 
@@ -55,6 +55,7 @@ impl EventLoop {
         entropy::add(&start.random_seed).map_err(step("add entropy"))?;
         let Root { mount_namespace, layers } =
             root_filesystem::assemble(&root).map_err(|error| setup(&error))?;
+        self.emulation = emulation::register(&root).map_err(|error| setup(&error))?;
         if !start.hostname.is_empty() {
             rustix::system::sethostname(start.hostname.as_bytes()).map_err(step("set the hostname"))?;
         }
