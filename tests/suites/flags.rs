@@ -420,3 +420,153 @@ fn labels_and_the_file_of_the_id() {
     refused(&installation, &["--cidfile", file], 125, file);
     assert_eq!(installation.ids(), [id]);
 }
+
+#[test]
+fn every_flag_of_docker_run_is_taken_or_told_what_there_is_instead() {
+    let installation = Installation::with_demo();
+    // What is so anyway.
+    let flags = [
+        "--ipc=private",
+        "--cgroupns",
+        "private",
+        "--userns=host",
+        "--pid=",
+        "--uts=",
+        "--isolation",
+        "default",
+        "--oom-score-adj=0",
+        "--oom-kill-disable=false",
+        "--memory",
+        "512m",
+        "--memory-swap",
+        "512m",
+        "--memory-swappiness",
+        "-1",
+        "--volume-driver",
+        "local",
+        "--link",
+        "db",
+        "--link=db:db",
+        "--disable-content-trust",
+        "--domainname",
+        "example.test",
+        "--blkio-weight",
+        "0",
+    ];
+    assert_eq!(run(&installation, &flags, "cat /proc/sys/kernel/domainname"), "example.test");
+    for (flag, word) in [
+        ("--device=/dev/kvm", "'--device /dev/kvm' is not available: a container has a kernel of its own"),
+        ("--gpus=all", "no device of this host"),
+        ("--pid=host", "container top"),
+        ("--ipc=host", "--shm-size"),
+        ("--uts=host", "--hostname"),
+        ("--userns=keep-id", "--user"),
+        ("--memory-swap=-1", "no swap"),
+        ("--cpuset-cpus=0-3", "--cpus"),
+        ("--cpu-shares=512", "--cpus"),
+        ("--link=db:mysql", "--network-alias"),
+        ("--oom-kill-disable", "'--oom-kill-disable' is not available: "),
+        ("--use-api-socket", "no way to the container services"),
+        ("--storage-opt=size=1G", "diskSize"),
+        ("--volume-driver=nfs", "type=shared"),
+        ("--annotation=a=b", "--label"),
+    ] {
+        refused(&installation, &[flag], 64, word);
+    }
+    // As docker/cli documents them: none is unknown, and help has none that is only refused.
+    let documented = [
+        "annotation",
+        "blkio-weight",
+        "blkio-weight-device",
+        "cgroup-parent",
+        "cgroupns",
+        "cpu-count",
+        "cpu-percent",
+        "cpu-period",
+        "cpu-quota",
+        "cpu-rt-period",
+        "cpu-rt-runtime",
+        "cpu-shares",
+        "cpuset-cpus",
+        "cpuset-mems",
+        "device",
+        "device-cgroup-rule",
+        "device-read-bps",
+        "device-read-iops",
+        "device-write-bps",
+        "device-write-iops",
+        "gpus",
+        "io-maxbandwidth",
+        "io-maxiops",
+        "ipc",
+        "isolation",
+        "kernel-memory",
+        "link",
+        "link-local-ip",
+        "memory-reservation",
+        "memory-swap",
+        "memory-swappiness",
+        "oom-score-adj",
+        "pid",
+        "storage-opt",
+        "userns",
+        "uts",
+        "volume-driver",
+    ];
+    for command in ["run", "create"] {
+        let help = installation.run_ok(&[command, "--help"]);
+        for name in documented {
+            let outcome = installation.container(&[command, &format!("--{name}"), "", "demo", "true"]);
+            assert!(!outcome.stderr.contains("unknown option"), "{name}: {outcome:?}");
+            assert!(!help.contains(&format!("--{name} ")), "{name} in {help}");
+        }
+    }
+    for id in installation.ids() {
+        installation.run_ok(&["delete", &id]);
+    }
+}
+
+#[test]
+fn shares_of_a_processor_are_bounds() {
+    let installation = Installation::with_demo();
+    let limit = "cat /sys/fs/cgroup/cpu.max";
+    assert_eq!(run(&installation, &["--cpus", "0.5"], limit), "50000 100000");
+    assert_eq!(run(&installation, &["--cpu-quota=25000", "--cpu-period", "50000"], limit), "50000 100000");
+    refused(&installation, &["--cpus", "0"], 64, "more than no CPU");
+    installation.run_ok(&["create", "--name", "half", "--cpus", "1.5", "demo", "true"]);
+    let shown = installation.run_ok(&["inspect", "-f", "{{.HostConfig.NanoCpus}}", "half"]);
+    assert_eq!(shown, "1500000000");
+    let row = installation.run_ok(&["list", "-a"]);
+    assert!(row.lines().any(|row| row.contains(" 1.5 ")), "{row}");
+}
+
+#[test]
+fn signals_and_streams_are_lent_as_asked_for() {
+    let installation = Installation::with_demo();
+    let script = "echo out; echo err >&2";
+    let only = |streams: &[&str]| {
+        let words = [&["run", "--rm"], streams, &["demo", "sh", "-c", script]].concat();
+        let outcome = installation.container(&words).expect_code(0);
+        (outcome.text(), outcome.stderr)
+    };
+    assert_eq!(only(&["--attach", "stdout"]), ("out\n".to_owned(), String::new()));
+    assert_eq!(only(&["--attach", "STDERR"]), (String::new(), "err\n".to_owned()));
+    let _ = installation.container(&["run", "-d", "--attach", "stdout", "demo", "true"]).expect_code(64);
+
+    let script = "trap 'echo told; exit 7' TERM; echo ready; while :; do sleep 0.1; done";
+    let words = ["run", "--name", "deaf", "--sig-proxy=false", "demo", "sh", "-c", script];
+    let mut client =
+        installation.command(&words).stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+    let mut first = [0; 6];
+    std::io::Read::read_exact(client.stdout.as_mut().unwrap(), &mut first).unwrap();
+    assert_eq!(&first, b"ready\n");
+    let pid = i32::try_from(client.id()).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    assert_eq!(client.wait().unwrap().code(), Some(143));
+    assert_eq!(installation.state("deaf"), "running");
+    assert_eq!(installation.run_ok(&["logs", "deaf"]), "ready");
+}

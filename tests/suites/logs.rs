@@ -49,3 +49,41 @@ fn lines_are_chosen_by_their_time() {
     let _ = installation.container(&["logs", "--boot", "--since", "1h", "talker"]).expect_code(64);
     let _ = installation.container(&["logs", "--since", "yesterday", "talker"]).expect_code(64);
 }
+
+#[test]
+fn bounds_of_logs_are_kept_and_none_keeps_nothing() {
+    let installation = Installation::with_demo();
+    let bounds = ["--log-driver", "local", "--log-opt", "max-size=4k", "--log-opt", "max-file=3"];
+    let script = "seq 1 1000; sleep 600";
+    let words = [&["run", "-d", "--name", "talker"], &bounds[..], &["demo", "sh", "-c", script]].concat();
+    installation.run_ok(&words);
+    let logs = |words: &[&str]| installation.run_ok(&[&["logs"], words, &["talker"]].concat());
+    bulkhead_tests::wait_until("the last line", || logs(&["-n", "1"]) == "1000");
+    let folder = installation.container_directory("talker");
+    let mut lines = 0;
+    for name in ["stdio.log", "stdio.log.1", "stdio.log.2"] {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        assert!((1..=4096).contains(&text.len()), "{name}: {}", text.len());
+        lines += text.lines().count();
+    }
+    assert!(!folder.join("stdio.log.3").exists());
+    // What rotation left is shown, in order and to its beginning.
+    let expected: Vec<String> = (1001 - lines..=1000).map(|number| number.to_string()).collect();
+    assert_eq!(logs(&[]).lines().collect::<Vec<_>>(), expected);
+    let config = "{{.HostConfig.LogConfig.Type}} {{json .HostConfig.LogConfig.Config}}";
+    assert_eq!(
+        installation.run_ok(&["inspect", "-f", config, "talker"]),
+        "local {\"max-file\":\"3\",\"max-size\":\"4k\"}"
+    );
+
+    let silent = ["run", "--name", "silent", "--log-driver", "none", "demo", "echo", "hi"];
+    assert_eq!(installation.run_ok(&silent), "hi");
+    let refused = installation.container(&["logs", "silent"]).expect_code(1);
+    assert!(refused.stderr.contains("its log driver is none"), "{refused:?}");
+    assert!(!installation.container_directory("silent").join("stdio.log").exists());
+    assert!(installation.run_ok(&["logs", "--boot", "silent"]).contains("Linux"));
+    for wrong in [&["--log-driver", "syslog"][..], &["--log-opt", "tag=x"], &["--log-opt", "max-size=-1"]] {
+        let words = [&["create"], wrong, &["demo", "true"]].concat();
+        let _ = installation.container(&words).expect_code(64);
+    }
+}

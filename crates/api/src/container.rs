@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::egress::EgressPolicy;
 use crate::health::HealthCheck;
+use crate::log::LogConfiguration;
 use crate::process::ProcessConfiguration;
 use crate::restart::RestartPolicy;
 
@@ -136,6 +137,17 @@ pub struct ContainerConfiguration {
     /// Most processes and threads at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids_limit: Option<u64>,
+    /// How many of the first words of its command are the entrypoint.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub entrypoint_words: usize,
+    /// What is kept of its output.
+    #[serde(default, skip_serializing_if = "LogConfiguration::is_default")]
+    pub log: LogConfiguration,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl ContainerConfiguration {
@@ -218,4 +230,15 @@ pub struct Resources {
     pub storage: Option<u64>,
     /// Virtual CPUs beyond `cpus`.
     pub cpu_overhead: u32,
+    /// Hundredths of a CPU that the container may use, where that is not all of `cpus`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<u64>,
+}
+
+impl Resources {
+    /// Hundredths of a CPU that the container may use.
+    #[must_use]
+    pub fn cpu_limit_percent(&self) -> u64 {
+        self.cpu_percent.unwrap_or_else(|| u64::from(self.cpus).saturating_mul(100))
+    }
 }

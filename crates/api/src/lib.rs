@@ -14,6 +14,7 @@ pub mod event;
 pub mod files;
 pub mod health;
 pub mod image;
+pub mod log;
 pub mod network;
 pub mod observation;
 pub mod process;

@@ -10,6 +10,7 @@ use crate::container::{
 use crate::detach_keys::DetachKeys;
 use crate::egress::EgressPolicy;
 use crate::health::HealthCheckRequest;
+use crate::log::LogConfiguration;
 use crate::process::{ResourceLimit, User};
 use crate::registry::RegistryLogin;
 use crate::restart::RestartPolicy;
@@ -42,6 +43,8 @@ pub struct CreateRequest {
     pub rlimits: Vec<ResourceLimit>,
     /// Default of the configuration when absent.
     pub cpus: Option<u32>,
+    /// Hundredths of a CPU, where a fraction of `cpus` is wanted.
+    pub cpu_percent: Option<u64>,
     /// Default of the configuration when absent.
     pub memory_in_bytes: Option<u64>,
     /// Absent: the default network. Empty: none.
@@ -117,6 +120,8 @@ pub struct CreateRequest {
     pub health_check: HealthCheckRequest,
     /// When the image is pulled.
     pub pull: PullPolicy,
+    /// What is kept of its output.
+    pub log: LogConfiguration,
     /// Do not tell that it is pulled.
     pub quiet: bool,
     /// Run programs of all architectures that there are emulators of, beside those of the image.

@@ -2,7 +2,7 @@
 //!
 //! `stdio.log` holds lines as the Kubernetes container runtime interface has them:
 //! `<RFC 3339> stdout|stderr F|P <bytes>\n`, where P marks a piece of a longer line. A file that is
-//! full is renamed to `stdio.log.1`. `console.log` is what the VM's console printed, raw.
+//! full is renamed to `stdio.log.1`, that one to `stdio.log.2` and so on. `console.log` is what the VM's console printed, raw.
 //!
 //! One thread of the blocking pool reads for each client. A client that does not read holds up
 //! nobody but itself.
@@ -10,6 +10,7 @@
 mod follow;
 mod line;
 mod reader;
+mod rotation;
 mod tail;
 mod view;
 
@@ -18,7 +19,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bulkhead_api::error::ApiError;
+use bulkhead_api::error::{ApiError, ErrorCode};
 use bulkhead_api::request::LogsQuery;
 use bulkhead_paths::{ContainerDirectories, Directories};
 use rustix::fs::{Mode, OFlags};
@@ -34,6 +35,9 @@ use view::View;
 /// Chunks of at most 64 KiB that wait for the client.
 const CHUNKS_AHEAD: usize = 4;
 
+/// The console's log has one old part.
+const CONSOLE_PARTS: u32 = 2;
+
 /// Bytes for the client, or why there are no more.
 pub(crate) type Chunks = mpsc::Receiver<io::Result<axum::body::Bytes>>;
 
@@ -43,6 +47,13 @@ pub(crate) fn stream(
     container: &Container,
     query: LogsQuery,
 ) -> Result<Chunks, ApiError> {
+    if container.configuration.log.keeps_nothing() && !query.boot {
+        return Err(ApiError::new(
+            ErrorCode::InvalidState,
+            format!("nothing is kept of what container '{}' writes: its log driver is none", container.id),
+        )
+        .with_hint(format!("read along with `container attach --no-stdin {}`", container.id)));
+    }
     let files = directories.container(&container.id);
     let watch = if query.follow { follow::Watch::new(&files.durable) } else { Ok(None) };
     let watch = watch
@@ -55,12 +66,14 @@ pub(crate) fn stream(
         }
         None => files,
     };
-    let (path, format) =
-        if query.boot { (files.console_log(), Format::Raw) } else { (files.log(), Format::Lines) };
+    let (path, parts, format) = match query.boot {
+        true => (files.console_log(), CONSOLE_PARTS, Format::Raw),
+        false => (files.log(), container.configuration.log.bounds().files, Format::Lines),
+    };
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     let status = container.watch();
     let id = container.id.clone();
-    let source = Source { path, format, view: View::from(query), end: end(query) };
+    let source = Source { path, parts, format, view: View::from(query), end: end(query) };
     tokio::spawn(async move {
         let outcome = follow::run(source, watch, status, &sender).await;
         drop(folder);
@@ -82,6 +95,7 @@ fn open_folder(path: &Path) -> Option<OwnedFd> {
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     path: PathBuf,
+    parts: u32,
     format: Format,
     view: View,
     /// When following ends.
@@ -96,6 +110,6 @@ fn end(query: LogsQuery) -> Option<Instant> {
 
 impl Source {
     fn open(&self) -> io::Result<Reader> {
-        Reader::open(&self.path, self.format, &self.view)
+        Reader::open(&self.path, self.parts, self.format, &self.view)
     }
 }

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::arguments::Elsewhere;
 use crate::commands::completion::CompletionArguments;
 use crate::commands::container::ContainerCommand;
 use crate::commands::events::EventsArguments;
@@ -216,7 +217,13 @@ fn explain(error: &clap::Error) -> String {
         (ErrorKind::InvalidUtf8, _) => "an argument is not valid UTF-8".to_owned(),
         (ErrorKind::ValueValidation, Some(argument)) => {
             let value = context(ContextKind::InvalidValue).unwrap_or_default();
-            let reason = std::error::Error::source(error).map(|source| format!(": {source}"));
+            let source = std::error::Error::source(error);
+            if let Some(Elsewhere(instead)) = source.and_then(|source| source.downcast_ref()) {
+                let flag = argument.split([' ', '[']).next().unwrap_or(&argument);
+                let value = if argument.contains('[') { String::new() } else { format!(" {value}") };
+                return format!("'{flag}{value}' is not available: {instead}");
+            }
+            let reason = source.map(|source| format!(": {source}"));
             format!("invalid value '{value}' of '{argument}'{}", reason.unwrap_or_default())
         }
         _ => {

@@ -377,12 +377,21 @@ pub struct ResourceLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogLimits {
-    /// A file that grows beyond is renamed to `<name>.1` and started anew.
+    /// A file that grows beyond is renamed to `<name>.1`, that one to `<name>.2` and so on, and started anew.
     pub maximum_file_bytes: u64,
+    /// Most files, the one that is written included; 0 keeps no log at all.
+    #[serde(default = "LogLimits::default_files")]
+    pub maximum_files: u32,
+}
+
+impl LogLimits {
+    fn default_files() -> u32 {
+        Self::default().maximum_files
+    }
 }
 
 impl Default for LogLimits {
     fn default() -> Self {
-        Self { maximum_file_bytes: 64 * 1024 * 1024 }
+        Self { maximum_file_bytes: 64 * 1024 * 1024, maximum_files: 2 }
     }
 }

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bulkhead_runtime_control::LogLimits;
 
-/// Written at once, at least.
+/// Written at once, at most, unless a line is longer.
 const FLUSH_BYTES: usize = 64 * 1024;
 /// Position of the tag in "… stdout F ", from the end.
 const TAG_FROM_END: usize = 2;
@@ -32,7 +32,7 @@ pub(crate) enum LogStream {
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     path: PathBuf,
-    maximum_file_bytes: u64,
+    limits: LogLimits,
     state: Mutex<State>,
 }
 
@@ -53,11 +53,7 @@ impl LogWriter {
         let file = append_to(path)?;
         let length_bytes = file.metadata()?.len();
         let state = State { file, length_bytes, lines: Vec::new(), failed: false };
-        Ok(Self {
-            path: path.to_owned(),
-            maximum_file_bytes: limits.maximum_file_bytes,
-            state: Mutex::new(state),
-        })
+        Ok(Self { path: path.to_owned(), limits, state: Mutex::new(state) })
     }
 
     /// Adds a piece of output. A log that cannot be written (a full disk) loses lines and stops nobody.
@@ -75,6 +71,32 @@ impl LogWriter {
     }
 }
 
+/// `<name>.1` is younger than `<name>.2`.
+fn rotated(path: &Path, age: u32) -> PathBuf {
+    if age == 0 {
+        return path.to_owned();
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{age}"));
+    name.into()
+}
+
+/// Makes room for a new file. The oldest goes first, so that whoever reads from the youngest to the oldest
+/// meanwhile misses none.
+fn rotate(path: &Path, limits: LogLimits) -> io::Result<()> {
+    let oldest = limits.maximum_files.saturating_sub(1);
+    if oldest == 0 {
+        return fs::remove_file(path);
+    }
+    for age in (1..oldest).rev() {
+        match fs::rename(rotated(path, age), rotated(path, age + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::rename(path, rotated(path, 1))
+}
+
 fn append_to(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).open(path)
 }
@@ -86,7 +108,13 @@ impl State {
             LogStream::Stderr => "stderr",
         };
         let whole = format!("{:.9} {name} F ", jiff::Timestamp::now()).into_bytes();
+        // A file is not to be exceeded by what is written at once.
+        let most = usize::try_from(log.limits.maximum_file_bytes).unwrap_or(FLUSH_BYTES).min(FLUSH_BYTES);
         for line in piece.split_inclusive(|byte| *byte == b'\n') {
+            // Short lines grow twenty-fold.
+            if self.lines.len() + whole.len() + line.len() >= most {
+                self.flush(log)?;
+            }
             self.lines.extend_from_slice(&whole);
             self.lines.extend_from_slice(line);
             if !line.ends_with(b"\n") {
@@ -94,20 +122,17 @@ impl State {
                 self.lines[tag] = b'P';
                 self.lines.push(b'\n');
             }
-            // Short lines grow twenty-fold.
-            if self.lines.len() >= FLUSH_BYTES {
-                self.flush(log)?;
-            }
         }
         self.flush(log)
     }
 
     fn flush(&mut self, log: &LogWriter) -> io::Result<()> {
         let added_bytes = self.lines.len() as u64;
-        if self.length_bytes > 0 && self.length_bytes + added_bytes > log.maximum_file_bytes {
-            let mut old = log.path.as_os_str().to_owned();
-            old.push(".1");
-            fs::rename(&log.path, &old)?;
+        if added_bytes == 0 {
+            return Ok(());
+        }
+        if self.length_bytes > 0 && self.length_bytes + added_bytes > log.limits.maximum_file_bytes {
+            rotate(&log.path, log.limits)?;
             self.file = append_to(&log.path)?;
             self.length_bytes = 0;
         }
@@ -149,17 +174,27 @@ mod tests {
     }
 
     #[test]
-    fn f53_a_flood_fills_two_files_and_no_more() {
-        let folder = folder("flood");
-        let path = folder.join("stdio.log");
-        let log = LogWriter::open(&path, LogLimits { maximum_file_bytes: 10_000 }).unwrap();
-        for _ in 0..1000 {
-            log.write(LogStream::Stdout, &[b'x'; 100]);
+    fn f53_a_flood_fills_as_many_files_as_it_may_and_no_more() {
+        for maximum_files in [1, 2, 5] {
+            let folder = folder(&format!("flood-{maximum_files}"));
+            let path = folder.join("stdio.log");
+            let limits = LogLimits { maximum_file_bytes: 10_000, maximum_files };
+            let log = LogWriter::open(&path, limits).unwrap();
+            for number in 0..1000 {
+                log.write(LogStream::Stdout, format!("{number:0100}\n").as_bytes());
+            }
+            let count = fs::read_dir(&folder).unwrap().count();
+            assert_eq!(count, maximum_files as usize);
+            let mut last = 1000;
+            for age in 0..maximum_files {
+                let text = fs::read_to_string(rotated(&path, age)).unwrap();
+                assert!(text.len() <= 10_000, "{age}: {}", text.len());
+                for line in text.lines().rev() {
+                    last -= 1;
+                    assert!(line.ends_with(&format!("{last:0100}")), "{age}: {line}");
+                }
+            }
+            fs::remove_dir_all(folder).unwrap();
         }
-        let lengths: Vec<u64> =
-            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
-        assert_eq!(lengths.len(), 2);
-        assert!(lengths.iter().all(|length| *length <= 10_000));
-        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -132,7 +132,7 @@ fn f53_kill_does_not_wait_for_a_stuck_reader() {
 #[test]
 fn f53_a_flood_stays_within_the_log_limits() {
     let mut specification = specification(&["sh", "-c", "yes | head -c 3000000"]);
-    specification.log_limits = LogLimits { maximum_file_bytes: 1 << 20 };
+    specification.log_limits = LogLimits { maximum_file_bytes: 1 << 20, ..LogLimits::default() };
     let mut container = Container::start(&specification, &[]);
     assert_eq!(container.run_to_end().exit_code, 0);
     for name in ["stdio.log", "stdio.log.1"] {

@@ -5,6 +5,7 @@ use bulkhead_api::container::{
     NetworkOptions, Platform, Resources,
 };
 use bulkhead_api::error::ApiError;
+use bulkhead_api::log::{MOST_FILES, SMALLEST_FILE_BYTES};
 use bulkhead_api::process::ProcessConfiguration;
 use bulkhead_api::request::CreateRequest;
 use bulkhead_network_control::DEFAULT_NETWORK;
@@ -68,6 +69,20 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
     if request.pids_limit == Some(0) {
         return Err(invalid("a container needs at least one process"));
     }
+    let log = request.log;
+    if log.maximum_file_bytes.is_some_and(|bytes| bytes < SMALLEST_FILE_BYTES)
+        || log.maximum_files.is_some_and(|count| !(1..=MOST_FILES).contains(&count))
+    {
+        return Err(invalid(format!(
+            "a log has from 1 to {MOST_FILES} files of at least {SMALLEST_FILE_BYTES} bytes"
+        )));
+    }
+    if request
+        .cpu_percent
+        .is_some_and(|percent| percent == 0 || percent > u64::from(request.cpus.unwrap_or(0)) * 100)
+    {
+        return Err(invalid("a share of the CPUs is more than nothing and not more than all of them"));
+    }
     if let Some(kernel) = &request.kernel
         && !std::path::Path::new(kernel).is_file()
     {
@@ -107,7 +122,10 @@ pub(crate) fn merge(
         sockets::announce_agent(&mut environment);
     }
     let groups = user::groups(&request.groups)?;
-    let mut words = command(request.entrypoint.as_deref(), request.arguments, defaults)?.into_iter();
+    let entrypoint = entrypoint(request.entrypoint.as_deref(), defaults);
+    let entrypoint_words = entrypoint.len();
+    let is_replaced = request.entrypoint.is_some();
+    let mut words = command(entrypoint, is_replaced, request.arguments, defaults)?.into_iter();
     let init_process = ProcessConfiguration {
         executable: words.next().unwrap_or_default(),
         arguments: words.collect(),
@@ -171,6 +189,7 @@ pub(crate) fn merge(
             memory_in_bytes: request.memory_in_bytes.unwrap_or(settings.memory_bytes),
             storage: None,
             cpu_overhead: CPU_OVERHEAD,
+            cpu_percent: request.cpu_percent,
         },
         runtime_handler: "container-runtime-linux".to_owned(),
         rosetta: request.rosetta,
@@ -199,23 +218,30 @@ pub(crate) fn merge(
         privileged: request.privileged,
         no_new_privileges: request.no_new_privileges,
         pids_limit: request.pids_limit,
+        entrypoint_words,
+        log: request.log,
         id,
     })
+}
+
+fn entrypoint(asked: Option<&str>, defaults: &bulkhead_oci::ContainerConfiguration) -> Vec<String> {
+    match asked {
+        Some("") => Vec::new(),
+        Some(entrypoint) => vec![entrypoint.to_owned()],
+        None => defaults.entrypoint.clone().unwrap_or_default(),
+    }
 }
 
 /// Docker's rules: words replace the image's command; an entrypoint replaces the image's and drops its
 /// command; an empty one leaves the words alone.
 fn command(
-    entrypoint: Option<&str>,
+    entrypoint: Vec<String>,
+    is_replaced: bool,
     arguments: Vec<String>,
     defaults: &bulkhead_oci::ContainerConfiguration,
 ) -> Result<Vec<String>, ApiError> {
-    let mut words = match entrypoint {
-        Some("") => Vec::new(),
-        Some(entrypoint) => vec![entrypoint.to_owned()],
-        None => defaults.entrypoint.clone().unwrap_or_default(),
-    };
-    if arguments.is_empty() && entrypoint.is_none() {
+    let mut words = entrypoint;
+    if arguments.is_empty() && !is_replaced {
         words.extend(defaults.cmd.clone().unwrap_or_default());
     } else {
         words.extend(arguments);

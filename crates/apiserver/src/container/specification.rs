@@ -69,7 +69,7 @@ pub(super) fn build(
         readonly_paths: configuration.readonly_paths.clone().unwrap_or_else(paths::default_read_only),
         sysctls: configuration.sysctls.clone(),
         container_memory_bytes: resources.memory_in_bytes,
-        container_cpu_percent: u64::from(resources.cpus) * 100,
+        container_cpu_percent: resources.cpu_limit_percent(),
         container_pids: configuration.pids_limit.unwrap_or(0),
         shm_size_bytes: configuration.shm_size.unwrap_or(0),
         init: configuration.use_init,
@@ -77,7 +77,10 @@ pub(super) fn build(
         published_sockets: sockets::publications(configuration),
         host_sockets,
         process: process(configuration, start)?,
-        log_limits: LogLimits::default(),
+        log_limits: {
+            let bounds = configuration.log.bounds();
+            LogLimits { maximum_file_bytes: bounds.file_bytes, maximum_files: bounds.files }
+        },
         discard_disk: configuration.auto_remove && mounts::outlive_nothing(&configuration.mounts),
     })
 }

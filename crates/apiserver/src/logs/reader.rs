@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::line::{Stream, frame, parse};
-use super::tail;
 use super::view::{View, Window};
+use super::{rotation, tail};
 
 const BLOCK_BYTES: usize = 64 * 1024;
 /// A "line" that never ends is no line of ours: what a helper writes is far shorter.
@@ -23,10 +22,12 @@ pub(super) enum Format {
     Raw,
 }
 
-/// Position in a log and its rotated part.
+/// Position in a log and its rotated parts.
 #[derive(Debug)]
 pub(super) struct Reader {
     path: PathBuf,
+    /// Most parts there can be, the one that is written included.
+    parts: u32,
     format: Format,
     window: Window,
     timestamps: bool,
@@ -40,18 +41,14 @@ pub(super) struct Reader {
 impl Reader {
     /// Opens the log at its beginning or where its last `tail` lines begin. A log that is not there
     /// yet is empty.
-    pub(super) fn open(path: &Path, format: Format, view: &View) -> io::Result<Self> {
-        let mut rotated = path.as_os_str().to_owned();
-        rotated.push(".1");
-        let mut files = VecDeque::new();
-        for path in [Path::new(&rotated), path] {
-            files.extend(open_if_there(path)?);
-        }
+    pub(super) fn open(path: &Path, parts: u32, format: Format, view: &View) -> io::Result<Self> {
+        let mut files = rotation::since(path, parts, None)?;
         if let Some(wanted) = view.tail {
             skip_to_tail(&mut files, format, wanted, &view.window)?;
         }
         Ok(Self {
             path: path.to_owned(),
+            parts,
             format,
             window: view.window.clone(),
             timestamps: view.timestamps,
@@ -67,9 +64,9 @@ impl Reader {
         loop {
             let Some(file) = self.files.front_mut() else {
                 // Not there when we began.
-                match open_if_there(&self.path)? {
-                    Some(file) => self.files.push_back(file),
-                    None => return Ok(Vec::new()),
+                self.files = rotation::since(&self.path, self.parts, None)?;
+                if self.files.is_empty() {
+                    return Ok(Vec::new());
                 }
                 continue;
             };
@@ -89,18 +86,13 @@ impl Reader {
         }
     }
 
-    /// Goes on with the new file when the one just read to its end was renamed.
+    /// Goes on with what is younger than the file just read to its end, if that was renamed or removed.
     fn rotate(&mut self) -> io::Result<bool> {
-        let (Some(current), Some(newest)) = (self.files.front(), open_if_there(&self.path)?) else {
-            return Ok(false);
-        };
-        let (known, found) = (current.metadata()?, newest.metadata()?);
-        if (known.dev(), known.ino()) == (found.dev(), found.ino()) {
-            return Ok(false);
-        }
+        let Some(current) = self.files.front() else { return Ok(false) };
+        let younger = rotation::since(&self.path, self.parts, Some(current))?;
         // What was written between our last read and the rename is still in the old one.
-        self.files.push_back(newest);
-        Ok(true)
+        self.files.extend(younger);
+        Ok(self.files.len() > 1)
     }
 
     fn frames(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -155,14 +147,6 @@ fn skip_to_tail(
     Ok(())
 }
 
-fn open_if_there(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::OpenOptions;
@@ -200,7 +184,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stdio.log");
         append(&path, "d stdout P one \nbroken\nd stdout F two\nd stderr F \nd stdout F thr");
-        let mut reader = Reader::open(&path, Format::Lines, &View::default()).unwrap();
+        let mut reader = Reader::open(&path, 3, Format::Lines, &View::default()).unwrap();
         assert_eq!(drain(&mut reader), "one two\n\n");
         append(&path, "ee\n");
         assert_eq!(drain(&mut reader), "three\n");
@@ -210,7 +194,7 @@ mod tests {
     fn rotation_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stdio.log");
-        let mut reader = Reader::open(&path, Format::Lines, &View::default()).unwrap();
+        let mut reader = Reader::open(&path, 3, Format::Lines, &View::default()).unwrap();
         assert_eq!(drain(&mut reader), "");
         append(&path, "d stdout F 1\n");
         assert_eq!(drain(&mut reader), "1\n");
@@ -218,7 +202,7 @@ mod tests {
         std::fs::rename(&path, folder.path().join("stdio.log.1")).unwrap();
         append(&path, "d stdout F 3\n");
         assert_eq!(drain(&mut reader), "2\n3\n");
-        let mut late = Reader::open(&path, Format::Lines, &View::default()).unwrap();
+        let mut late = Reader::open(&path, 3, Format::Lines, &View::default()).unwrap();
         assert_eq!(drain(&mut late), "1\n2\n3\n");
     }
 
@@ -231,10 +215,10 @@ mod tests {
         for (wanted, expected) in
             [(0, ""), (1, "4\n"), (2, "33\n4\n"), (3, "2\n33\n4\n"), (9, "1\n2\n33\n4\n")]
         {
-            let mut reader = Reader::open(&path, Format::Lines, &last(wanted)).unwrap();
+            let mut reader = Reader::open(&path, 3, Format::Lines, &last(wanted)).unwrap();
             assert_eq!(drain(&mut reader), expected, "last {wanted}");
         }
-        let mut console = Reader::open(&path, Format::Raw, &last(1)).unwrap();
+        let mut console = Reader::open(&path, 3, Format::Raw, &last(1)).unwrap();
         assert_eq!(drain(&mut console), "d stdout F 4\n");
     }
 
@@ -243,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stdio.log");
         let shows = |wanted, expected| {
-            let mut reader = Reader::open(&path, Format::Lines, &last(wanted)).unwrap();
+            let mut reader = Reader::open(&path, 3, Format::Lines, &last(wanted)).unwrap();
             assert_eq!(drain(&mut reader), expected, "last {wanted}");
         };
         append(&path, "d stdout F a\nd stdout F b\nd stdout P c\nd stdout P d\n");
@@ -274,7 +258,7 @@ mod tests {
                 timestamps,
                 ..Default::default()
             };
-            drain(&mut Reader::open(&path, Format::Lines, &View::from(query)).unwrap())
+            drain(&mut Reader::open(&path, 3, Format::Lines, &View::from(query)).unwrap())
         };
         assert_eq!(shown(Some(4), None, None, false), "four\nfive\n");
         assert_eq!(shown(None, Some(3), None, false), "one\ntwo\n");

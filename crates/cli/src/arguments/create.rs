@@ -9,12 +9,17 @@ use bulkhead_api::request::CreateRequest;
 use clap::Args;
 
 use super::management::DEFAULT_RUNTIME;
-use super::{FetchFlags, ManagementFlags, ProcessFlags, ProgressMode, RegistryFlags, ResourceFlags};
+use super::{
+    ElsewhereFlags, FetchFlags, ManagementFlags, ProcessFlags, ProgressMode, RegistryFlags, ResourceFlags,
+};
 use crate::failure::Failure;
 use crate::output::progress::Progress;
 use crate::values::platform::{self, PlatformFlags, Precedence};
 use crate::values::published_socket::PublishSocket;
-use crate::values::{InvalidValue, egress, invalid, label_file, network, port};
+use crate::values::{InvalidValue, egress, invalid, label_file, log_option, network, port};
+
+/// What getdomainname(2) tells.
+const DOMAIN_NAME: &str = "kernel.domainname";
 
 /// What `run` and `create` have in common.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +34,8 @@ pub(crate) struct CreateFlags {
     pub(crate) registry: RegistryFlags,
     #[command(flatten)]
     pub(crate) fetch: FetchFlags,
+    #[command(flatten)]
+    elsewhere: ElsewhereFlags,
     /// Image, and what to run in place of its command; everything after the image is passed on
     #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "ARGUMENTS"])]
     words: Vec<String>,
@@ -59,6 +66,7 @@ impl CreateFlags {
             let message = format!("--rm conflicts with --restart {}", management.restart);
             return Err(usage(InvalidValue(message)));
         }
+        self.resource.check_swap().map_err(usage)?;
         self.refuse_unserved()?;
         Ok(CreateRequest {
             image,
@@ -73,6 +81,7 @@ impl CreateFlags {
             interactive: self.process.interactive,
             rlimits: self.process.limits().map_err(usage)?,
             cpus: self.resource.cpus(),
+            cpu_percent: self.resource.cpu_percent(),
             memory_in_bytes: self.resource.memory_bytes(),
             networks: self.networks().map_err(usage)?,
             egress: egress::policy(&management.egress).map_err(usage)?,
@@ -109,11 +118,7 @@ impl CreateFlags {
             maximum_concurrent_downloads: Some(self.fetch.maximum_concurrent_downloads()),
             kernel: management.kernel.as_deref().map(absolute).transpose()?,
             kernel_arguments: management.kernel_arg.clone(),
-            sysctls: management
-                .sysctl
-                .iter()
-                .map(|sysctl| (sysctl.key.clone(), sysctl.value.clone()))
-                .collect(),
+            sysctls: self.sysctls(),
             stop_signal: management.stop_signal.clone(),
             init_image: management.init_image.clone(),
             ssh: management.ssh,
@@ -121,6 +126,7 @@ impl CreateFlags {
             restart_policy: management.restart,
             health_check: management.health.request(),
             pull: management.pull.into(),
+            log: log_option::configuration(management.log_driver, &management.log_opt).map_err(usage)?,
             quiet: management.quiet,
             rosetta: management.rosetta,
         })
@@ -199,6 +205,15 @@ impl CreateFlags {
             })
         };
         self.management.publish_socket.iter().map(publish).collect()
+    }
+
+    /// The guest has no other container: its domain name is its kernel's.
+    fn sysctls(&self) -> BTreeMap<String, String> {
+        let domain = self.management.domainname.as_ref().map(|name| (DOMAIN_NAME, name.as_str()));
+        let sysctls =
+            self.management.sysctl.iter().map(|sysctl| (sysctl.key.as_str(), sysctl.value.as_str()));
+        let all = domain.into_iter().chain(sysctls);
+        all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     /// Files first, then flags: later ones win.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use bulkhead_api::container::DnsConfiguration;
+use bulkhead_api::log::LogDriver;
 use bulkhead_api::request::PullPolicy;
 use bulkhead_api::restart::RestartPolicy;
 use clap::{Args, ValueEnum};
@@ -14,6 +15,8 @@ use crate::values::container_name::ContainerName;
 use crate::values::egress::EgressFlag;
 use crate::values::hosts::{AddHost, Hostname};
 use crate::values::key_value::{Label, Sysctl};
+use crate::values::link::Link;
+use crate::values::log_option::LogOption;
 use crate::values::memory_size::MemorySize;
 use crate::values::mount::MountSpecification;
 use crate::values::network::{MacAddress, NetworkAttachment};
@@ -56,6 +59,10 @@ pub(crate) struct ManagementFlags {
 
     #[command(flatten)]
     pub(crate) dns: DnsFlags,
+
+    /// NIS domain name of the container
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domainname: Option<Hostname>,
 
     /// Let the container connect to nothing but allowed destinations: none, or names, addresses and subnets
     #[arg(long, value_name = "none|allow=DESTINATION[:PORTS]")]
@@ -111,6 +118,18 @@ pub(crate) struct ManagementFlags {
     /// Read labels from a file; those of --label win
     #[arg(long, value_name = "FILE")]
     pub(crate) label_file: Vec<PathBuf>,
+
+    /// Does nothing where the names are the same: containers of a network know each other by name
+    #[arg(long, value_name = "CONTAINER", hide = true)]
+    link: Vec<Link>,
+
+    /// Where output is kept: json-file, local with more and smaller files, or none
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) log_driver: Option<LogDriver>,
+
+    /// Bound the files that output is kept in: max-size=SIZE, max-file=NUMBER [default: 64m, 2]
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) log_opt: Vec<LogOption>,
 
     /// Give the container's interface this address
     #[arg(long, value_name = "MAC")]

@@ -2,6 +2,7 @@
 
 mod create;
 mod detach;
+mod elsewhere;
 mod fetch;
 mod health;
 mod identifiers;
@@ -13,9 +14,11 @@ mod process;
 mod progress;
 mod registry;
 mod resource;
+mod sig_proxy;
 
 pub(crate) use create::CreateFlags;
 pub(crate) use detach::DetachFlags;
+pub(crate) use elsewhere::{Elsewhere, ElsewhereFlags};
 pub(crate) use fetch::FetchFlags;
 pub(crate) use health::HealthFlags;
 pub(crate) use identifiers::{Identifier, Selection};
@@ -27,3 +30,4 @@ pub(crate) use process::ProcessFlags;
 pub(crate) use progress::{ProgressFlags, ProgressMode};
 pub(crate) use registry::RegistryFlags;
 pub(crate) use resource::ResourceFlags;
+pub(crate) use sig_proxy::SigProxyFlag;

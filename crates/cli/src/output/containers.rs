@@ -1,6 +1,6 @@
 //! Containers in tables.
 
-use bulkhead_api::container::{ContainerSnapshot, ContainerState, ContainerStatus};
+use bulkhead_api::container::{ContainerSnapshot, ContainerState, ContainerStatus, Resources};
 use bulkhead_api::health::HealthState;
 
 use super::render::Listed;
@@ -20,7 +20,7 @@ impl Listed for ContainerSnapshot {
             configuration.platform.architecture.clone(),
             state(&self.status),
             addresses.join(","),
-            configuration.resources.cpus.to_string(),
+            cpus(&configuration.resources),
             format!("{} MB", configuration.resources.memory_in_bytes >> 20),
             self.status.started_date.clone().unwrap_or_default(),
         ]
@@ -29,6 +29,13 @@ impl Listed for ContainerSnapshot {
     fn id(&self) -> &str {
         &self.id
     }
+}
+
+/// `2`, or where it is a share of them, `0.5`.
+fn cpus(resources: &Resources) -> String {
+    let percent = resources.cpu_limit_percent();
+    let fraction = format!(".{:02}", percent % 100);
+    format!("{}{}", percent / 100, fraction.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// The compatible word, and what there is to say beyond it in brackets, as Docker's STATUS does.

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use bulkhead_api::detach_keys::DetachKeys;
 use bulkhead_api::request::{StartRequest, StreamKind};
+use clap::ValueEnum;
 use rustix::fs::{FileType, OFlags};
 
 use super::window;
@@ -19,6 +20,24 @@ pub(crate) struct Streams {
     descriptors: Vec<(StreamKind, OwnedFd, OFlags)>,
     terminal_size: Option<(u16, u16)>,
     detach_keys: Option<DetachKeys>,
+}
+
+/// One of the three that every command has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StandardStream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+impl From<StandardStream> for StreamKind {
+    fn from(stream: StandardStream) -> Self {
+        match stream {
+            StandardStream::Stdin => Self::Stdin,
+            StandardStream::Stdout => Self::Stdout,
+            StandardStream::Stderr => Self::Stderr,
+        }
+    }
 }
 
 impl Streams {
@@ -49,6 +68,23 @@ impl Streams {
             stdin.into_iter().chain(outputs()).map(|(kind, descriptor)| Ok((kind, descriptor?))).collect()
         };
         Self::lend(lent)
+    }
+
+    /// Those of the standard streams that are wanted; all if none is named. A terminal is one for input and output.
+    pub(crate) fn of_these(
+        wanted: &[StandardStream],
+        terminal: bool,
+        interactive: bool,
+        command: &str,
+    ) -> Result<Self, Failure> {
+        let is_wanted =
+            |kind| wanted.is_empty() || wanted.iter().any(|stream| StreamKind::from(*stream) == kind);
+        if terminal && !is_wanted(StreamKind::Stdin) {
+            return Self::output(true);
+        }
+        let mut streams = Self::attached(terminal, interactive && is_wanted(StreamKind::Stdin), command)?;
+        streams.descriptors.retain(|(kind, ..)| *kind == StreamKind::Terminal || is_wanted(*kind));
+        Ok(streams)
     }
 
     /// What a process writes, and nothing else; a terminal's output is one stream.

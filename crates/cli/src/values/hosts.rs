@@ -18,6 +18,10 @@ impl Hostname {
     pub(crate) fn into_string(self) -> String {
         self.0
     }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl FromStr for Hostname {

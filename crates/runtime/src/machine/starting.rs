@@ -161,6 +161,7 @@ fn expect_streams(
     // What vminitd does itself is no output of the container.
     let log = match process.built_in {
         Some(_) => None,
+        None if specification.log_limits.maximum_files == 0 => None,
         None => Some(Arc::new(
             LogWriter::open(&path, specification.log_limits)
                 .with_context(|| format!("cannot open log '{}'", path.display()))?,

@@ -2,9 +2,9 @@
 
 use bulkhead_api::container::ContainerState;
 use bulkhead_api::error::ErrorCode;
-use clap::{ArgAction, Args};
+use clap::Args;
 
-use crate::arguments::{DetachFlags, Identifier, ProgressMode};
+use crate::arguments::{DetachFlags, Identifier, ProgressMode, SigProxyFlag};
 use crate::attached::Session;
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
@@ -23,10 +23,8 @@ pub(crate) struct AttachArguments {
     #[command(flatten)]
     detach: DetachFlags,
 
-    /// Pass signals on to the process, unless it has a terminal
-    #[arg(long, value_name = "BOOLEAN", action = ArgAction::Set, default_value_t = true, num_args = 0..=1,
-        require_equals = true, default_missing_value = "true")]
-    sig_proxy: bool,
+    #[command(flatten)]
+    signals: SigProxyFlag,
 
     /// Running container
     #[arg(value_name = "CONTAINER-ID")]
@@ -52,7 +50,7 @@ pub(crate) fn run(arguments: &AttachArguments) -> Result<ExitStatus, Failure> {
         let streams = streams.leaving_by(&arguments.detach.detach_keys);
         let client = services.client().clone();
         let mut session = Session::new(client, streams, Progress::new(ProgressMode::None));
-        if !arguments.sig_proxy {
+        if !arguments.signals.sig_proxy {
             session = session.keeping_signals();
         }
         session.hand_over()?;

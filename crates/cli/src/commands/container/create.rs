@@ -11,10 +11,14 @@ use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output;
 use crate::services::Services;
+use crate::terminal::streams::StandardStream;
 
 /// Arguments of `create`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CreateArguments {
+    /// Whoever starts it says what of its streams is wanted
+    #[arg(long, value_name = "STREAM", ignore_case = true, hide = true)]
+    attach: Vec<StandardStream>,
     #[command(flatten)]
     create: CreateFlags,
 }

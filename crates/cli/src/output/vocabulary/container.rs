@@ -7,6 +7,7 @@ use bulkhead_api::container::{
 };
 use bulkhead_api::egress::EgressPolicy;
 use bulkhead_api::health::{HealthCheck, HealthCheckResult, HealthState, HealthStatus};
+use bulkhead_api::log::{LogConfiguration, LogDriver};
 use bulkhead_api::process::{ProcessConfiguration, ResourceLimit, User};
 use bulkhead_api::restart::RestartPolicy;
 use serde_json::{Value, json};
@@ -154,7 +155,13 @@ fn configuration() -> ContainerConfiguration {
         }),
         init_process: process(),
         platform: platform(),
-        resources: Resources { cpus: 0, memory_in_bytes: 0, storage: Some(0), cpu_overhead: 0 },
+        resources: Resources {
+            cpus: 0,
+            memory_in_bytes: 0,
+            storage: Some(0),
+            cpu_overhead: 0,
+            cpu_percent: Some(0),
+        },
         runtime_handler: String::new(),
         rosetta: false,
         virtualization: false,
@@ -189,6 +196,12 @@ fn configuration() -> ContainerConfiguration {
         privileged: false,
         no_new_privileges: false,
         pids_limit: Some(0),
+        entrypoint_words: 1,
+        log: LogConfiguration {
+            driver: LogDriver::Local,
+            maximum_file_bytes: Some(0),
+            maximum_files: Some(0),
+        },
     }
 }
 
