@@ -82,6 +82,17 @@ fn containers_are_shown_as_templates_say() {
         ("{{(index (index .HostConfig.PortBindings \"80/tcp\") 0).HostIp}}", "127.0.0.1"),
         ("{{.State.Pid}}", &snapshot["status"]["machine"]["pid"].to_string()),
         ("{{.HostConfig.NanoCpus}}", &format!("{}000000000", snapshot["configuration"]["resources"]["cpus"])),
+        (
+            "{{.State.FinishedAt}} {{json .Config.Entrypoint}} {{.Config.Cmd}}",
+            "0001-01-01T00:00:00Z [] [sleep 600]",
+        ),
+        ("{{.LogPath}}", installation.container_directory("web").join("stdio.log").to_str().unwrap()),
+        ("{{.HostConfig.LogConfig.Type}} {{json .HostConfig.LogConfig.Config}}", "json-file {}"),
+        ("{{.NetworkSettings.Networks.default.DNSNames}} {{.NetworkSettings.IPPrefixLen}}", "[web] 24"),
+        (
+            "{{.HostConfig.IpcMode}} [{{.HostConfig.PidMode}}] {{range .Mounts}}{{.Driver}}{{end}}",
+            "private [] local",
+        ),
         ("{{with .State.Health}}{{.Status}}{{else}}none{{end}}", "none"),
     ] {
         assert_eq!(inspect(template, "web"), expected, "{template}");

@@ -4,12 +4,16 @@ use bulkhead_api::container::{
     ContainerSnapshot, ContainerState, Mount, MountKind, NetworkConfiguration, NetworkStatus, PublishedPort,
 };
 use bulkhead_api::health::{HealthCheck, HealthCheckResult, HealthStatus};
+use bulkhead_paths::Directories;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::container::image_name;
 use super::{Templated, host_configuration};
 use crate::values::filter::container::Status;
+
+/// Go's earliest time, which Docker tells of what has not happened.
+const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// A container whose words are those of `docker inspect`.
 #[derive(Clone, Debug, Serialize)]
@@ -25,14 +29,15 @@ impl Templated for ContainerDetails {
         let Self(container) = self;
         let (configuration, status) = (&container.configuration, &container.status);
         let process = &configuration.init_process;
-        let mut command = vec![process.executable.as_str()];
-        command.extend(process.arguments.iter().map(String::as_str));
+        let mut entrypoint = vec![process.executable.as_str()];
+        entrypoint.extend(process.arguments.iter().map(String::as_str));
+        let command = entrypoint.split_off(configuration.entrypoint_words.min(entrypoint.len()));
         let wanted = configuration.networks.iter().map(|wanted| {
             let joined = status.networks.iter().find(|network| network.network == wanted.network);
-            (wanted.network.clone(), of_network(wanted, joined))
+            (wanted.network.clone(), of_network(&container.id, wanted, joined))
         });
         let networks: Map<String, Value> = wanted.collect();
-        let address = status.networks.first().map(|network| address(&network.ipv4_address));
+        let first = status.networks.first();
         let mut state = json!({
             "Status": Status::of(container).docker_word(),
             "Running": status.state == ContainerState::Running,
@@ -43,8 +48,8 @@ impl Templated for ContainerDetails {
             "Pid": status.machine.as_ref().map_or(0, |machine| machine.pid),
             "ExitCode": status.exit_code.unwrap_or(0),
             "Error": status.reason,
-            "StartedAt": status.started_date,
-            "FinishedAt": status.finished_date,
+            "StartedAt": status.started_date.as_deref().unwrap_or(NEVER),
+            "FinishedAt": status.finished_date.as_deref().unwrap_or(NEVER),
         });
         // As in Docker, it is there only where health is checked: `{{if .State.Health}}`.
         if let (Some(health), Some(state)) = (&status.health, state.as_object_mut()) {
@@ -58,16 +63,25 @@ impl Templated for ContainerDetails {
             "Args": process.arguments,
             "Image": configuration.image.descriptor.digest,
             "Platform": configuration.platform.os,
+            "LogPath": log_path(container),
+            // What docker-bench-security and the like ask: nothing of the host confines it but its machine.
+            "AppArmorProfile": "",
             "RestartCount": status.restart_count,
             "State": state,
             "NetworkSettings": {
-                "IPAddress": address.unwrap_or_default(),
-                "Gateway": status.networks.first().map_or("", |network| &network.ipv4_gateway),
-                "MacAddress": status.networks.first().and_then(|network| network.mac_address.as_deref()),
+                "IPAddress": first.map(|network| address(&network.ipv4_address)).unwrap_or_default(),
+                "IPPrefixLen": first.map_or(0, |network| prefix(&network.ipv4_address)),
+                "Gateway": first.map_or("", |network| &network.ipv4_gateway),
+                "GlobalIPv6Address": first.and_then(|network| network.ipv6_address.as_deref()).map(address),
+                "GlobalIPv6PrefixLen": first.and_then(|network| network.ipv6_address.as_deref()).map_or(0, prefix),
+                "MacAddress": first.and_then(|network| network.mac_address.as_deref()),
                 "Ports": ports(&status.published_ports),
                 "Networks": networks,
             },
             "Config": {
+                "Domainname": configuration.sysctls.get("kernel.domainname").map_or("", String::as_str),
+                "Entrypoint": entrypoint,
+                "Volumes": anonymous_volumes(&configuration.mounts),
                 "Hostname": configuration.hostname.as_deref().unwrap_or(&container.id),
                 "Image": image_name(&configuration.image.reference),
                 "Env": process.environment,
@@ -90,6 +104,25 @@ impl Templated for ContainerDetails {
         }
         details
     }
+}
+
+/// Empty where nothing is kept.
+fn log_path(container: &ContainerSnapshot) -> String {
+    let is_kept = !container.configuration.log.keeps_nothing();
+    let directories = Directories::from_environment().ok().filter(|_| is_kept);
+    let path = directories.map(|directories| directories.container(&container.id).log());
+    path.map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+/// That of the example stands for any.
+pub(super) fn place(mount: &Mount) -> String {
+    if mount.destination.is_empty() { crate::template::ANY_KEY.to_owned() } else { mount.destination.clone() }
+}
+
+/// `{"/data": {}}`
+fn anonymous_volumes(mounts: &[Mount]) -> Map<String, Value> {
+    let is_anonymous = |mount: &&Mount| matches!(mount.kind, MountKind::Volume { anonymous: true, .. });
+    mounts.iter().filter(is_anonymous).map(|mount| (place(mount), json!({}))).collect()
 }
 
 fn of_health(health: &HealthStatus) -> Value {
@@ -131,16 +164,28 @@ fn address(text: &str) -> String {
     text.split('/').next().unwrap_or_default().to_owned()
 }
 
+/// 0 where there is none.
+fn prefix(text: &str) -> u8 {
+    text.split_once('/').and_then(|(_, prefix)| prefix.parse().ok()).unwrap_or(0)
+}
+
 /// Of a container that does not run, the keys are there and empty.
-fn of_network(wanted: &NetworkConfiguration, network: Option<&NetworkStatus>) -> Value {
-    let prefix = |text: &str| text.split_once('/').and_then(|(_, prefix)| prefix.parse::<u8>().ok());
+fn of_network(id: &str, wanted: &NetworkConfiguration, network: Option<&NetworkStatus>) -> Value {
+    let options = &wanted.options;
+    let ipv6 = network.and_then(|network| network.ipv6_address.as_deref());
+    let mut names = vec![id];
+    let further = std::iter::once(&options.hostname).chain(&options.aliases).map(String::as_str);
+    names.extend(further.filter(|name| !name.is_empty() && *name != id));
     json!({
         "NetworkID": wanted.network,
-        "Aliases": wanted.options.aliases,
+        "Aliases": options.aliases,
+        "DNSNames": names,
+        "IPAMConfig": {"IPv4Address": options.ipv4_address, "IPv6Address": options.ipv6_address},
         "IPAddress": network.map(|network| address(&network.ipv4_address)),
-        "IPPrefixLen": network.and_then(|network| prefix(&network.ipv4_address)),
+        "IPPrefixLen": network.map_or(0, |network| prefix(&network.ipv4_address)),
         "Gateway": network.map(|network| &network.ipv4_gateway),
-        "GlobalIPv6Address": network.and_then(|network| network.ipv6_address.as_deref()).map(address),
+        "GlobalIPv6Address": ipv6.map(address),
+        "GlobalIPv6PrefixLen": ipv6.map_or(0, prefix),
         "MacAddress": network.and_then(|network| network.mac_address.as_ref()),
     })
 }
@@ -191,6 +236,9 @@ fn of_mount(mount: &Mount) -> Value {
         "Name": name,
         "Source": mount.source,
         "Destination": mount.destination,
+        "Driver": if kind == "volume" { "local" } else { "" },
+        // What is mounted on the host later does not show in a machine that runs.
+        "Propagation": if kind == "bind" { "rprivate" } else { "" },
         "Mode": mount.options.join(","),
         "RW": !mount.options.iter().any(|option| option == "ro"),
     })

@@ -1,13 +1,14 @@
 //! What Docker's `inspect` calls `HostConfig`: what a container has of its host, as it was asked for.
 
 use bulkhead_api::container::{ContainerConfiguration, ExtraHost, Mount, MountKind};
+use bulkhead_api::log::LogConfiguration;
 use bulkhead_api::process::ResourceLimit;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::container_details::ports;
+use super::container_details::{place, ports};
 
 /// Docker counts processor time in billionths.
-const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
+const NANOSECONDS_PER_HUNDREDTH: u64 = 10_000_000;
 
 pub(super) fn of(configuration: &ContainerConfiguration) -> Value {
     let policy = configuration.restart_policy.to_string();
@@ -16,7 +17,24 @@ pub(super) fn of(configuration: &ContainerConfiguration) -> Value {
     json!({
         "RestartPolicy": {"Name": policy, "MaximumRetryCount": retries.parse().unwrap_or(0_u32)},
         "Memory": configuration.resources.memory_in_bytes,
-        "NanoCpus": u64::from(configuration.resources.cpus).saturating_mul(NANOSECONDS_PER_SECOND),
+        "NanoCpus": configuration.resources.cpu_limit_percent().saturating_mul(NANOSECONDS_PER_HUNDREDTH),
+        "LogConfig": of_log(&configuration.log),
+        "CgroupParent": "",
+        "CgroupnsMode": "private",
+        "CpuQuota": configuration.resources.cpu_percent.map_or(0, |percent| percent.saturating_mul(1000)),
+        "CpuShares": 0,
+        "CpusetCpus": "",
+        "Devices": [],
+        "IpcMode": "private",
+        "MemoryReservation": 0,
+        // Docker counts memory and swap together, and a machine has no swap.
+        "MemorySwap": configuration.resources.memory_in_bytes,
+        "OomKillDisable": false,
+        "PidMode": "",
+        "SecurityOpt": security_options(configuration),
+        "Tmpfs": tmpfs(&configuration.mounts),
+        "UTSMode": "",
+        "UsernsMode": "",
         "PidsLimit": configuration.pids_limit,
         "ShmSize": configuration.shm_size,
         "Ulimits": configuration.init_process.rlimits.iter().map(of_limit).collect::<Vec<_>>(),
@@ -38,6 +56,32 @@ pub(super) fn of(configuration: &ContainerConfiguration) -> Value {
         "DnsOptions": dns.map(|dns| &dns.options),
         "ExtraHosts": configuration.extra_hosts.iter().map(of_host).collect::<Vec<_>>(),
     })
+}
+
+fn security_options(configuration: &ContainerConfiguration) -> Vec<&'static str> {
+    configuration.no_new_privileges.then_some("no-new-privileges").into_iter().collect()
+}
+
+/// `{"/tmp": "size=1m"}`
+fn tmpfs(mounts: &[Mount]) -> Map<String, Value> {
+    let memory = mounts.iter().filter(|mount| matches!(mount.kind, MountKind::Tmpfs {}));
+    memory.map(|mount| (place(mount), mount.options.join(",").into())).collect()
+}
+
+fn of_log(log: &LogConfiguration) -> Value {
+    let size = log.maximum_file_bytes.map(|bytes| ("max-size", spelled(bytes)));
+    let count = log.maximum_files.map(|count| ("max-file", count.to_string()));
+    let asked: Map<String, Value> =
+        size.into_iter().chain(count).map(|(name, value)| (name.to_owned(), value.into())).collect();
+    json!({"Type": log.driver.as_str(), "Config": asked})
+}
+
+/// As people write sizes: `10m`.
+fn spelled(bytes: u64) -> String {
+    [(30, "g"), (20, "m"), (10, "k")]
+        .into_iter()
+        .find(|(shift, _)| bytes.trailing_zeros() >= *shift && bytes > 0)
+        .map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
 fn of_limit(limit: &ResourceLimit) -> Value {
