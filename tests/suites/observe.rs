@@ -1,5 +1,7 @@
 //! `pause`, `unpause`, `top` and `stats`.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::time::Duration;
 
 use bulkhead_tests::{Installation, Terminal, wait_until};
@@ -83,5 +85,18 @@ fn processes_and_resources_are_shown() {
     live.expect("\u{1b}[?25h\u{1b}[?1049l");
     assert_eq!(live.wait(), 130);
     let _ = installation.container(&["stats", "--no-stream", "nobody"]).expect_code(1);
+    let _ = installation.container(&["stats", "nobody"]).expect_code(1);
+    // Into a pipe it goes on without control sequences, and ends with the last of the containers that were named.
+    let mut streaming = installation.command(&["stats", "--format", "{{.Name}} {{.PIDs}}", "web"]);
+    let mut streaming = streaming.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(streaming.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        assert_eq!(lines.next().unwrap().unwrap(), "web 1");
+    }
+    installation.run_ok(&["create", "--name", "idle", "demo", "true"]);
+    let all = installation.run_ok(&["stats", "-a", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"]);
+    assert_eq!(all, "idle --\nweb 1");
+    installation.run_ok(&["delete", "-f", "web"]);
+    assert!(streaming.wait().unwrap().success());
     let _ = installation.container(&["top", "nobody"]).expect_code(1);
 }

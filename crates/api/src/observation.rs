@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Use of resources. Cumulative numbers count from the start of the container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerStatistics {
     /// Container.

@@ -34,6 +34,15 @@ impl Sample {
         Self { cpu_percent: None, latest }
     }
 
+    /// Of a container that does not run.
+    pub(crate) fn nothing(id: &String) -> Self {
+        Self::once(ContainerStatistics { id: id.clone(), ..ContainerStatistics::default() })
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.latest.id
+    }
+
     pub(crate) fn row(&self) -> Vec<String> {
         let latest = &self.latest;
         let pair = |one, other| format!("{} / {}", size(one), size(other));

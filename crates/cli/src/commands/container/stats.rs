@@ -30,13 +30,21 @@ const PROCESSOR_WORD: &str = "CPUPerc";
 /// Arguments of `stats`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct StatsArguments {
-    /// Format of the output, or a template: '{{.numProcesses}}'; all but the table are shown once
+    /// Show containers that do not run as well
+    #[arg(short, long)]
+    all: bool,
+
+    /// Format of the output, or a template: '{{.numProcesses}}'; json, yaml and toml are shown once
     #[arg(long, default_value = "table", value_parser = format::parser::<Sample>())]
     format: Format,
 
     /// Show the first result only
     #[arg(long)]
     no_stream: bool,
+
+    /// Does nothing: ids are never cut off
+    #[arg(long, hide = true)]
+    no_trunc: bool,
 
     /// Containers to show [default: all running ones]
     #[arg(value_name = "CONTAINER-IDS")]
@@ -46,46 +54,73 @@ pub(crate) struct StatsArguments {
 pub(crate) fn run(arguments: &StatsArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     block_on(async {
-        let ids = running(&services, &arguments.ids).await?;
-        let client = services.client();
-        if arguments.format != Format::Table {
-            let samples = match &arguments.format {
-                Format::Template(template) if template.mentions(&[PROCESSOR_WORD]) => {
-                    sample(client, &ids).await
-                }
-                _ => read(client, &ids).await.into_iter().map(Sample::once).collect(),
-            };
-            output::print(&render::objects_as(&samples, &arguments.format)?)?;
-        } else if arguments.no_stream || !io::stdout().is_terminal() {
-            output::print(&table(&sample(client, &ids).await))?;
-        } else {
-            return watch(&services, &arguments.ids).await;
+        let is_document = matches!(arguments.format, Format::Structured(_));
+        if !is_document && !arguments.no_stream {
+            return watch(&services, arguments).await;
         }
+        let chosen = choose(&services, arguments).await?;
+        for id in &arguments.ids {
+            if !chosen.known.iter().any(|known| known == id.as_str()) {
+                return Err(missing(id));
+            }
+        }
+        let client = services.client();
+        let takes_two = match &arguments.format {
+            Format::Table => true,
+            Format::Template(template) => template.mentions(&[PROCESSOR_WORD]),
+            _ => false,
+        };
+        let samples = match takes_two {
+            true => sample(client, &chosen).await,
+            false => chosen.with_others(read(client, &chosen.running).await.into_iter().map(Sample::once)),
+        };
+        output::print(&shown(&samples, &arguments.format)?)?;
         Ok(ExitStatus::Success)
     })
 }
 
-/// Until a signal, which is how it is meant to end.
-async fn watch(services: &Services, wanted: &[Identifier]) -> Result<ExitStatus, Failure> {
+/// Until a signal, which is how it is meant to end, or until the last of the wanted containers is gone. On a
+/// terminal each result takes the place of the one before; elsewhere it follows.
+async fn watch(services: &Services, arguments: &StatsArguments) -> Result<ExitStatus, Failure> {
     let mut signals = Signals::ending();
-    let screen = AlternateScreen::enter().map_err(Failure::Output)?;
+    let first = choose(services, arguments).await?;
+    if let Some(id) = arguments.ids.iter().find(|id| !first.known.iter().any(|known| known == id.as_str())) {
+        return Err(missing(id));
+    }
+    let screen =
+        io::stdout().is_terminal().then(AlternateScreen::enter).transpose().map_err(Failure::Output)?;
     let draw = |samples: &[Sample]| {
+        let text = shown(samples, &arguments.format)?;
+        let text = match &screen {
+            Some(screen) => {
+                format!("{}{}\r\n", screen.clear(), text.trim_end_matches('\n').replace('\n', "\r\n"))
+            }
+            None if text.is_empty() || text.ends_with('\n') => text,
+            None => text + "\n",
+        };
         let mut stdout = io::stdout().lock();
-        let text = table(samples).replace('\n', "\r\n");
-        stdout.write_all(format!("{}{text}\r\n", screen.clear()).as_bytes()).and_then(|()| stdout.flush())
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::Output)
     };
-    draw(&[]).map_err(Failure::Output)?;
+    if screen.is_some() {
+        draw(&[])?;
+    }
     loop {
         let round = async {
-            let ids = running(services, wanted).await?;
-            let samples = sample(services.client(), &ids).await;
-            if samples.is_empty() {
+            let chosen = choose(services, arguments).await?;
+            if chosen.known.is_empty() && !arguments.ids.is_empty() {
+                return Ok(None);
+            }
+            let samples = sample(services.client(), &chosen).await;
+            if chosen.running.is_empty() {
                 tokio::time::sleep(INTERVAL).await;
             }
-            Ok::<_, Failure>(samples)
+            Ok::<_, Failure>(Some(samples))
         };
         tokio::select! {
-            samples = round => draw(&samples?).map_err(Failure::Output)?,
+            samples = round => match samples? {
+                Some(samples) => draw(&samples)?,
+                None => return Ok(ExitStatus::Success),
+            },
             number = signals.next() => {
                 return Err(Failure::Signal(u8::try_from(number).unwrap_or(u8::MAX)));
             }
@@ -93,37 +128,63 @@ async fn watch(services: &Services, wanted: &[Identifier]) -> Result<ExitStatus,
     }
 }
 
-/// Those of the wanted containers that run; all of the wanted must exist.
-async fn running(services: &Services, wanted: &[Identifier]) -> Result<Vec<String>, Failure> {
-    let containers = services.call(async |client| client.list_containers(!wanted.is_empty()).await).await?;
-    for id in wanted {
-        if !containers.iter().any(|container| container.id == id.as_str()) {
-            let message = format!("container '{}' not found", id.as_str());
-            return Err(Failure::refused(ErrorCode::NotFound, message));
-        }
+fn missing(id: &Identifier) -> Failure {
+    Failure::refused(ErrorCode::NotFound, format!("container '{}' not found", id.as_str()))
+}
+
+/// What is there of the wanted containers.
+#[derive(Debug)]
+struct Chosen {
+    known: Vec<String>,
+    running: Vec<String>,
+    is_all: bool,
+}
+
+impl Chosen {
+    /// Those that have no numbers as well, if they are wanted.
+    fn with_others(&self, samples: impl Iterator<Item = Sample>) -> Vec<Sample> {
+        let mut samples: Vec<_> = samples.collect();
+        let others = self.known.iter().filter(|_| self.is_all);
+        let others: Vec<_> = others
+            .filter(|id| !samples.iter().any(|sample| sample.id() == *id))
+            .map(Sample::nothing)
+            .collect();
+        samples.extend(others);
+        samples.sort_by(|one, other| one.id().cmp(other.id()));
+        samples
     }
-    let chosen = containers.into_iter().filter(|container| {
-        container.status.state == ContainerState::Running
-            && (wanted.is_empty() || wanted.iter().any(|id| id.as_str() == container.id))
-    });
-    Ok(chosen.map(|container| container.id).collect())
+}
+
+async fn choose(services: &Services, arguments: &StatsArguments) -> Result<Chosen, Failure> {
+    let wanted = &arguments.ids;
+    let is_all = arguments.all;
+    let containers =
+        services.call(async |client| client.list_containers(is_all || !wanted.is_empty()).await).await?;
+    let is_wanted = |id: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted.as_str() == id);
+    let known: Vec<_> = containers.into_iter().filter(|container| is_wanted(&container.id)).collect();
+    let running = known.iter().filter(|container| container.status.state == ContainerState::Running);
+    Ok(Chosen {
+        running: running.map(|container| container.id.clone()).collect(),
+        known: known.into_iter().map(|container| container.id).collect(),
+        is_all,
+    })
 }
 
 /// Two readings of each.
-async fn sample(client: &Client, ids: &[String]) -> Vec<Sample> {
-    let before = read(client, ids).await;
+async fn sample(client: &Client, chosen: &Chosen) -> Vec<Sample> {
+    let before = read(client, &chosen.running).await;
     if before.is_empty() {
-        return Vec::new();
+        return chosen.with_others(std::iter::empty());
     }
     let began = Instant::now();
     tokio::time::sleep(INTERVAL).await;
-    let after = read(client, ids).await;
+    let after = read(client, &chosen.running).await;
     let elapsed = began.elapsed();
     let pairs = after.into_iter().filter_map(|after| {
         let before = before.iter().find(|before| before.id == after.id)?;
         Some(Sample::new(before, after, elapsed))
     });
-    pairs.collect()
+    chosen.with_others(pairs)
 }
 
 /// All at once, in the order of their ids. One that has ended meanwhile has no numbers.
@@ -138,7 +199,12 @@ async fn read(client: &Client, ids: &[String]) -> Vec<ContainerStatistics> {
     statistics
 }
 
-fn table(samples: &[Sample]) -> String {
-    let rows: Vec<_> = samples.iter().map(Sample::row).collect();
-    render::table(&Sample::HEADER, &rows)
+fn shown(samples: &[Sample], format: &Format) -> Result<String, Failure> {
+    match format {
+        Format::Table => {
+            let rows: Vec<_> = samples.iter().map(Sample::row).collect();
+            Ok(render::table(&Sample::HEADER, &rows))
+        }
+        format => render::objects_as(samples, format),
+    }
 }
