@@ -1,14 +1,12 @@
 //! What shells offer when the user presses Tab, and manual pages.
 #![allow(clippy::panic, reason = "tests fail by panicking")]
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use bulkhead_tests::{Installation, run_with_deadline};
+use bulkhead_tests::{Installation, Terminal, run_with_deadline};
 
 /// What bash would offer for the last of the words.
 fn offers(installation: &Installation, words: &[&str]) -> Vec<String> {
-    let program = installation.command(&[]).get_program().to_owned();
-    let folder = std::path::Path::new(&program).parent().unwrap().to_owned();
     let script = installation.run_ok(&["completion", "bash"]);
     let line =
         ["container"].iter().chain(words).map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
@@ -19,17 +17,8 @@ fn offers(installation: &Installation, words: &[&str]) -> Vec<String> {
         words.len(),
         words.last().unwrap_or(&"")
     );
-    let mut bash = Command::new("bash");
-    let with_environment = installation.command(&[]);
-    for (name, value) in with_environment.get_envs() {
-        match value {
-            Some(value) => bash.env(name, value),
-            None => bash.env_remove(name),
-        };
-    }
-    let path = std::env::var("PATH").unwrap_or_default();
-    bash.env("PATH", format!("{}:{path}", folder.display())).args(["--norc", "-c", &ask]);
-    let outcome = run_with_deadline(&mut bash, b"").expect_code(0);
+    let mut bash = shell(installation, "bash");
+    let outcome = run_with_deadline(bash.args(["--norc", "-c", &ask]), b"").expect_code(0);
     assert_eq!(outcome.stderr, "", "{words:?}");
     outcome.text().lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
 }
@@ -60,6 +49,8 @@ fn commands_flags_and_names_are_offered() {
     assert_eq!(offers(&installation, &["volume", "delete", "web"]), ["web-data"]);
     assert_eq!(offers(&installation, &["volume", "inspect", "web"]), ["web-data"]);
     assert_eq!(offers(&installation, &["run", "--volume", "web"]), ["web-data"]);
+    assert_eq!(offers(&installation, &["run", "-v", "/etc/pass"])[0], "/etc/passwd");
+    assert_eq!(offers(&installation, &["run", "--devi"]), [""; 0], "what is refused");
     assert_eq!(offers(&installation, &["run", "--volumes-from", "da"]), ["database"]);
     installation.run_ok(&["run", "-d", "--name", "runs", "demo", "sleep", "600"]);
     assert_eq!(offers(&installation, &["copy", "ru"]), ["runs:"]);
@@ -69,6 +60,70 @@ fn commands_flags_and_names_are_offered() {
     assert_eq!(offers(&installation, &["stop", "--signal", "SIGH"]), ["SIGHUP"]);
     assert_eq!(offers(&installation, &["run", "--stop-signal", "QU"]), ["QUIT"]);
     assert!(offers(&installation, &["run", "--network", "def"]).contains(&"default".to_owned()));
+}
+
+/// With the environment of the installation, whose commands are found by their names.
+fn shell(installation: &Installation, name: &str) -> Command {
+    let is_there = Command::new(name).arg("--version").stdout(Stdio::null()).status().is_ok();
+    assert!(is_there, "{name} is missing: apt-get install {name}");
+    let mut shell = Command::new(name);
+    let with_environment = installation.command(&[]);
+    for (name, value) in with_environment.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let folder = std::path::Path::new(with_environment.get_program()).parent().unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    shell.env("PATH", format!("{}:{path}", folder.display()));
+    shell
+}
+
+#[test]
+fn fish_offers_names_and_what_they_are() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["create", "--name", "database", "demo", "true"]);
+    let offers = |line: &str| {
+        let ask = format!("container completion fish | source; complete -C '{line}'");
+        let outcome = run_with_deadline(shell(&installation, "fish").args(["--no-config", "-c", &ask]), b"");
+        let outcome = outcome.expect_code(0);
+        assert_eq!(outcome.stderr, "", "{line}");
+        outcome.text()
+    };
+    assert_eq!(offers("container exec "), "database\tstopped\n");
+    assert_eq!(offers("container inspect da"), "database\tstopped\n");
+    assert_eq!(offers("container run --rm dem"), "demo:latest\n");
+    assert!(offers("container exec --wo").lines().any(|line| line.starts_with("--workdir\t")));
+    assert!(offers("container res").contains("restart\t"));
+}
+
+#[test]
+fn zsh_completes_from_the_first_key_on() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["create", "--name", "database", "demo", "true"]);
+    let home = installation.folder().join("zsh");
+    std::fs::create_dir(&home).unwrap();
+    let script = installation.run_ok(&["completion", "zsh"]);
+    for (name, load) in [
+        ("a file of fpath", "fpath=($ZDOTDIR $fpath); autoload -Uz compinit; compinit -u"),
+        ("a line of .zshrc", "autoload -Uz compinit; compinit -u; source <(container completion zsh)"),
+    ] {
+        std::fs::write(home.join("_container"), &script).unwrap();
+        std::fs::write(home.join(".zshrc"), format!("PS1='ready> '; {load}\n")).unwrap();
+        let mut zsh = shell(&installation, "zsh");
+        zsh.arg("-i").env("ZDOTDIR", &home).env("TERM", "dumb");
+        let mut terminal = Terminal::spawn(zsh);
+        terminal.expect("ready> ");
+        // What was completed is what runs.
+        terminal.type_in("container inspect -f '<{{.id}}>' dat\t\r");
+        terminal.expect("<database>");
+        terminal.type_in("container image inspect -f '<{{.Os}}>' dem\t\r");
+        terminal.expect("<linux>");
+        terminal.type_in("exit\r");
+        assert_eq!(terminal.wait(), 0, "{name}");
+        std::fs::remove_file(home.join("_container")).unwrap();
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! The shell calls this program with the line so far, so that what is offered always fits the installed
 //! version. Names are those of the services that run; pressing a key starts none.
 
+mod plain;
+
 use std::ffi::OsStr;
 use std::time::Duration;
 
@@ -10,12 +12,13 @@ use bulkhead_api::container::ContainerState;
 use clap::{Arg, Command, ValueHint};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
-use clap_complete::env::Shells;
+use clap_complete::env::{Bash, EnvCompleter, Fish, Shells, Zsh};
 
 use crate::commands::block_on;
 use crate::failure::Failure;
 use crate::output::escape;
 use crate::services::Services;
+use plain::Plain;
 
 /// Set by the scripts that `completion` prints.
 const VARIABLE: &str = "CONTAINER_COMPLETE";
@@ -29,17 +32,21 @@ const SIGNALS: [&str; 23] = [
     "TSTP", "TTIN", "TTOU", "URG", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
+/// Those that can ask.
+const SHELLS: [&dyn EnvCompleter; 3] = [&Plain(Bash), &Plain(Zsh), &Plain(Fish)];
+
 /// Answers a shell; false if none asks.
 pub(crate) fn answer(grammar: fn() -> Command) -> clap::error::Result<bool> {
     CompleteEnv::with_factory(|| with_names(grammar()))
         .var(VARIABLE)
         .bin(PROGRAM)
+        .shells(Shells(&SHELLS))
         .try_complete(std::env::args_os(), std::env::current_dir().ok().as_deref())
 }
 
 /// The script that makes a shell ask; `None` if there is none for it.
 pub(crate) fn script(shell: &str) -> Option<std::io::Result<String>> {
-    let shells = Shells::builtins();
+    let shells = Shells(&SHELLS);
     let completer = shells.completer(shell)?;
     let mut script = Vec::new();
     let written = completer.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script);
@@ -62,7 +69,7 @@ fn complete(command: &str, argument: Arg) -> Arg {
         }
         (_, "NETWORK-NAMES") => argument.add(ArgValueCompleter::new(networks)),
         (_, "NAMES") => argument.add(ArgValueCompleter::new(volumes)),
-        _ if argument.get_id() == "volume" => argument.add(ArgValueCompleter::new(volumes)),
+        _ if argument.get_id() == "volume" => argument.add(ArgValueCompleter::new(sources)),
         _ if argument.get_id() == "volumes_from" => argument.add(ArgValueCompleter::new(containers)),
         _ if argument.get_id() == "network" => argument.add(ArgValueCompleter::new(networks)),
         (_, "SIGNAL") => argument.add(ArgValueCompleter::new(signals)),
@@ -118,6 +125,13 @@ fn networks(word: &OsStr) -> Vec<CompletionCandidate> {
 fn volumes(word: &OsStr) -> Vec<CompletionCandidate> {
     let all = ask(async |services| Ok(services.client().list_volumes().await?));
     candidates(word, all.iter().map(|volume| (volume.configuration.name.clone(), None)))
+}
+
+/// Volumes, and folders here.
+fn sources(word: &OsStr) -> Vec<CompletionCandidate> {
+    let mut found = volumes(word);
+    found.extend(PathCompleter::any().complete(word));
+    found
 }
 
 /// Nothing when nobody serves, or not at once.
