@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use bulkhead_network_control::{EgressPolicy, EgressTarget, Failure, FailureCode, PortSpan};
 
 use crate::address::is_of_one_host;
-use crate::firewall::PORTS;
+use crate::firewall::{PORTS, divert};
 use crate::networks::failure;
 use crate::port::{Identity, Plan, device_name};
 use crate::subnet::Subnet;
@@ -95,6 +95,11 @@ fn asking(address: Ipv4Addr) -> String {
     format!("{}q", chain(address))
 }
 
+/// Name of the chain that refuses what a container sends to others of its networks.
+fn refusing(address: Ipv4Addr) -> String {
+    format!("{}r", chain(address))
+}
+
 /// The inverse of [`set`]: `e<8 digits>n…`.
 fn is_set_of_names(name: &str) -> bool {
     let digits = name.strip_prefix('e').and_then(|rest| rest.split_at_checked(8));
@@ -145,6 +150,7 @@ impl Policy {
         let mut text = self.emptied("ip", address, false);
         text.push_str(&self.emptied("bridge", address, false));
         text.push_str(&emptied_answers(address, plan.address6.is_some()));
+        let (refusing, divert) = (refusing(address), divert(&gateway_mac));
         let (asking, own_answers) = (asking(address), answers(address, false));
         let answer_sets = answer_sets(address, plan.address6.is_some());
         let (mut sets6, mut bridged6, mut asking6) = (String::new(), String::new(), String::new());
@@ -157,7 +163,7 @@ impl Policy {
             text.push_str(&self.emptied("bridge", address, true));
             bridged6 = format!(
                 r"    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
-    ether daddr . ip6 daddr != @neighbours6 goto refuse
+    ether daddr . ip6 daddr != @neighbours6 goto {refusing}
 {}    meta l4proto tcp ip6 daddr . meta l4proto . tcp dport . tcp sport @{answers} accept
     meta l4proto udp ip6 daddr . meta l4proto . udp dport . udp sport @{answers} accept
     icmpv6 type {{ echo-reply, destination-unreachable, packet-too-big }} iifname . ip6 daddr @asked6 accept
@@ -190,14 +196,17 @@ table bridge {table} {{
     ip protocol udp update @{own_answers} {{ ip saddr . ip protocol . udp sport . udp dport timeout 3m }}
 {asking6}    jump echo
   }}
+  chain {refusing} {{
+    jump refuse
+{divert}  }}
   chain {chain} {{
     ether type arp accept
     ether daddr {gateway_mac} accept
-{bridged6}    ether daddr . ip daddr != @neighbours goto refuse
+{bridged6}    ether daddr . ip daddr != @neighbours goto {refusing}
 {bridged}    ip protocol tcp ip daddr . ip protocol . tcp dport . tcp sport @{own_answers} accept
     ip protocol udp ip daddr . ip protocol . udp dport . udp sport @{own_answers} accept
     icmp type {{ echo-reply, destination-unreachable }} iifname . ip daddr @asked accept
-    goto refuse
+    goto {refusing}
   }}
 }}
 add element ip {table} egress {{ {address} : jump {chain} }}
@@ -257,8 +266,9 @@ add element bridge {table} egress {{ "{port}" : goto {chain} }}
         }
         let _ = writeln!(
             text,
-            "delete chain bridge {table} {chain}\ndelete chain bridge {table} {}",
-            asking(address)
+            "delete chain bridge {table} {chain}\ndelete chain bridge {table} {}\ndelete chain bridge {table} {}",
+            asking(address),
+            refusing(address)
         );
         for (family, is_ipv6) in families {
             let _ = writeln!(text, "delete set bridge {table} {}", answers(address, is_ipv6));
@@ -272,12 +282,17 @@ add element bridge {table} egress {{ "{port}" : goto {chain} }}
     }
 }
 
-/// What [`answer_sets`] makes without content, and so the chain that fills it.
+/// What [`answer_sets`] makes without content, and so the chain that fills it and the one that refuses.
 fn emptied_answers(address: Ipv4Addr, with_ipv6: bool) -> String {
-    let (table, asking, sets) = (PORTS.table, asking(address), answer_sets(address, with_ipv6));
-    let mut text = format!(
-        "table bridge {table} {{\n{sets}  chain {asking} {{ }}\n}}\nflush chain bridge {table} {asking}\n"
-    );
+    let (table, sets) = (PORTS.table, answer_sets(address, with_ipv6));
+    let mut text = format!("table bridge {table} {{\n{sets}}}\n");
+    for chain in [asking(address), refusing(address)] {
+        // A String takes everything.
+        let _ = write!(
+            text,
+            "table bridge {table} {{\n  chain {chain} {{ }}\n}}\nflush chain bridge {table} {chain}\n"
+        );
+    }
     for is_ipv6 in [Some(false), with_ipv6.then_some(true)].into_iter().flatten() {
         // A String takes everything.
         let _ = writeln!(text, "flush set bridge {table} {}", answers(address, is_ipv6));

@@ -3,6 +3,7 @@
 //! All rules are written once, before the first lease: they match devices by the first letters of
 //! their names, and one set holds what changes. Tables of others are never touched.
 
+mod answer;
 pub(crate) mod host;
 mod nft;
 
@@ -12,6 +13,8 @@ use crate::netlink::filter::{Family, Set};
 use crate::subnet::Subnet;
 use crate::subnet6::Subnet6;
 
+pub(crate) use answer::divert;
+use answer::{answer, refused};
 pub(crate) use nft::{FirewallError, load, program};
 
 /// First letters of bridges with a way outside.
@@ -97,6 +100,7 @@ fn to_host(host: Ipv4Addr) -> String {
 ///   addresses but as the source of a neighbour's question.
 /// * proxied, answering: what a published port's proxy says in the name of a client is marked, and what answers
 ///   it, which is then routed to the proxy and not to the client.
+/// * answer: what a container may not is refused aloud, if nothing about it is false.
 /// * egress: a map leads to the chains of containers with a policy, see [`crate::egress`].
 ///
 /// What masquerades forgets its connections when its device goes, so an uplink whose addresses are known has them
@@ -104,6 +108,7 @@ fn to_host(host: Ipv4Addr) -> String {
 pub(crate) fn inner_rules(host: Ipv4Addr, addresses: (Option<Ipv4Addr>, Option<Ipv6Addr>)) -> String {
     let clients = client_rules();
     let to_host = to_host(host);
+    let (answer4, answer6, refused) = (answer(Family::Ipv4), answer(Family::Ipv6), refused());
     let source = addresses.0.map_or_else(|| "masquerade".to_owned(), |address| format!("snat to {address}"));
     let source6 = addresses.1.map_or_else(|| "masquerade".to_owned(), |address| format!("snat to {address}"));
     format!(
@@ -114,12 +119,12 @@ delete table ip6 bulkhead
 table bridge {table}
 delete table bridge {table}
 table ip bulkhead {{
-  set refusals {{ type ipv4_addr; flags dynamic, timeout; size 65536; timeout 1m; }}
+{answer4}{refused}  set refusals {{ type ipv4_addr; flags dynamic, timeout; size 65536; timeout 1m; }}
   map egress {{ type ipv4_addr : verdict; }}
   set askers {{ type ipv4_addr; flags dynamic, timeout; size 65536; timeout 10s; }}
   chain refuse {{
     update @refusals {{ ip saddr limit rate 1/second burst 20 packets }} log group {LOG_GROUP}
-    reject with icmp type admin-prohibited
+    goto answer
   }}
   chain input {{
     type filter hook input priority filter; policy drop;
@@ -131,20 +136,22 @@ table ip bulkhead {{
     iifname "{INTERNAL_BRIDGE}*" jump container
   }}
   chain container {{
-    fib daddr . iif type != local drop
+    fib daddr . iif type != local goto answer
     icmp type echo-request ip saddr vmap @egress
     icmp type echo-request accept
     udp dport 53 accept
     tcp dport 53 accept
+    goto answer
   }}
   chain forward {{
     type filter hook forward priority filter; policy drop;
     ct state established,related accept
     ct state invalid drop
-    ip daddr 169.254.0.0/16 drop
+    ip daddr 169.254.0.0/16 goto answer
     ip saddr vmap @egress
     iifname "{OUTWARD_BRIDGE}*" oifname "{UPLINK}" accept
     iifname "{UPLINK}" ip saddr {host} oifname {{ "{OUTWARD_BRIDGE}*", "{INTERNAL_BRIDGE}*" }} accept
+    iifname {{ "{OUTWARD_BRIDGE}*", "{INTERNAL_BRIDGE}*" }} goto answer
   }}
 {to_host}  chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -152,11 +159,11 @@ table ip bulkhead {{
   }}
 {clients}}}
 table ip6 bulkhead {{
-  set refusals {{ type ipv6_addr; flags dynamic, timeout; size 65536; timeout 1m; }}
+{answer6}{refused}  set refusals {{ type ipv6_addr; flags dynamic, timeout; size 65536; timeout 1m; }}
   map egress {{ type ipv6_addr : verdict; }}
   chain refuse {{
     update @refusals {{ ip6 saddr limit rate 1/second burst 20 packets }} log group {LOG_GROUP}
-    reject with icmpv6 type admin-prohibited
+    goto answer
   }}
   chain input {{
     type filter hook input priority filter; policy drop;
@@ -168,17 +175,19 @@ table ip6 bulkhead {{
   }}
   chain container {{
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
-    fib daddr . iif type != local drop
+    fib daddr . iif type != local goto answer
     icmpv6 type echo-request ip6 saddr vmap @egress
     icmpv6 type echo-request accept
+    goto answer
   }}
   chain forward {{
     type filter hook forward priority filter; policy drop;
     ct state established,related accept
     ct state invalid drop
-    ip6 daddr {{ ::/64, fe80::/10, ff00::/8, fd00:ec2::254 }} drop
+    ip6 daddr {{ ::/64, fe80::/10, ff00::/8, fd00:ec2::254 }} goto answer
     ip6 saddr vmap @egress
     iifname "{OUTWARD_BRIDGE}*" oifname "{UPLINK}" accept
+    iifname {{ "{OUTWARD_BRIDGE}*", "{INTERNAL_BRIDGE}*" }} goto answer
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -222,10 +231,10 @@ table bridge {table} {{
   set asked {{ type ifname . ipv4_addr; flags dynamic, timeout; size 65536; timeout 10s; }}
   set asked6 {{ type ifname . ipv6_addr; flags dynamic, timeout; size 65536; timeout 10s; }}
   set refusals {{ type ifname; flags dynamic, timeout; size 65536; timeout 1m; }}
+  set answered {{ type ifname; flags dynamic, timeout; size 65536; timeout 10s; }}
   map egress {{ type ifname : verdict; }}
   chain refuse {{
     update @refusals {{ iifname limit rate 1/second burst 20 packets }} log group {LOG_GROUP}
-    drop
   }}
   chain sending {{
     type filter hook prerouting priority -200; policy accept;
@@ -255,16 +264,17 @@ table bridge {table} {{
 pub(crate) fn host_rules(refused: &[Subnet], refused6: &[Subnet6]) -> String {
     let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
     let refused6: Vec<String> = refused6.iter().map(ToString::to_string).collect();
-    let families = [("ip", "ipv4_addr", refused), ("ip6", "ipv6_addr", refused6)];
-    let tables = families.map(|(family, kind, refused)| {
+    let families = [("ip", "ipv4_addr", Family::Ipv4, refused), ("ip6", "ipv6_addr", Family::Ipv6, refused6)];
+    let tables = families.map(|(family, kind, number, refused)| {
+        let answer = answer(number);
         format!(
             r#"table {family} bulkhead-host
 delete table {family} bulkhead-host
 table {family} bulkhead-host {{
   set refused {{ type {kind}; flags interval; auto-merge; elements = {{ {} }}; }}
-  chain forward {{
+{answer}  chain forward {{
     type filter hook forward priority -10; policy accept;
-    oifname "{UPLINK}" {family} daddr @refused drop
+    oifname "{UPLINK}" {family} daddr @refused goto answer
   }}
 }}
 "#,

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bulkhead_network_control::PortRange;
 
 use super::HOST_UPLINK;
+use super::answer::host_answer;
+use crate::netlink::filter::Family;
 
 /// Kinds of devices that others make to forward packets of what is behind them.
 const OTHERS_KINDS: [&str; 2] = ["bridge", "veth"];
@@ -38,27 +40,28 @@ pub(crate) struct HostRules<'a> {
 
 impl HostRules<'_> {
     /// Out with the host's address, answers back in; nothing to the host itself but to published ports, nothing
-    /// to other uplinks, nothing that the host did not track. In place of the same rules of before.
+    /// to other uplinks, both refused aloud, nothing that the host did not track. In place of the same rules of before.
     pub(crate) fn text(&self) -> String {
         let Self { device, outer, inner, .. } = self;
         format!(
             r#"table ip {table}
 delete table ip {table}
 table ip {table} {{
-{prerouting}{published}  chain input {{
+{prerouting}{published}{answer}  chain input {{
     type filter hook input priority filter; policy accept;
     iifname != {{ "lo", "{device}" }} ip daddr {outer} drop
     iifname != "{device}" accept
     ct state established,related accept
     ip daddr 127.0.0.1 ct status dnat accept
     jump {PUBLISHED}
+    ip saddr {inner} goto answer
     drop
   }}
   chain forward {{
     type filter hook forward priority filter; policy accept;
-    iifname "{device}" ip daddr 169.254.0.0/16 drop
-    iifname "{device}" oifname "{HOST_UPLINK}*" drop
     iifname "{device}" ip saddr != {inner} drop
+    iifname "{device}" ip daddr 169.254.0.0/16 goto answer
+    iifname "{device}" oifname "{HOST_UPLINK}*" goto answer
     iifname "{device}" accept
     oifname "{device}" ct state established,related accept
     oifname "{device}" drop
@@ -72,6 +75,7 @@ table ip {table} {{
             table = table(device),
             prerouting = self.prerouting(),
             published = published(self.published),
+            answer = host_answer(Family::Ipv4),
             others = self.devices_before.map(others).unwrap_or_default(),
             ipv6 = self.inner6.map(|inner| ipv6(device, inner)).unwrap_or_default(),
         )
@@ -145,18 +149,19 @@ fn ipv6(device: &str, inner: Ipv6Addr) -> String {
         r#"table ip6 {table}
 delete table ip6 {table}
 table ip6 {table} {{
-  chain input {{
+{answer}  chain input {{
     type filter hook input priority filter; policy accept;
     iifname != "{device}" accept
     icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
     ct state established,related accept
+    ip6 saddr {inner} goto answer
     drop
   }}
   chain forward {{
     type filter hook forward priority filter; policy accept;
-    iifname "{device}" ip6 daddr {{ fe80::/10, ff00::/8, fd00:ec2::254 }} drop
-    iifname "{device}" oifname "{HOST_UPLINK}*" drop
     iifname "{device}" ip6 saddr != {inner} drop
+    iifname "{device}" ip6 daddr {{ fe80::/10, ff00::/8, fd00:ec2::254 }} goto answer
+    iifname "{device}" oifname "{HOST_UPLINK}*" goto answer
     iifname "{device}" accept
     oifname "{device}" ct state established,related accept
     oifname "{device}" drop
@@ -168,5 +173,6 @@ table ip6 {table} {{
 }}
 "#,
         table = table(device),
+        answer = host_answer(Family::Ipv6),
     )
 }
