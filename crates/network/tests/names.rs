@@ -3,14 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that fails is a test that fails")]
 mod support;
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use bulkhead_network_control::{ClientError, FailureCode, LeaseRequest, NetworkConfiguration, Request};
+use bulkhead_network_control::{
+    ClientError, EgressPolicy, EgressRule, EgressTarget, FailureCode, LeaseRequest, NetworkConfiguration,
+    Request,
+};
 use support::guest::{Guest, RawGuest};
 use support::packet::{BROADCAST, arp, echo_request, ethernet, ipv4, udp};
 use support::query::{self, TYPE_A, TYPE_AAAA, question};
-use support::{Daemon, Host, OUTSIDE, plain};
+use support::{Daemon, Host, OUTSIDE, plain, six};
 
 const NEVER: Duration = Duration::from_millis(150);
 
@@ -70,6 +73,56 @@ fn one_server_knows_the_names_of_all_networks_of_who_asks() {
     // The resolver outside answers nothing: a failure, in any case no address.
     let (code, addresses) = ask_slowly(&blue, "db");
     assert!(code != 0 && addresses.is_empty());
+}
+
+#[test]
+fn addresses_have_the_names_of_their_containers_on_networks_of_who_asks() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    six::create(&host, &daemon, six::blue());
+    create(&host, &daemon, "red", "192.168.101.0/24");
+    let web = Guest::new(host.lease_as(&daemon, on("blue", "web.test")).unwrap());
+    let both = Guest::new(host.lease_as(&daemon, on("blue", "both")).unwrap());
+    let _second_interface = host.lease_as(&daemon, on("red", "both")).unwrap();
+    let red = Guest::new(host.lease_as(&daemon, on("red", "db")).unwrap());
+    let resolver = host.outside.run(|| UdpSocket::bind((OUTSIDE, 53)).unwrap());
+    let (passed_on, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = resolver.recv_from(&mut buffer) {
+            let mut answer = buffer[..length].to_vec();
+            (answer[2], answer[3]) = (answer[2] | 0x80, 3);
+            passed_on.send(answer[12..].to_vec()).unwrap();
+            resolver.send_to(&answer, peer).unwrap();
+        }
+    });
+    let name_of =
+        |guest: &Guest, address: IpAddr| query::name_of(&guest.namespace, (guest.gateway, 53), address);
+    let known = |name: &str| (0, Some(name.to_owned()));
+    assert_eq!(name_of(&both, web.address.into()), known("web.test"));
+    assert_eq!(name_of(&both, web.address6.unwrap().into()), known("web.test"));
+    assert_eq!(name_of(&both, red.address.into()), known("db"));
+    assert_eq!(name_of(&web, web.gateway.into()), known("host.container.internal"));
+    // Nobody is there, or nobody whom it concerns; and nobody else is asked who lives here.
+    assert_eq!(name_of(&web, Ipv4Addr::new(192, 168, 100, 200).into()), (3, None));
+    assert_eq!(name_of(&web, red.address.into()), (3, None));
+    assert_eq!(name_of(&web, red.gateway.into()), (3, None));
+    assert!(asked.try_recv().is_err());
+    assert_eq!(name_of(&web, Ipv4Addr::new(192, 168, 99, 1).into()), (3, None));
+    assert!(asked.try_recv().unwrap().starts_with(b"\x011\x0299\x03168\x03192\x07in-addr\x04arpa\0"));
+    // Of who is there no policy's container learns that may not go there.
+    let policy = |allow: Vec<EgressRule>| Some(EgressPolicy { allow });
+    let none = LeaseRequest { egress: policy(vec![]), ..on("blue", "none") };
+    let none = Guest::new(host.lease_as(&daemon, none).unwrap());
+    let target = EgressTarget::Subnet { address: web.address.into(), prefix_length: 32 };
+    let some = policy(vec![EgressRule { target, ports: None }]);
+    let some =
+        Guest::new(host.lease_as(&daemon, LeaseRequest { egress: some, ..on("blue", "some") }).unwrap());
+    assert_eq!(name_of(&none, web.address.into()), (5, None));
+    assert_eq!(
+        (name_of(&some, web.address.into()), name_of(&some, both.address.into())),
+        (known("web.test"), (5, None))
+    );
 }
 
 /// As [`ask`], for a name that the host's resolver is asked for.

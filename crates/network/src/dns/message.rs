@@ -6,17 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(super) const MAXIMUM_UDP_BYTES: usize = 4096;
 pub(super) const HEADER_BYTES: usize = 12;
 /// Section 2.3.4.
-const MAXIMUM_NAME_BYTES: usize = 255;
-const MAXIMUM_LABEL_BYTES: usize = 63;
+pub(super) const MAXIMUM_NAME_BYTES: usize = 255;
+pub(super) const MAXIMUM_LABEL_BYTES: usize = 63;
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
 const TYPE_OPT: u16 = 41;
-const TYPE_ANY: u16 = 255;
+pub(super) const TYPE_ANY: u16 = 255;
 /// Type, class, life and length of a record.
 const RECORD_BYTES: usize = 10;
-const CLASS_IN: u16 = 1;
+pub(super) const CLASS_IN: u16 = 1;
 /// Seconds; containers come and go.
-const TIME_TO_LIVE_S: u32 = 5;
+pub(super) const TIME_TO_LIVE_S: u32 = 5;
 
 /// As many bytes of addresses fit into 512 bytes beside the longest name, which every client takes.
 const MAXIMUM_RECORDS_BYTES: usize = 14 * 16;
@@ -46,8 +46,8 @@ pub(super) struct Question {
     /// Lower case, dots between labels; none at the end. Bytes that are no letters, digits, hyphens
     /// or underscores become U+FFFD, so that the name matches no container.
     pub(super) name: String,
-    kind: u16,
-    class: u16,
+    pub(super) kind: u16,
+    pub(super) class: u16,
     /// Where the question ends in the message.
     end: usize,
 }

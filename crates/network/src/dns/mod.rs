@@ -4,6 +4,7 @@
 mod cache;
 pub(crate) mod host_resolver;
 mod message;
+mod reverse;
 mod shares;
 mod upstream;
 
@@ -41,6 +42,10 @@ pub(crate) trait Names: Send + Sync + 'static {
     /// The addresses behind a name in lower case, as the container with the client's address sees it;
     /// none if it is no container's.
     fn find(&self, name: &str, client: IpAddr) -> Vec<IpAddr>;
+
+    /// The names of who has an address, as far as they are the client's business; `None` if it is of none of our
+    /// networks.
+    fn find_names(&self, address: IpAddr, client: IpAddr) -> Option<Vec<String>>;
 
     /// What the client's egress policy says of a name.
     fn permission(&self, name: &str, client: IpAddr) -> Permission;
@@ -159,6 +164,16 @@ impl Answers {
             Err(Refusal::Code(code)) => return Ok(response(query, code)),
         };
         let permission = self.names.permission(&question.name, client);
+        // Nobody outside knows them.
+        if let Some(address) = question.asked_address()
+            && let Some(names) = self.names.find_names(address, client)
+        {
+            if permission == Permission::Denied && !self.names.may_reach(address, client) {
+                self.names.deny(&question.name, client);
+                return Ok(question.empty_answer(query, Code::Refused));
+            }
+            return Ok(question.answer_with_names(query, &names));
+        }
         if permission == Permission::Allowed {
             return Err(Some(question));
         }

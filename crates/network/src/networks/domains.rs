@@ -290,6 +290,11 @@ impl Names for HostNames {
         found
     }
 
+    fn find_names(&self, _address: IpAddr, _client: IpAddr) -> Option<Vec<String>> {
+        // The host asks for our domains alone.
+        None
+    }
+
     fn permission(&self, _name: &str, _client: IpAddr) -> Permission {
         Permission::Unlimited
     }

@@ -162,10 +162,7 @@ impl Networks {
 
     /// Whether an address is of one of our networks.
     pub(super) fn is_inside(&self, address: IpAddr) -> bool {
-        self.state().segments.values().any(|segment| match address {
-            IpAddr::V4(address) => segment.subnet.offset(address).is_some(),
-            IpAddr::V6(address) => segment.subnet6.is_some_and(|subnet| subnet.contains(address)),
-        })
+        self.state().segments.values().any(|segment| segment.contains(address))
     }
 
     /// A name was asked for that the policy does not allow.

@@ -55,6 +55,19 @@ impl Names for NetworkNames {
         }
     }
 
+    fn find_names(&self, address: IpAddr, client: IpAddr) -> Option<Vec<String>> {
+        let networks = self.networks.upgrade()?;
+        let state = networks.state();
+        let (network, segment) = state.segments.iter().find(|(_, segment)| segment.contains(address))?;
+        let asking = state.segments.get(&self.network).and_then(|own| own.holder(client));
+        let is_joined = *network == self.network || asking.is_some_and(|id| segment.leases.contains_key(id));
+        let name = match segment.holder(address).filter(|_| is_joined) {
+            None if is_joined && segment.is_gateway(address) => Some(HOST_NAMES[0]),
+            name => name,
+        };
+        Some(name.map(str::to_owned).into_iter().collect())
+    }
+
     fn find(&self, name: &str, client: IpAddr) -> Vec<IpAddr> {
         let Some(networks) = self.networks.upgrade() else { return Vec::new() };
         let meaning = networks.domains().resolve(name);

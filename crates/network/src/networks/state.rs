@@ -167,6 +167,21 @@ impl Segment {
         found
     }
 
+    /// Whether an address is of this network.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.subnet.offset(address).is_some(),
+            IpAddr::V6(address) => self.subnet6.is_some_and(|subnet| subnet.contains(address)),
+        }
+    }
+
+    pub(super) fn is_gateway(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.network.ipv4_gateway == address,
+            IpAddr::V6(address) => self.network.ipv6_gateway == Some(address),
+        }
+    }
+
     /// The container that has an address.
     pub(super) fn holder(&self, address: IpAddr) -> Option<&str> {
         self.leases
