@@ -175,6 +175,57 @@ fn containers_find_each_other_by_every_name_in_all_their_networks() {
 }
 
 #[test]
+fn a_stopped_container_joins_and_leaves_networks() {
+    let installation = Installation::with_demo();
+    for (name, subnet) in [("foo", "192.168.100.0/24"), ("bar", "192.168.101.0/24")] {
+        installation.run_ok(&["network", "create", name, "--subnet", subnet]);
+    }
+    installation.run_ok(&["create", "--name", "web", "demo", "sleep", "600"]);
+    let mac = "02:42:ac:11:00:02";
+    let wishes = ["--alias", "cache", "--ip", "192.168.100.9", "--mac-address", mac];
+    installation.run_ok(&[&["network", "connect"][..], &wishes, &["foo", "web"]].concat());
+    installation.run_ok(&["network", "connect", "bar", "web"]);
+    installation.run_ok(&["network", "disconnect", "default", "web"]);
+    let refused = |arguments: &[&str], told: &str| {
+        let refused = installation.container(&[&["network"], arguments].concat()).expect_code(1);
+        assert!(refused.stderr.contains(told), "{refused:?}");
+    };
+    refused(&["connect", "foo", "web"], "container 'web' is on network 'foo' already");
+    refused(&["connect", "nope", "web"], "network 'nope' not found");
+    refused(&["connect", "foo", "nobody"], "container 'nobody' not found");
+    refused(&["connect", "--ip6", "fd00::9", "default", "web"], "network 'default' has no IPv6");
+    refused(&["disconnect", "default", "web"], "container 'web' is not on network 'default'");
+    refused(&["disconnect", "nope", "web"], "network 'nope' not found");
+    refused(&["delete", "bar"], "network 'bar' is used by container 'web'");
+    installation.run_ok(&["network", "disconnect", "-f", "default", "web"]);
+    // The record says so after a death, and after a clean end.
+    for pid in installation.pids("container-apiserver") {
+        installation.kill(pid);
+    }
+    installation.run_ok(&["system", "stop"]);
+    installation.run_ok(&["start", "web"]);
+    assert_eq!(address(&installation, "web", 0), "192.168.100.9");
+    assert_eq!(address(&installation, "web", 1), "192.168.101.2");
+    let ask = "nslookup cache && nslookup web && nslookup 192.168.100.9";
+    let answers = installation.run_ok(&["run", "--rm", "--network", "foo", "demo", "sh", "-c", ask]);
+    assert!(answers.contains("9.100.168.192.in-addr.arpa\tname = web"), "{answers}");
+    assert_eq!(installation.run_ok(&["exec", "web", "cat", "/sys/class/net/eth0/address"]), mac);
+    for verb in ["connect", "disconnect"] {
+        refused(
+            &[verb, "foo", "web"],
+            "container 'web' is running: its networks can be changed when it is stopped",
+        );
+    }
+    installation.run_ok(&["stop", "-t", "0", "web"]);
+    for network in ["foo", "bar"] {
+        installation.run_ok(&["network", "disconnect", network, "web"]);
+        installation.run_ok(&["network", "delete", network]);
+    }
+    installation.run_ok(&["start", "web"]);
+    assert_eq!(installation.snapshot("web")["status"]["networks"], serde_json::json!([]));
+}
+
+#[test]
 fn an_internal_network_has_no_way_outside_and_does_not_take_it_away() {
     let installation = Installation::with_demo();
     let outside = Outside::new(|address, ready| {

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::NetworkOptions;
+
 /// One entry of `network list` and `network inspect`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,6 +61,28 @@ pub struct NetworkCreateRequest {
     pub options: BTreeMap<String, String>,
     /// Plugin that is to serve it.
     pub plugin: Option<String>,
+}
+
+/// Has a stopped container join a network from its next start on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetworkConnectRequest {
+    /// Container id.
+    pub container: String,
+    /// Wishes; without a host name, that of its other networks.
+    #[serde(default)]
+    pub options: NetworkOptions,
+}
+
+/// Has a stopped container join a network no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetworkDisconnectRequest {
+    /// Container id.
+    pub container: String,
+    /// Fine if it does not join it, or there is no such network.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Answer to the removal of unused networks.

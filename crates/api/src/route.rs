@@ -50,6 +50,8 @@
 //! | POST [`NETWORKS`] | `NetworkCreateRequest` → `NetworkResource` |
 //! | GET [`NETWORK`] | → `NetworkResource` |
 //! | DELETE [`NETWORK`] | → 204 |
+//! | POST [`NETWORK_CONNECT`] | `NetworkConnectRequest` → 204 |
+//! | POST [`NETWORK_DISCONNECT`] | `NetworkDisconnectRequest` → 204 |
 //! | POST [`PRUNE_NETWORKS`] | → `NetworkPruneResponse` |
 //! | GET [`DOMAINS`] | → `[String]` |
 //! | POST [`DOMAINS`] | `DomainCreateRequest` → `DomainCreateResponse` |
@@ -150,6 +152,10 @@ pub const REGISTRY: &str = "/v1/registry";
 pub const NETWORKS: &str = "/v1/networks";
 /// One network.
 pub const NETWORK: &str = "/v1/networks/{name}";
+/// Have a stopped container join it from its next start on.
+pub const NETWORK_CONNECT: &str = "/v1/networks/{name}/connect";
+/// Have a stopped container join it no more.
+pub const NETWORK_DISCONNECT: &str = "/v1/networks/{name}/disconnect";
 /// Remove those that no container refers to.
 pub const PRUNE_NETWORKS: &str = "/v1/prune/networks";
 /// Domains by which the host finds containers.

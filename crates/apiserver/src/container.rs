@@ -19,7 +19,8 @@
 //!
 //! `Starting` and `Restarting` are shown as stopped: nothing of the user's runs yet. A run that ends
 //! leads to `Restarting` if the restart policy says so and nobody holds it; `stop` does (`Hold`), so it
-//! wins over a pause. `Rename` removes the container of the old name and makes one of the new.
+//! wins over a pause. `Rename` removes the container of the old name and makes one of the new;
+//! `Join` changes the networks of a stopped one.
 //!
 //! The files of a stopped container are reached through a machine that runs nothing of the container
 //! (`maintenance`). It is still shown as stopped; what would start, delete or reach it waits for the end.

@@ -67,7 +67,7 @@ fn complete(command: &str, argument: Arg) -> Arg {
         (_, "IMAGE" | "IMAGES" | "REFERENCE" | "REFERENCES") | ("tag", "SOURCE") => {
             argument.add(ArgValueCompleter::new(images))
         }
-        (_, "NETWORK-NAMES") => argument.add(ArgValueCompleter::new(networks)),
+        (_, "NETWORK-NAME" | "NETWORK-NAMES") => argument.add(ArgValueCompleter::new(networks)),
         (_, "NAMES") => argument.add(ArgValueCompleter::new(volumes)),
         _ if argument.get_id() == "volume" => argument.add(ArgValueCompleter::new(sources)),
         _ if argument.get_id() == "volumes_from" => argument.add(ArgValueCompleter::new(containers)),

@@ -1,7 +1,8 @@
 //! Networks.
 
 use bulkhead_api::network::{
-    DomainCreateRequest, DomainCreateResponse, NetworkCreateRequest, NetworkPruneResponse, NetworkResource,
+    DomainCreateRequest, DomainCreateResponse, NetworkConnectRequest, NetworkCreateRequest,
+    NetworkDisconnectRequest, NetworkPruneResponse, NetworkResource,
 };
 use bulkhead_api::route;
 
@@ -43,6 +44,30 @@ impl Client {
     /// [`ClientError`]
     pub async fn delete_network(&self, name: &str) -> Result<(), ClientError> {
         self.delete(&fill(route::NETWORK, "name", name)).await
+    }
+
+    /// Has a stopped container join a network from its next start on.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn connect_to_network(
+        &self,
+        name: &str,
+        request: &NetworkConnectRequest,
+    ) -> Result<(), ClientError> {
+        self.post(&fill(route::NETWORK_CONNECT, "name", name), request).await
+    }
+
+    /// Has a stopped container join a network no more.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn disconnect_from_network(
+        &self,
+        name: &str,
+        request: &NetworkDisconnectRequest,
+    ) -> Result<(), ClientError> {
+        self.post(&fill(route::NETWORK_DISCONNECT, "name", name), request).await
     }
 
     /// Removes every network but the default one that no container refers to.

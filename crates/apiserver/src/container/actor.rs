@@ -2,6 +2,7 @@
 
 mod ending;
 mod health;
+mod joining;
 mod maintaining;
 mod preparing;
 mod renaming;
@@ -29,6 +30,7 @@ use crate::error::invalid_state;
 use crate::service::Service;
 
 pub(super) use ending::{exit_of_lost_run, exit_record};
+pub(crate) use joining::NetworkChange;
 pub(super) use renaming::tell_helper;
 pub(crate) use starting::Starting;
 
@@ -55,6 +57,11 @@ pub(crate) enum Command {
     StartCutShort,
     Rename {
         id: String,
+        reply: Reply,
+    },
+    /// It is to have other networks from its next start on.
+    Join {
+        change: NetworkChange,
         reply: Reply,
     },
     Delete {
@@ -235,6 +242,7 @@ impl Actor {
             }
             Command::StartCutShort => self.start_cut_short(),
             Command::Rename { id, reply } => self.rename(id, reply).await,
+            Command::Join { change, reply } => self.join(change, reply).await,
             Command::Delete { force, reply } => self.delete(force, reply),
             Command::Maintain { work, order, reply } => self.maintain(work, order, reply).await,
             Command::EndMaintenance { reply } => {

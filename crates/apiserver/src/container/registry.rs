@@ -10,7 +10,7 @@ use bulkhead_runtime_control::BuiltIn;
 use bulkhead_state::StateRecord;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::actor::{Active, Actor, Command};
+use super::actor::{Active, Actor, Command, NetworkChange};
 use super::identifier;
 use super::launch::Order;
 use super::running::Run;
@@ -69,7 +69,7 @@ impl Containers {
         Ok(())
     }
 
-    /// Puts a container under its new, reserved name. Handles that were taken under the old one lead to
+    /// Puts a container under its new, reserved name, or its own with another configuration. Handles that were taken under the old one lead to
     /// the same actor.
     pub(super) fn succeed(&self, old: &str, configuration: Arc<ContainerConfiguration>) {
         let mut containers = self.lock();
@@ -208,6 +208,13 @@ impl Container {
         identifier::validate(id)?;
         let (reply, receiver) = oneshot::channel();
         self.send(Command::Rename { id: id.to_owned(), reply });
+        receiver.await.unwrap_or_else(|_| Err(missing(&self.id)))
+    }
+
+    /// Has it join other networks from its next start on.
+    pub(crate) async fn join(&self, change: NetworkChange) -> Result<(), ApiError> {
+        let (reply, receiver) = oneshot::channel();
+        self.send(Command::Join { change, reply });
         receiver.await.unwrap_or_else(|_| Err(missing(&self.id)))
     }
 

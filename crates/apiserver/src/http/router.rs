@@ -29,6 +29,8 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
         .route(route::END, post(system::end))
         .route(route::NETWORKS, get(networks::list).post(networks::create))
         .route(route::NETWORK, get(networks::inspect).delete(networks::delete))
+        .route(route::NETWORK_CONNECT, post(networks::connect))
+        .route(route::NETWORK_DISCONNECT, post(networks::disconnect))
         .route(route::PRUNE_NETWORKS, post(networks::prune))
         .route(route::DOMAINS, get(domains::list).post(domains::create))
         .route(route::DOMAIN, axum::routing::delete(domains::delete))

@@ -87,15 +87,23 @@ impl Networks {
         Ok(())
     }
 
+    /// Whether there is such a network.
+    pub(crate) fn expect_known(&self, name: &str) -> Result<(), ApiError> {
+        match self.link.records().contains_key(name) {
+            true => Ok(()),
+            false => Err(missing(name).with_hint(hint_about(name))),
+        }
+    }
+
     /// Whether a container can be created with these.
     pub(crate) fn check(&self, wanted: Option<&[NetworkConfiguration]>) -> Result<(), ApiError> {
         let wanted = wanted.unwrap_or_default();
         let records = self.link.records();
         for (index, one) in wanted.iter().enumerate() {
             let name = &one.network;
-            if !records.contains_key(name) {
+            let Some(record) = records.get(name) else {
                 return Err(missing(name).with_hint(hint_about(name)));
-            }
+            };
             if wanted[..index].iter().any(|earlier| earlier.network == *name) {
                 return Err(invalid(format!("network '{name}' is given twice")));
             }
@@ -108,7 +116,7 @@ impl Networks {
                 if address.parse::<std::net::Ipv6Addr>().is_err() {
                     return Err(invalid(format!("'{}' is not an IPv6 address", shown(address))));
                 }
-                if records.get(name).is_some_and(|record| record.ipv6_subnet.is_none()) {
+                if record.ipv6_subnet.is_none() {
                     return Err(invalid(format!("network '{name}' has no IPv6"))
                         .with_hint("Create one that has: container network create --subnet-v6 CIDR"));
                 }

@@ -18,7 +18,7 @@ pub(crate) const DEFAULT: &str = "default";
 pub(crate) struct NetworkAttachment {
     pub(crate) name: String,
     pub(crate) mac_address: Option<MacAddress>,
-    mtu: Option<u32>,
+    pub(crate) mtu: Option<u32>,
     pub(crate) address: Option<Ipv4Addr>,
     pub(crate) address6: Option<Ipv6Addr>,
     pub(crate) aliases: Vec<String>,
