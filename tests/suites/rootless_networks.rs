@@ -103,6 +103,71 @@ fn networks_names_and_ports_are_as_for_root() {
     assert!(left.iter().all(|name| name.ends_with(".lock") || name == "c"), "{left:?}");
 }
 
+/// As root's do; and nothing else of the host.
+#[test]
+fn containers_reach_published_ports_by_the_hosts_addresses() {
+    let installation = installation();
+    let outside = outside(&installation);
+    let own = outside.host_address();
+    installation.run_ok(&["network", "create", "foo"]);
+    let ports =
+        ["-p", "8080:7000", "-p", "8081-8083:6999-7001", "-p", "8080:7000/udp", "-p", "127.0.0.1:8090:7000"];
+    let web = [&["run", "-d", "--name", "web", "--network", "foo"][..], &ports, &["demo", "sleep", "600"]];
+    installation.run_ok(&web.concat());
+    serve_echo(&installation, "web", 7000);
+    installation.run_ok(&["run", "-d", "--name", "other", "demo", "sleep", "600"]);
+    let denied = ["run", "-d", "--name", "none", "--egress", "none", "demo", "sleep", "600"];
+    installation.run_ok(&denied);
+    let rule = format!("allow={own}:8080");
+    installation.run_ok(&["run", "-d", "--name", "some", "--egress", &rule, "demo", "sleep", "600"]);
+    let ask = |id: &str, host: &str, port: u16| {
+        let script = format!("echo hello | timeout 5 nc -w 2 {host} {port}");
+        exec(&installation, id, &script).text().contains("hello")
+    };
+    let own = own.to_string();
+    wait_until("the port", || ask("other", &own, 8080));
+    for id in ["other", "web"] {
+        for host in [&own, "host.docker.internal"] {
+            assert!(ask(id, host, 8080) && ask(id, host, 8082), "{id} to {host}");
+        }
+    }
+    let named = [
+        "run",
+        "-d",
+        "--name",
+        "named",
+        "--egress",
+        "allow=host.docker.internal:8080",
+        "demo",
+        "sleep",
+        "600",
+    ];
+    installation.run_ok(&named);
+    assert!(ask("named", "host.docker.internal", 8080) && !ask("named", "host.docker.internal", 8082));
+    assert!(!ask("named", &own, 8080));
+    assert!(ask("some", &own, 8080) && !ask("some", &own, 8082) && !ask("none", &own, 8080));
+    // An echo is no answer to a question, but one that it hears.
+    let question = format!("nslookup example.org {own}:8080 2>&1");
+    let heard = exec(&installation, "other", &question).text();
+    assert!(heard.contains("Non-authoritative"), "{heard}");
+
+    let _service = installation.host().run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 9000)).unwrap());
+    for (host, port) in [(own.as_str(), 9000), (&own, 8090), ("host.docker.internal", 8090), (&own, 8084)] {
+        let script = format!("timeout 20 nc -w 19 {host} {port} < /dev/null; echo $?");
+        // Told so, not after a time-out.
+        assert_eq!(exec(&installation, "other", &script).text(), "1\n", "{host}:{port}");
+    }
+    assert!(!ask("other", "192.168.65.2", 7000), "not by the container's own address");
+
+    // Both again after a death; and no more when it ends.
+    for pid in installation.pids("container-network") {
+        installation.kill(pid);
+    }
+    wait_until("the port", || ask("other", &own, 8080));
+    installation.run_ok(&["stop", "-t", "0", "web"]);
+    wait_until("the end", || !ask("other", &own, 8080));
+}
+
 #[test]
 fn servers_see_who_asks_at_published_ports() {
     let installation = installation();

@@ -6,6 +6,7 @@
 mod answer;
 pub(crate) mod host;
 mod nft;
+pub(crate) mod openings;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -73,19 +74,28 @@ fn client_rules() -> String {
     )
 }
 
-/// A gateway stands for the host, which lets nobody in but to published ports. Of an ordinary user's host we are no
-/// neighbour.
-fn to_host(host: Ipv4Addr) -> String {
+/// A gateway stands for the host, which lets nobody in but to published ports: as parts of our namespace's rules, what
+/// goes before the chain `forward`, at its beginning, and into it before policies judge. They do so before, by the
+/// address that was asked for. Of an ordinary user's host we are no neighbour.
+fn to_host(host: Ipv4Addr) -> [String; 3] {
     if host.is_unspecified() {
-        return String::new();
+        return openings::base();
     }
-    format!(
-        r#"  chain prerouting {{
+    let chains = format!(
+        r#"  chain to_host {{
+    ip saddr vmap @egress
+    dnat to {host}
+  }}
+  chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
-    iifname "{OUTWARD_BRIDGE}*" fib daddr . iif type local meta l4proto {{ tcp, udp }} th dport != 53 dnat to {host}
+    iifname "{OUTWARD_BRIDGE}*" fib daddr . iif type local meta l4proto {{ tcp, udp }} th dport != 53 goto to_host
   }}
 "#
-    )
+    );
+    let judged = format!(
+        "    ct status dnat ip daddr {host} iifname \"{OUTWARD_BRIDGE}*\" oifname \"{UPLINK}\" accept\n"
+    );
+    [chains, String::new(), judged]
 }
 
 /// Rules of our own namespace, in place of those of an earlier process.
@@ -107,7 +117,7 @@ fn to_host(host: Ipv4Addr) -> String {
 /// named: it may come again, when container-network died. `addresses` are those, if they are.
 pub(crate) fn inner_rules(host: Ipv4Addr, addresses: (Option<Ipv4Addr>, Option<Ipv6Addr>)) -> String {
     let clients = client_rules();
-    let to_host = to_host(host);
+    let [to_host, to_host_first, judged] = to_host(host);
     let (answer4, answer6, refused) = (answer(Family::Ipv4), answer(Family::Ipv6), refused());
     let source = addresses.0.map_or_else(|| "masquerade".to_owned(), |address| format!("snat to {address}"));
     let source6 = addresses.1.map_or_else(|| "masquerade".to_owned(), |address| format!("snat to {address}"));
@@ -143,17 +153,17 @@ table ip bulkhead {{
     tcp dport 53 accept
     goto answer
   }}
-  chain forward {{
+{to_host}  chain forward {{
     type filter hook forward priority filter; policy drop;
-    ct state established,related accept
+{to_host_first}    ct state established,related accept
     ct state invalid drop
     ip daddr 169.254.0.0/16 goto answer
-    ip saddr vmap @egress
+{judged}    ip saddr vmap @egress
     iifname "{OUTWARD_BRIDGE}*" oifname "{UPLINK}" accept
     iifname "{UPLINK}" ip saddr {host} oifname {{ "{OUTWARD_BRIDGE}*", "{INTERNAL_BRIDGE}*" }} accept
     iifname {{ "{OUTWARD_BRIDGE}*", "{INTERNAL_BRIDGE}*" }} goto answer
   }}
-{to_host}  chain postrouting {{
+  chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     oifname "{UPLINK}" {source}
   }}

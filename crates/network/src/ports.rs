@@ -15,9 +15,11 @@ mod target;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bulkhead_network_control::{Failure, FailureCode, PortRange, Protocol};
 use thiserror::Error;
@@ -25,6 +27,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
+use crate::firewall::openings::Opening;
 use crate::networks::failure;
 use binding::{BindError, Bound};
 use datagrams::Room;
@@ -33,6 +36,8 @@ pub(crate) use target::{Answers, Container};
 
 /// Connections of one container at once; more wait in the listeners' queues.
 const MAXIMUM_CONNECTIONS: usize = 1024;
+/// What numbers of publications are made of.
+const NUMBERS: u32 = 0x7fff_ffff;
 /// Ports of one container, counted singly.
 const MAXIMUM_PORTS: usize = 65_536;
 
@@ -59,11 +64,15 @@ pub(crate) struct Ports {
     /// Ports are bound one request at a time: what another request is about to bind is known then.
     changing: tokio::sync::Mutex<()>,
     news: Notify,
+    numbers: AtomicU32,
 }
 
 /// The ports of one container.
 #[derive(Debug)]
 struct Publication {
+    /// None of an earlier process or container has it.
+    number: u32,
+    container: Ipv4Addr,
     ranges: Vec<PortRange>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -83,6 +92,7 @@ impl Ports {
             published: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
             news: Notify::default(),
+            numbers: AtomicU32::new(first_number()),
         })
     }
 
@@ -94,6 +104,17 @@ impl Ports {
     /// All that are published.
     pub(crate) fn ranges(&self) -> Vec<PortRange> {
         self.published().values().flat_map(|publication| publication.ranges.iter().copied()).collect()
+    }
+
+    /// The same, with whom they lead to.
+    pub(crate) fn openings(&self) -> Vec<Opening> {
+        let published = self.published();
+        let opening = |one: &Publication| Opening {
+            number: one.number,
+            container: one.container,
+            ranges: one.ranges.clone(),
+        };
+        published.values().map(opening).collect()
     }
 
     fn published(&self) -> MutexGuard<'_, BTreeMap<String, Publication>> {
@@ -134,7 +155,8 @@ impl Ports {
         let address = container.address;
         let tasks = self.serve(bound, &Arc::new(container));
         tracing::info!(container = container_id, %address, ports = ranges.len(), "published");
-        let publication = Publication { ranges: ranges.clone(), tasks };
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) & NUMBERS;
+        let publication = Publication { number, container: address, ranges: ranges.clone(), tasks };
         self.published().insert(container_id.to_owned(), publication);
         self.news.notify_one();
         Ok(ranges)
@@ -161,8 +183,9 @@ impl Ports {
     pub(crate) async fn unpublish(&self, container_id: &str) {
         let publication = self.published().remove(container_id);
         if let Some(publication) = publication {
-            self.news.notify_one();
             close(publication.tasks).await;
+            // Not before: a program that is started for it would have the sockets for a moment.
+            self.news.notify_one();
             tracing::info!(container = container_id, "unpublished");
         }
     }
@@ -225,6 +248,12 @@ impl Ports {
     }
 }
 
+/// Connections of before this process was started are not to be taken for those of its publications.
+fn first_number() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.subsec_nanos() ^ u32::try_from(since.as_secs() & u64::from(NUMBERS)).unwrap_or_default()
+}
+
 /// Ends tasks; their sockets are closed afterwards.
 async fn close(tasks: Vec<JoinHandle<()>>) {
     for task in &tasks {
@@ -268,8 +297,6 @@ fn covers(range: &PortRange, address: IpAddr, port: u16, protocol: Protocol) -> 
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     #[test]

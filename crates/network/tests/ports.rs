@@ -9,14 +9,15 @@ use std::thread;
 use std::time::Duration;
 
 use bulkhead_network_control::{
-    ClientError, EgressPolicy, FailureCode, LeaseRequest, PortRange, Protocol, Request,
+    ClientError, EgressPolicy, EgressRule, EgressTarget, FailureCode, LeaseRequest, PortRange, PortSpan,
+    Protocol, Reply, Request,
 };
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 use support::guest::Guest;
 use support::namespace::run_program;
 use support::packet::{checksum, ipv4};
 use support::published::{ANY, port, publish};
-use support::{Daemon, HOST, Host, SOON, eventually, plain};
+use support::{Daemon, HOST, Host, SOON, eventually, plain, query};
 
 fn release(host: &Host, daemon: &Daemon, id: &str) {
     host.request(daemon, Request::Release { container_id: id.to_owned() }).unwrap();
@@ -395,10 +396,30 @@ fn a_policy_without_the_host_keeps_from_its_published_ports() {
     let closed = LeaseRequest { egress: Some(policy), ..plain("closed") };
     let closed = Guest::new(host.lease_as(&daemon, closed).unwrap());
     eventually("the rules", || host.rules().contains("dport 8080"));
-    for address in [HOST, closed.gateway] {
-        let reached = closed
-            .namespace
-            .run(move || TcpStream::connect_timeout(&(address, 8080).into(), Duration::from_secs(1)).is_ok());
-        assert!(!reached, "{address}");
-    }
+    let reaches = |guest: &Guest, address: Ipv4Addr| {
+        guest.namespace.run(move || TcpStream::connect_timeout(&(address, 8080).into(), SOON).is_ok())
+    };
+    assert!(!reaches(&closed, HOST) && !reaches(&closed, closed.gateway));
+    // One that allows it by any of its addresses, or by name.
+    let allowing = |id: &str, target: EgressTarget| {
+        let allow = vec![EgressRule { target, ports: Some(PortSpan { first: 8080, last: 8080 }) }];
+        let request = LeaseRequest { egress: Some(EgressPolicy { allow }), ..plain(id) };
+        Guest::new(host.lease_as(&daemon, request).unwrap())
+    };
+    let subnet = |address: Ipv4Addr| EgressTarget::Subnet { address: address.into(), prefix_length: 32 };
+    let by_address = allowing("address", subnet(HOST));
+    assert!(reaches(&by_address, HOST) && !reaches(&by_address, by_address.gateway));
+    let by_gateway = allowing("gateway", subnet(by_address.gateway));
+    assert!(reaches(&by_gateway, by_gateway.gateway) && !reaches(&by_gateway, HOST));
+    let by_name = allowing("name", EgressTarget::Name { name: "host.docker.internal".to_owned() });
+    assert!(!reaches(&by_name, by_name.gateway), "before it asked");
+    let server = (by_name.gateway, 53);
+    let found: (u8, Vec<Ipv4Addr>) =
+        query::ask(&by_name.namespace, server, "host.docker.internal", query::TYPE_A);
+    assert_eq!(found, (0, vec![by_name.gateway]));
+    assert!(reaches(&by_name, by_name.gateway) && !reaches(&by_name, HOST));
+    // What was refused is told by the address that was asked for.
+    let Reply::Denials(told) = host.request(&daemon, Request::Denials).unwrap().0 else { panic!() };
+    let gateway = format!("{}:8080", closed.gateway);
+    assert!(told.iter().any(|one| one.container_id == "closed" && one.destination == gateway), "{told:?}");
 }

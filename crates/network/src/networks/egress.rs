@@ -94,7 +94,7 @@ impl Networks {
         }
     }
 
-    async fn load_rules(&self, what: &'static str, rules: String) -> Result<(), Failure> {
+    pub(super) async fn load_rules(&self, what: &'static str, rules: String) -> Result<(), Failure> {
         // A worker's thread is in our namespace between jobs.
         let loaded =
             self.remover.run(move |_| firewall::load(what, &rules).and_then(|nft| nft.finish())).await;
@@ -135,7 +135,8 @@ impl Networks {
         let addresses = addresses.iter().copied().filter(may_be_pinned);
         for address in addresses.take(MAXIMUM_PINS) {
             let family = match address {
-                _ if self.is_inside(address) => Family::Bridge,
+                // Gateways stand for the host, and are asked by routed packets.
+                _ if self.is_inside(address) && !self.is_gateway(address) => Family::Bridge,
                 IpAddr::V4(_) => Family::Ipv4,
                 IpAddr::V6(_) => Family::Ipv6,
             };
@@ -163,6 +164,10 @@ impl Networks {
     /// Whether an address is of one of our networks.
     pub(super) fn is_inside(&self, address: IpAddr) -> bool {
         self.state().segments.values().any(|segment| segment.contains(address))
+    }
+
+    fn is_gateway(&self, address: IpAddr) -> bool {
+        self.state().segments.values().any(|segment| segment.is_gateway(address))
     }
 
     /// A name was asked for that the policy does not allow.

@@ -56,12 +56,12 @@ impl HostAddresses {
         if addresses != self.known {
             let refused: Vec<Subnet> = addresses.0.iter().copied().chain([self.uplink.0]).collect();
             let refused6: Vec<Subnet6> = addresses.1.iter().copied().chain([self.uplink.1]).collect();
-            firewall::load(
-                "the rules about the host's addresses",
-                &firewall::host_rules(&refused, &refused6),
-            )
-            .and_then(|nft| nft.finish())
-            .map_err(RootlessError::Firewall)?;
+            // The network of the uplink's own is none that the host has.
+            let rules = firewall::host_rules(&refused, &refused6)
+                + &firewall::openings::change_of_hosts(&addresses.0);
+            firewall::load("the rules about the host's addresses", &rules)
+                .and_then(|nft| nft.finish())
+                .map_err(RootlessError::Firewall)?;
             self.known = addresses;
         }
         Ok(())
