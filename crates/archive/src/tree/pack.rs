@@ -39,7 +39,7 @@ pub fn pack<W: Write>(
     writer: &mut Writer<W>,
     skipped: &mut dyn FnMut(Skipped),
 ) -> Result<(), TreeError> {
-    let mut packer = Packer { writer, skipped, links: HashMap::new(), buffer: vec![0; BUFFER_BYTES] };
+    let mut packer = Packer::new(writer, skipped);
     // By the path that the user knows: the name is what it is to become.
     let read = |source| TreeError::Read { path: text(&top.path), source };
     if top.is_directory() {
@@ -73,15 +73,19 @@ struct Level {
     path_length: usize,
 }
 
-struct Packer<'a, W> {
+pub(super) struct Packer<'a, W> {
     writer: &'a mut Writer<W>,
-    skipped: &'a mut dyn FnMut(Skipped),
+    pub(super) skipped: &'a mut dyn FnMut(Skipped),
     /// First path of every file that has several.
     links: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
 }
 
-impl<W: Write> Packer<'_, W> {
+impl<'a, W: Write> Packer<'a, W> {
+    pub(super) fn new(writer: &'a mut Writer<W>, skipped: &'a mut dyn FnMut(Skipped)) -> Self {
+        Self { writer, skipped, links: HashMap::new(), buffer: vec![0; BUFFER_BYTES] }
+    }
+
     /// Not by recursion: the tree's depth is a stranger's.
     fn descend(&mut self, directory: OwnedFd, name: &[u8]) -> Result<(), TreeError> {
         let mut path = name.to_vec();
@@ -112,7 +116,7 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// Writes one entry; returns it if it is a directory.
-    fn child(
+    pub(super) fn child(
         &mut self,
         parent: BorrowedFd<'_>,
         name: &[u8],
@@ -179,7 +183,12 @@ impl<W: Write> Packer<'_, W> {
         Ok(None)
     }
 
-    fn directory(&mut self, path: &[u8], status: &Stat, file: BorrowedFd<'_>) -> Result<(), TreeError> {
+    pub(super) fn directory(
+        &mut self,
+        path: &[u8],
+        status: &Stat,
+        file: BorrowedFd<'_>,
+    ) -> Result<(), TreeError> {
         let read = |source| TreeError::Read { path: text(path), source };
         let path = [path, b"/"].concat();
         let attributes = attributes::read(file).map_err(read)?;
@@ -290,12 +299,12 @@ impl<W: Write> Packer<'_, W> {
         Ok(())
     }
 
-    fn begin(&mut self, entry: &Entry, segments: Option<&[Segment]>) -> Result<(), TreeError> {
+    pub(super) fn begin(&mut self, entry: &Entry, segments: Option<&[Segment]>) -> Result<(), TreeError> {
         self.writer.begin(entry, segments).map_err(TreeError::Output)
     }
 }
 
-fn list(directory: &OwnedFd, path: &[u8]) -> Result<std::vec::IntoIter<Vec<u8>>, TreeError> {
+pub(super) fn list(directory: &OwnedFd, path: &[u8]) -> Result<std::vec::IntoIter<Vec<u8>>, TreeError> {
     let read = |source| TreeError::Read { path: text(path), source };
     let mut names = Vec::new();
     for item in Dir::read_from(directory).map_err(read)? {
@@ -309,7 +318,7 @@ fn list(directory: &OwnedFd, path: &[u8]) -> Result<std::vec::IntoIter<Vec<u8>>,
     Ok(names.into_iter())
 }
 
-fn entry(kind: Kind, path: &[u8], status: &Stat) -> Entry {
+pub(super) fn entry(kind: Kind, path: &[u8], status: &Stat) -> Entry {
     Entry {
         kind,
         path: path.to_vec(),
