@@ -300,7 +300,7 @@ pub struct Process {
 /// exit code is not 0 (see built_in.rs).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BuiltIn {
-    #[prost(oneof = "built_in::Work", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "built_in::Work", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub work: ::core::option::Option<built_in::Work>,
 }
 /// Nested message and enum types in `BuiltIn`.
@@ -319,6 +319,8 @@ pub mod built_in {
         ListProcesses(super::ListProcesses),
         #[prost(message, tag = "6")]
         FillVolumes(super::FillVolumes),
+        #[prost(message, tag = "7")]
+        PackChanges(super::PackChanges),
     }
 }
 /// Writes a file or a tree of the container to stdout, as a tar stream.
@@ -370,6 +372,13 @@ pub struct ListProcesses {
 /// Does nothing: the start has filled the volumes that were to be filled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FillVolumes {
+}
+/// Writes how the container's root differs from its image to stdout, as the tar stream of a layer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PackChanges {
+    /// The container's processes are frozen meanwhile.
+    #[prost(bool, tag = "1")]
+    pub freeze: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Change {

@@ -39,8 +39,11 @@ pub use status::{ExitReason, ExitStatus, RuntimeState, RuntimeStatus, Timeline};
 pub const INHERITED_CONTROL_DESCRIPTOR: i32 = 3;
 
 /// Generation of this protocol, so that a newer apiserver can tell an older helper.
-pub const GENERATION: u32 = 3;
+pub const GENERATION: u32 = 4;
 
 /// The first generation whose helpers keep to their directories when these get another name, and know
 /// [`Request::Rename`].
 pub const RENAMING_GENERATION: u32 = 3;
+
+/// The first generation whose helpers, and the guests that they start, know [`BuiltIn::PackChanges`].
+pub const PACKING_GENERATION: u32 = 4;

@@ -355,6 +355,11 @@ pub enum BuiltIn {
     Export,
     /// `Change` frames to stdout.
     ListChanges,
+    /// The layer of an image that they are to stdout.
+    PackChanges {
+        /// The container's processes are frozen meanwhile.
+        freeze: bool,
+    },
     /// `ProcessEntry` frames to stdout.
     ListProcesses,
     /// Nothing beyond what every start does with new volumes.

@@ -114,6 +114,7 @@ fn built_in(work: &BuiltIn) -> guest::BuiltIn {
         }
         BuiltIn::Export => Work::Export(guest::Export {}),
         BuiltIn::ListChanges => Work::ListChanges(guest::ListChanges {}),
+        BuiltIn::PackChanges { freeze } => Work::PackChanges(guest::PackChanges { freeze: *freeze }),
         BuiltIn::ListProcesses => Work::ListProcesses(guest::ListProcesses {}),
         BuiltIn::FillVolumes => Work::FillVolumes(guest::FillVolumes {}),
     };

@@ -35,7 +35,11 @@ impl Visible {
         match work {
             BuiltIn::PackTree { .. } | BuiltIn::ExtractArchive { .. } => {}
             // As with Docker, these are about the container's own files.
-            BuiltIn::Export | BuiltIn::ListChanges | BuiltIn::ListProcesses | BuiltIn::FillVolumes => {
+            BuiltIn::Export
+            | BuiltIn::ListChanges
+            | BuiltIn::PackChanges { .. }
+            | BuiltIn::ListProcesses
+            | BuiltIn::FillVolumes => {
                 return visible;
             }
         }
@@ -143,7 +147,11 @@ fn paths(work: &BuiltIn) -> Vec<String> {
             let inner = (!contents_only).then(|| format!("{}/{source_name}", path.trim_end_matches('/')));
             [path.clone()].into_iter().chain(inner).collect()
         }
-        BuiltIn::Export | BuiltIn::ListChanges | BuiltIn::ListProcesses | BuiltIn::FillVolumes => Vec::new(),
+        BuiltIn::Export
+        | BuiltIn::ListChanges
+        | BuiltIn::PackChanges { .. }
+        | BuiltIn::ListProcesses
+        | BuiltIn::FillVolumes => Vec::new(),
     }
 }
 

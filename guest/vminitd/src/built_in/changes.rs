@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use bulkhead_archive::tree::{is_opaque, is_whiteout};
 use bulkhead_guest_protocol::frame;
 use bulkhead_guest_protocol::messages::Change;
 use bulkhead_guest_protocol::messages::change::Kind;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, openat2, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat2, statat};
 use rustix::io::Errno;
 
 use super::BuiltInError;
@@ -16,7 +17,7 @@ use super::BuiltInError;
 /// As deep as the stack of this process allows with ease.
 const MAXIMUM_DEPTH: usize = 1024;
 /// Where files and directories are made for mounts to stand on: no doing of the container's.
-const MOUNT_POINTS: [&[u8]; 6] =
+pub(super) const MOUNT_POINTS: [&[u8]; 6] =
     [b"/etc/hosts", b"/etc/hostname", b"/etc/resolv.conf", b"/proc", b"/sys", b"/dev"];
 
 /// Writes the changes in the order of their paths, a directory before what is in it.
@@ -28,7 +29,7 @@ pub(super) fn list(
     let upper = open_directory(upper, b".").map_err(|source| read_error(b"/", source))?;
     let image = open_directory(image, b".").map_err(|source| read_error(b"/", source))?;
     let mut changes = Vec::new();
-    walk(&upper, Some(&image), &mut Vec::new(), 0, &mut changes)?;
+    walk(&upper, Some(&image), false, &mut Vec::new(), 0, &mut changes)?;
     for change in changes {
         frame::write(output, &change).map_err(BuiltInError::Output)?;
     }
@@ -38,13 +39,16 @@ pub(super) fn list(
 fn walk(
     upper: &OwnedFd,
     image: Option<&OwnedFd>,
+    is_hidden: bool,
     path: &mut Vec<u8>,
     depth: usize,
     changes: &mut Vec<Change>,
 ) -> Result<(), BuiltInError> {
     let names = names(upper).map_err(|source| read_error(path, source))?;
+    // In a directory that hides the image's, none need say so again.
+    let is_hidden = is_hidden || is_opaque(upper.as_fd());
     let mut hidden = BTreeSet::new();
-    if let Some(image) = image.filter(|_| is_opaque(upper)) {
+    if let Some(image) = image.filter(|_| is_hidden) {
         hidden = self::names(image).map_err(|source| read_error(path, source))?;
     }
     let length = path.len();
@@ -77,7 +81,7 @@ fn walk(
                 }
                 _ => None,
             };
-            walk(&directory, image.as_ref(), path, depth + 1, changes)?;
+            walk(&directory, image.as_ref(), is_hidden, path, depth + 1, changes)?;
             path.truncate(length + 1 + name.len());
         }
         let is_bare = changes.len() == position + 1;
@@ -117,17 +121,6 @@ fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno>
 
 fn is_directory(status: &Stat) -> bool {
     FileType::from_raw_mode(status.st_mode) == FileType::Directory
-}
-
-fn is_whiteout(status: &Stat) -> bool {
-    FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && status.st_rdev == 0
-}
-
-/// The image's directory of that name is hidden by it.
-fn is_opaque(directory: &OwnedFd) -> bool {
-    let mut value = [0; 8];
-    let length = fgetxattr(directory, c"trusted.overlay.opaque", &mut value[..]);
-    matches!(length, Ok(1)) && value[0] == b'y'
 }
 
 fn is_like(before: &Stat, after: &Stat) -> bool {

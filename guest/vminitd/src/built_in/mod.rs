@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use bulkhead_archive::tar::{Reader, Writer};
 use bulkhead_archive::tree::{
-    ExtractOptions, Links, Placement, Scope, Skipped, Top, TreeError, extract, pack,
+    ExtractOptions, Links, Placement, Scope, Skipped, Top, TreeError, extract, pack, pack_layer,
 };
 use bulkhead_guest_protocol::built_in::{FAILED, NOT_FOUND, REFUSED, SUCCESS};
 use bulkhead_guest_protocol::frame::FrameError;
@@ -135,10 +135,13 @@ fn run(plan: &Plan<'_>) -> Result<(), BuiltInError> {
 fn work(plan: &Plan<'_>) -> Result<(), BuiltInError> {
     // For what is removed after the work.
     let disk = plan.layers.disk.as_raw_fd();
-    if let Work::ListChanges(_) = plan.work {
+    if let Work::ListChanges(_) | Work::PackChanges(_) = plan.work {
         let image = plan.layers.mount_image().map_err(BuiltInError::Image)?;
         close_others(&[disk, plan.layers.upper.as_raw_fd(), image.as_raw_fd()]);
-        return changes::list(plan.layers.upper.as_fd(), image.as_fd(), &mut output());
+        return match plan.work {
+            Work::PackChanges(_) => pack_changes(&plan.layers.upper, image),
+            _ => changes::list(plan.layers.upper.as_fd(), image.as_fd(), &mut output()),
+        };
     }
     close_others(&[disk]);
     match plan.work {
@@ -146,7 +149,7 @@ fn work(plan: &Plan<'_>) -> Result<(), BuiltInError> {
         Work::ExtractArchive(request) => extract_archive(request),
         Work::Export(_) => export(),
         Work::ListProcesses(_) => processes::list(&mut output()),
-        Work::ListChanges(_) | Work::FillVolumes(_) => Ok(()),
+        Work::ListChanges(_) | Work::PackChanges(_) | Work::FillVolumes(_) => Ok(()),
     }
 }
 
@@ -193,6 +196,16 @@ fn export() -> Result<(), BuiltInError> {
     let root = open_tree(CWD, c"/", flags).map_err(BuiltInError::Root)?;
     let mut writer = Writer::new(output());
     pack(&Top::of_directory(root)?, b"", Scope::Contents, &mut writer, &mut note)?;
+    writer.finish().map(drop).map_err(|error| TreeError::Output(error).into())
+}
+
+fn pack_changes(upper: &OwnedFd, image: OwnedFd) -> Result<(), BuiltInError> {
+    let upper = rustix::io::fcntl_dupfd_cloexec(upper, 3).map_err(BuiltInError::Root)?;
+    let is_made =
+        |path: &[u8]| changes::MOUNT_POINTS.iter().any(|made| made.strip_prefix(b"/") == Some(path));
+    let (upper, image) = (Top::of_directory(upper)?, Top::of_directory(image)?);
+    let mut writer = Writer::new(output());
+    pack_layer(&upper, &image, &is_made, &mut writer, &mut note)?;
     writer.finish().map(drop).map_err(|error| TreeError::Output(error).into())
 }
 

@@ -149,7 +149,12 @@ impl EventLoop {
             return Err(refusal(Code::ProcessNotFound, "the container is not running"));
         };
         // Number 0 is alone in its machine.
-        let freezes = matches!(work, Work::Export(_)) && process.number != 0;
+        let is_to_freeze = match work {
+            Work::Export(_) => true,
+            Work::PackChanges(request) => request.freeze,
+            _ => false,
+        };
+        let freezes = is_to_freeze && process.number != 0;
         if freezes && !self.is_frozen() {
             self.set_frozen(true)?;
         }
@@ -172,7 +177,7 @@ impl EventLoop {
         }
         // It would freeze on the way to its program, and PID 1 with it.
         if self.is_frozen() {
-            let why = if self.paused { "the container is paused" } else { "the container is being exported" };
+            let why = if self.paused { "the container is paused" } else { "its files are being read" };
             return Err(refusal(Code::Frozen, why));
         }
         let first = self.processes.iter().find(|running| running.number == 0);
