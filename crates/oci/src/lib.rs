@@ -22,6 +22,7 @@ mod configuration;
 mod descriptor;
 mod digest;
 mod document;
+pub mod instruction;
 mod media_type;
 mod platform;
 mod reference;
