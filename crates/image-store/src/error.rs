@@ -72,6 +72,13 @@ pub enum StoreError {
         #[source]
         source: Arc<LayerError>,
     },
+    /// What is to become a layer cannot be read, or is too much.
+    #[error("its files cannot become a layer")]
+    NewLayer {
+        /// Why.
+        #[source]
+        source: Arc<LayerError>,
+    },
     /// A blob that is needed is not in the store or archive.
     #[error("blob {digest} is missing")]
     MissingBlob {

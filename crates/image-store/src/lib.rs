@@ -39,10 +39,12 @@
 
 mod archive;
 mod collect;
+mod compose;
 mod documents;
 mod download;
 mod error;
 mod files;
+mod history;
 mod ingest;
 pub mod layer;
 mod lease;
@@ -60,7 +62,9 @@ pub use bulkhead_archive::tar;
 
 pub use archive::{ArchiveError, LoadedImage};
 pub use collect::{Collected, Collection};
+pub use compose::{ComposedImage, Composition, SpooledLayer};
 pub use error::StoreError;
+pub use history::Step;
 pub use layer::Limits;
 pub use lease::Lease;
 pub use progress::ProgressEvent;
