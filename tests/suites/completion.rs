@@ -45,6 +45,9 @@ fn commands_flags_and_names_are_offered() {
     assert_eq!(offers(&installation, &["delete", "web-one", "da"]), ["database"]);
     assert!(offers(&installation, &["run", "--rm", "de"]).contains(&"demo:latest".to_owned()));
     assert!(offers(&installation, &["image", "inspect", ""]).contains(&"demo:latest".to_owned()));
+    assert!(offers(&installation, &["image", "history", ""]).contains(&"demo:latest".to_owned()));
+    assert_eq!(offers(&installation, &["commit", "-m", "x", "da"]), ["database"]);
+    assert_eq!(offers(&installation, &["update", "--restart", "no", "da"]), ["database"]);
     installation.run_ok(&["volume", "create", "--opt", "size=64m", "web-data"]);
     assert_eq!(offers(&installation, &["volume", "delete", "web"]), ["web-data"]);
     assert_eq!(offers(&installation, &["volume", "inspect", "web"]), ["web-data"]);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ApiError;
 
 /// What `run`, `start`, `exec`, `pull` and `load` tell while they work. `Failed`, `Exited`,
-/// `Detached` and `Finished` end a stream; a detached `run`, `start` or `exec` ends with `Started`.
+/// `Detached`, `Finished` and `ImageMade` end a stream; a detached `run`, `start` or `exec` ends with `Started`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "event")]
 pub enum StreamEvent {
@@ -60,6 +60,12 @@ pub enum StreamEvent {
     Finished {
         /// Full references, sorted.
         references: Vec<String>,
+    },
+    /// An image was made and is durable.
+    #[serde(rename_all = "camelCase")]
+    ImageMade {
+        /// 64 hex digits of its digest.
+        id: String,
     },
     /// It failed.
     Failed(ApiError),

@@ -123,3 +123,21 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_layer: Option<bool>,
 }
+
+/// A step of an image's making as `image history` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryStep {
+    /// 64 hex digits of the image's digest, of its last step only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// RFC 3339
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Command; empty if nobody says.
+    pub created_by: String,
+    /// Of its layer, unpacked; 0 if it made none.
+    pub size: u64,
+    /// Comment.
+    pub comment: String,
+}

@@ -257,6 +257,46 @@ pub struct RenameRequest {
     pub id: String,
 }
 
+/// Makes an image of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CommitRequest {
+    /// Name of the image as the user wrote it; absent: it has none.
+    pub reference: Option<String>,
+    /// Who made it.
+    pub author: Option<String>,
+    /// Note of its history.
+    pub message: Option<String>,
+    /// Instructions of a Dockerfile.
+    pub changes: Vec<String>,
+    /// Freeze its processes meanwhile.
+    pub pause: bool,
+}
+
+/// Changes what a container was created with; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct UpdateRequest {
+    /// From now on.
+    pub restart_policy: Option<RestartPolicy>,
+    /// From the next start on.
+    pub cpus: Option<u32>,
+    /// Hundredths of a CPU, where a fraction of `cpus` is wanted.
+    pub cpu_percent: Option<u64>,
+    /// From the next start on.
+    pub memory_in_bytes: Option<u64>,
+    /// From the next start on; 0: unlimited.
+    pub pids_limit: Option<u64>,
+}
+
+/// Answer to `update`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateResponse {
+    /// It runs, and some of it counts from its next start on.
+    pub waits_for_start: bool,
+}
+
 /// Answer to `wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -347,6 +387,22 @@ pub struct PushRequest {
 pub struct LoadRequest {
     /// Name in error messages: the path or `stdin`.
     pub source: String,
+}
+
+/// Makes an image of a root file system, the descriptor of whose archive travels with the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ImportRequest {
+    /// Name in messages: the path or `stdin`.
+    pub source: String,
+    /// Name of the image as the user wrote it; absent: it has none.
+    pub reference: Option<String>,
+    /// Note of its history.
+    pub message: Option<String>,
+    /// Instructions of a Dockerfile.
+    pub changes: Vec<String>,
+    /// os/arch[/variant]; the host's when absent.
+    pub platform: Option<String>,
 }
 
 /// Saves images as an archive, into a descriptor that travels with the request.

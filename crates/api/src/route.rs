@@ -21,6 +21,8 @@
 //! | POST [`ATTACH`] | `StartRequest` + descriptors → `StreamEvent` lines |
 //! | POST [`PRUNE`] | `PruneRequest` → `PruneResponse` |
 //! | GET [`EVENTS`]`?sinceUs&untilUs` | → `SystemEvent` lines, those to come as well |
+//! | POST [`COMMIT`] | `CommitRequest` → `StreamEvent` lines, last `ImageMade` |
+//! | POST [`UPDATE`] | `UpdateRequest` → `UpdateResponse` |
 //! | POST [`KILL`] | `SignalRequest` → 204 |
 //! | POST [`PAUSE`], [`UNPAUSE`] | → 204 |
 //! | POST [`PACK`] | `PackRequest` + descriptor for the archive → `StreamEvent` lines, last `Exited` |
@@ -36,8 +38,10 @@
 //! | GET [`IMAGE_NAMES`] | → `[String]`, those of damaged images as well |
 //! | GET [`IMAGE`]`?reference=` | → `ImageResource` |
 //! | DELETE [`IMAGE`]`?reference=` | → 204 |
+//! | GET [`IMAGE_HISTORY`]`?reference=&platform=` | → `[HistoryStep]`, the last step first |
 //! | POST [`IMAGE_PULL`] | `PullRequest` → `StreamEvent` lines |
 //! | POST [`IMAGE_LOAD`] | `LoadRequest` + one descriptor → `StreamEvent` lines |
+//! | POST [`IMAGE_IMPORT`] | `ImportRequest` + one descriptor → `StreamEvent` lines, last `ImageMade` |
 //! | POST [`IMAGE_PUSH`] | `PushRequest` → `StreamEvent` lines |
 //! | POST [`IMAGE_SAVE`] | `SaveRequest` + one descriptor for the archive → `StreamEvent` lines |
 //! | POST [`IMAGE_PRUNE`] | `PruneImagesRequest` → `PruneImagesResponse` |
@@ -101,6 +105,10 @@ pub const PRUNE: &str = "/v1/prune/containers";
 pub const EVENTS: &str = "/v1/events";
 /// Signal its first process; KILL waits for the end.
 pub const KILL: &str = "/v1/containers/{id}/kill";
+/// Make an image of what it is.
+pub const COMMIT: &str = "/v1/containers/{id}/commit";
+/// Change what it was created with.
+pub const UPDATE: &str = "/v1/containers/{id}/update";
 /// Freeze its processes.
 pub const PAUSE: &str = "/v1/containers/{id}/pause";
 /// Let them go on.
@@ -130,10 +138,14 @@ pub const IMAGES: &str = "/v1/images";
 pub const IMAGE_NAMES: &str = "/v1/images/names";
 /// One image, named by the query.
 pub const IMAGE: &str = "/v1/image";
+/// How one image came to be, named by the query.
+pub const IMAGE_HISTORY: &str = "/v1/image/history";
 /// Pull.
 pub const IMAGE_PULL: &str = "/v1/images/pull";
 /// Load.
 pub const IMAGE_LOAD: &str = "/v1/images/load";
+/// Make an image of a root file system.
+pub const IMAGE_IMPORT: &str = "/v1/images/import";
 /// Push.
 pub const IMAGE_PUSH: &str = "/v1/images/push";
 /// Save.

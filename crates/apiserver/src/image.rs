@@ -2,9 +2,12 @@
 
 mod client_file;
 mod collect;
+pub(crate) mod compose;
 mod convert;
 pub(crate) mod delete;
+mod history;
 mod id;
+pub(crate) mod import;
 mod list;
 mod load;
 mod login;
@@ -15,6 +18,8 @@ mod push;
 mod save;
 mod usage;
 mod verify;
+
+pub(crate) use collect::later as collect_later;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -123,13 +128,7 @@ impl Images {
         &self,
         configuration: &ContainerConfiguration,
     ) -> Result<Arc<ResolvedImage>, ApiError> {
-        let platform = Platform {
-            os: configuration.platform.os.clone(),
-            architecture: configuration.platform.architecture.clone(),
-            variant: configuration.platform.variant.clone(),
-            os_version: None,
-        };
-        self.resolve(&configuration.image, &platform)
+        self.resolve(&configuration.image, &platform_of(configuration))
     }
 
     /// An image that this host itself uses.
@@ -275,6 +274,15 @@ fn registry_hosts(configured: &[RegistryHost]) -> anyhow::Result<BTreeMap<String
         Ok((host.name.clone(), hosts))
     });
     hosts.collect()
+}
+
+fn platform_of(container: &ContainerConfiguration) -> Platform {
+    Platform {
+        os: container.platform.os.clone(),
+        architecture: container.platform.architecture.clone(),
+        variant: container.platform.variant.clone(),
+        os_version: None,
+    }
 }
 
 fn parse_platform(text: Option<&str>) -> Result<Platform, ApiError> {

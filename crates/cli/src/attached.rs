@@ -212,7 +212,9 @@ impl Session {
                 failure::tell(&ApiError::new(ErrorCode::InternalError, message));
                 return Ok(Some(Outcome::Exited(status.of_failure())));
             }
-            StreamEvent::Finished { .. } => return Err(unexpected("Finished")),
+            StreamEvent::Finished { .. } | StreamEvent::ImageMade { .. } => {
+                return Err(unexpected("about an image"));
+            }
             // The client turns it into an error before.
             StreamEvent::Failed(error) => return Err(Failure::Refused(error)),
         }

@@ -13,6 +13,7 @@ use crate::commands::container::ContainerCommand;
 use crate::commands::events::EventsArguments;
 use crate::commands::help::HelpArguments;
 use crate::commands::image::ImageCommand;
+use crate::commands::image::history::HistoryArguments;
 use crate::commands::man::ManArguments;
 use crate::commands::network::NetworkCommand;
 use crate::commands::plugin;
@@ -64,6 +65,9 @@ pub(crate) enum Command {
     Completion(CompletionArguments),
     /// Show what happens to containers and images
     Events(EventsArguments),
+    /// Show how an image came to be: `image history`, as Docker has it
+    #[command(hide = true)]
+    History(HistoryArguments),
     /// Manage images
     #[command(visible_alias = "i", subcommand, arg_required_else_help = true)]
     Image(ImageCommand),

@@ -3,8 +3,8 @@
 use bulkhead_api::container::ContainerSnapshot;
 use bulkhead_api::observation::{ContainerStatistics, ProcessEntry};
 use bulkhead_api::request::{
-    CreateRequest, LogsQuery, PruneRequest, PruneResponse, RenameRequest, SignalRequest, StopRequest,
-    WaitResponse,
+    CommitRequest, CreateRequest, LogsQuery, PruneRequest, PruneResponse, RenameRequest, SignalRequest,
+    StopRequest, UpdateRequest, UpdateResponse, WaitResponse,
 };
 use bulkhead_api::route;
 
@@ -71,6 +71,31 @@ impl Client {
     /// [`ClientError`]
     pub async fn wait_for_container(&self, id: &str) -> Result<WaitResponse, ClientError> {
         self.post_for(&fill(route::WAIT, "id", id), &serde_json::json!({})).await
+    }
+
+    /// Makes an image of what it is; the last event is `ImageMade`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn commit_container(
+        &self,
+        id: &str,
+        request: &CommitRequest,
+    ) -> Result<EventStream, ClientError> {
+        let path = fill(route::COMMIT, "id", id);
+        Ok(EventStream::new(self.post_for_stream(&path, request, &[]).await?))
+    }
+
+    /// Changes what it was created with.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn update_container(
+        &self,
+        id: &str,
+        request: &UpdateRequest,
+    ) -> Result<UpdateResponse, ClientError> {
+        self.post_for(&fill(route::UPDATE, "id", id), request).await
     }
 
     /// Gives a stopped container another name.

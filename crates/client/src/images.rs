@@ -2,10 +2,10 @@
 
 use std::os::fd::BorrowedFd;
 
-use bulkhead_api::image::ImageResource;
+use bulkhead_api::image::{HistoryStep, ImageResource};
 use bulkhead_api::request::{
-    LoadRequest, PruneImagesRequest, PruneImagesResponse, PullRequest, PushRequest, SaveRequest, TagRequest,
-    VerifyImageRequest, VerifyImageResponse,
+    ImportRequest, LoadRequest, PruneImagesRequest, PruneImagesResponse, PullRequest, PushRequest,
+    SaveRequest, TagRequest, VerifyImageRequest, VerifyImageResponse,
 };
 use bulkhead_api::route;
 
@@ -37,6 +37,20 @@ impl Client {
     /// [`ClientError`]
     pub async fn image(&self, reference: &str) -> Result<ImageResource, ClientError> {
         self.get(&image_path(reference)).await
+    }
+
+    /// How an image came to be, the last step first; of this host's platform, or another.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn image_history(
+        &self,
+        reference: &str,
+        platform: Option<&str>,
+    ) -> Result<Vec<HistoryStep>, ClientError> {
+        let platform = platform.map(|one| format!("&platform={}", percent_encode(one))).unwrap_or_default();
+        let reference = percent_encode(reference);
+        self.get(&format!("{}?reference={reference}{platform}", route::IMAGE_HISTORY)).await
     }
 
     /// Removes a name; what no other name needs goes with it.
@@ -73,6 +87,18 @@ impl Client {
         archive: BorrowedFd<'_>,
     ) -> Result<EventStream, ClientError> {
         Ok(EventStream::new(self.post_for_stream(route::IMAGE_LOAD, request, &[archive]).await?))
+    }
+
+    /// Makes an image of the archive in the descriptor; the last event is `ImageMade`.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn import_image(
+        &self,
+        request: &ImportRequest,
+        archive: BorrowedFd<'_>,
+    ) -> Result<EventStream, ClientError> {
+        Ok(EventStream::new(self.post_for_stream(route::IMAGE_IMPORT, request, &[archive]).await?))
     }
 
     /// Saves images into a descriptor; the last event is `Finished`.

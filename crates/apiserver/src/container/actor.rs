@@ -7,6 +7,7 @@ mod maintaining;
 mod preparing;
 mod renaming;
 mod starting;
+mod updating;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bulkhead_api::container::ContainerConfiguration;
 use bulkhead_api::error::ApiError;
 use bulkhead_api::health::HealthCheckResult;
+use bulkhead_api::request::UpdateRequest;
 use bulkhead_runtime_control::{BuiltIn, Event, EventReceiver};
 use bulkhead_state::{Change, StateRecord};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -63,6 +65,10 @@ pub(crate) enum Command {
     Join {
         change: NetworkChange,
         reply: Reply,
+    },
+    Update {
+        request: UpdateRequest,
+        reply: updating::UpdateReply,
     },
     Delete {
         force: bool,
@@ -243,6 +249,7 @@ impl Actor {
             Command::StartCutShort => self.start_cut_short(),
             Command::Rename { id, reply } => self.rename(id, reply).await,
             Command::Join { change, reply } => self.join(change, reply).await,
+            Command::Update { request, reply } => self.update(&request, reply).await,
             Command::Delete { force, reply } => self.delete(force, reply),
             Command::Maintain { work, order, reply } => self.maintain(work, order, reply).await,
             Command::EndMaintenance { reply } => {

@@ -8,6 +8,7 @@ use bulkhead_api::error::ApiError;
 use bulkhead_api::log::{MOST_FILES, SMALLEST_FILE_BYTES};
 use bulkhead_api::process::ProcessConfiguration;
 use bulkhead_api::request::CreateRequest;
+use bulkhead_api::restart::RestartPolicy;
 use bulkhead_network_control::DEFAULT_NETWORK;
 
 use super::{
@@ -27,28 +28,13 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
     if let Some(id) = &request.id {
         identifier::validate(id)?;
     }
-    if let Some(memory) = request.memory_in_bytes
-        && memory < MINIMUM_MEMORY_BYTES
-    {
-        return Err(invalid(format!(
-            "a container needs at least 200 MiB of memory, not {} MiB",
-            memory >> 20
-        )));
-    }
-    if request.cpus == Some(0) {
-        return Err(invalid("a container needs at least one CPU"));
-    }
+    validate_machine(request.cpus, request.cpu_percent, request.memory_in_bytes)?;
     capabilities::mask(&request.cap_add, &request.cap_drop)?;
     resource_limits::convert(&request.rlimits)?;
     if let Some(signal) = &request.stop_signal {
         signals::parse(signal)?;
     }
-    if request.auto_remove && !request.restart_policy.is_no() {
-        return Err(invalid(format!(
-            "a container that is removed when it stops cannot be restarted ({}): choose one",
-            request.restart_policy
-        )));
-    }
+    validate_restarts(request.auto_remove, request.restart_policy)?;
     for mount in &request.mounts {
         validate_mount(mount)?;
     }
@@ -77,16 +63,42 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
             "a log has from 1 to {MOST_FILES} files of at least {SMALLEST_FILE_BYTES} bytes"
         )));
     }
-    if request
-        .cpu_percent
-        .is_some_and(|percent| percent == 0 || percent > u64::from(request.cpus.unwrap_or(0)) * 100)
-    {
-        return Err(invalid("a share of the CPUs is more than nothing and not more than all of them"));
-    }
     if let Some(kernel) = &request.kernel
         && !std::path::Path::new(kernel).is_file()
     {
         return Err(not_found(format!("there is no kernel '{}'", kernel.escape_default())));
+    }
+    Ok(())
+}
+
+/// Checks what a machine is to have.
+pub(super) fn validate_machine(
+    cpus: Option<u32>,
+    cpu_percent: Option<u64>,
+    memory_bytes: Option<u64>,
+) -> Result<(), ApiError> {
+    if let Some(memory) = memory_bytes
+        && memory < MINIMUM_MEMORY_BYTES
+    {
+        return Err(invalid(format!(
+            "a container needs at least 200 MiB of memory, not {} MiB",
+            memory >> 20
+        )));
+    }
+    if cpus == Some(0) {
+        return Err(invalid("a container needs at least one CPU"));
+    }
+    if cpu_percent.is_some_and(|percent| percent == 0 || percent > u64::from(cpus.unwrap_or(0)) * 100) {
+        return Err(invalid("a share of the CPUs is more than nothing and not more than all of them"));
+    }
+    Ok(())
+}
+
+pub(super) fn validate_restarts(auto_remove: bool, policy: RestartPolicy) -> Result<(), ApiError> {
+    if auto_remove && !policy.is_no() {
+        return Err(invalid(format!(
+            "a container that is removed when it stops cannot be restarted ({policy}): choose one"
+        )));
     }
     Ok(())
 }
@@ -256,7 +268,7 @@ fn command(
     }
 }
 
-fn working_directory(wanted: Option<&str>, image: &str) -> Result<String, ApiError> {
+pub(super) fn working_directory(wanted: Option<&str>, image: &str) -> Result<String, ApiError> {
     match wanted {
         Some(path) => paths::absolute(path).map(|()| path.to_owned()),
         None if image.is_empty() => Ok("/".to_owned()),

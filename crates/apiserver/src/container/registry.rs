@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bulkhead_api::container::ContainerConfiguration;
 use bulkhead_api::error::ApiError;
+use bulkhead_api::request::{UpdateRequest, UpdateResponse};
 use bulkhead_runtime_control::BuiltIn;
 use bulkhead_state::StateRecord;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -69,7 +70,8 @@ impl Containers {
         Ok(())
     }
 
-    /// Puts a container under its new, reserved name, or its own with another configuration. Handles that were taken under the old one lead to
+    /// Puts a container with a changed configuration under its name, perhaps a new, reserved one. Handles that were
+    /// taken under the old one lead to
     /// the same actor.
     pub(super) fn succeed(&self, old: &str, configuration: Arc<ContainerConfiguration>) {
         let mut containers = self.lock();
@@ -215,6 +217,13 @@ impl Container {
     pub(crate) async fn join(&self, change: NetworkChange) -> Result<(), ApiError> {
         let (reply, receiver) = oneshot::channel();
         self.send(Command::Join { change, reply });
+        receiver.await.unwrap_or_else(|_| Err(missing(&self.id)))
+    }
+
+    /// Changes what it was created with; this handle keeps that.
+    pub(super) async fn change(&self, request: UpdateRequest) -> Result<UpdateResponse, ApiError> {
+        let (reply, receiver) = oneshot::channel();
+        self.send(Command::Update { request, reply });
         receiver.await.unwrap_or_else(|_| Err(missing(&self.id)))
     }
 

@@ -8,8 +8,8 @@ use axum::response::Response;
 use bulkhead_api::container::{ContainerSnapshot, ContainerState};
 use bulkhead_api::observation::ContainerStatistics;
 use bulkhead_api::request::{
-    CreateRequest, PruneRequest, PruneResponse, RenameRequest, RunRequest, SignalRequest, StartRequest,
-    StopRequest, WaitResponse,
+    CommitRequest, CreateRequest, PruneRequest, PruneResponse, RenameRequest, RunRequest, SignalRequest,
+    StartRequest, StopRequest, UpdateRequest, UpdateResponse, WaitResponse,
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use super::events::{respond, to_the_end};
 use super::listener::PassedDescriptors;
 use super::problem::Problem;
 use crate::container::registry::Container;
-use crate::container::{create, prune as pruning, run};
+use crate::container::{commit as committing, create, prune as pruning, run};
 use crate::service::Service;
 
 /// `?all=bool`
@@ -125,6 +125,27 @@ pub(super) async fn wait(
 ) -> Result<Json<WaitResponse>, Problem> {
     let exit_code = service.containers.find(&id)?.wait().await?;
     Ok(Json(WaitResponse { exit_code }))
+}
+
+pub(super) async fn commit(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<CommitRequest>,
+) -> Response {
+    respond(|sink| async move {
+        let container = service.containers.find(&id)?;
+        committing::commit(&service, &container, request, &sink).await
+    })
+    .await
+}
+
+pub(super) async fn update(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<UpdateRequest>,
+) -> Result<Json<UpdateResponse>, Problem> {
+    let container = service.containers.find(&id)?;
+    Ok(Json(container.update(request).await?))
 }
 
 pub(super) async fn rename(

@@ -6,10 +6,10 @@ use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::response::Response;
 use bulkhead_api::event::StreamEvent;
-use bulkhead_api::image::ImageResource;
+use bulkhead_api::image::{HistoryStep, ImageResource};
 use bulkhead_api::request::{
-    LoadRequest, PruneImagesRequest, PruneImagesResponse, PullRequest, PushRequest, SaveRequest, TagRequest,
-    VerifyImageRequest, VerifyImageResponse,
+    ImportRequest, LoadRequest, PruneImagesRequest, PruneImagesResponse, PullRequest, PushRequest,
+    SaveRequest, TagRequest, VerifyImageRequest, VerifyImageResponse,
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use super::events::respond;
 use super::listener::PassedDescriptors;
 use super::problem::Problem;
 use crate::error::invalid;
+use crate::image::collect_later;
 use crate::service::Service;
 
 /// `?reference=`
@@ -26,6 +27,14 @@ use crate::service::Service;
 #[serde(deny_unknown_fields)]
 pub(super) struct ReferenceQuery {
     reference: String,
+}
+
+/// `?reference=&platform=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlatformQuery {
+    reference: String,
+    platform: Option<String>,
 }
 
 pub(super) async fn list(State(service): State<Arc<Service>>) -> Result<Json<Vec<ImageResource>>, Problem> {
@@ -41,6 +50,13 @@ pub(super) async fn inspect(
     Parameters(query): Parameters<ReferenceQuery>,
 ) -> Result<Json<ImageResource>, Problem> {
     Ok(Json(service.images.inspect(&query.reference).await?))
+}
+
+pub(super) async fn history(
+    State(service): State<Arc<Service>>,
+    Parameters(query): Parameters<PlatformQuery>,
+) -> Result<Json<Vec<HistoryStep>>, Problem> {
+    Ok(Json(service.images.history(&query.reference, query.platform.as_deref()).await?))
 }
 
 pub(super) async fn delete(
@@ -103,6 +119,25 @@ pub(super) async fn load(
             service.history.image("load", reference, &[]);
         }
         sink.send(StreamEvent::Finished { references }).await;
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn import(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(descriptors): ConnectInfo<PassedDescriptors>,
+    JsonBody(request): JsonBody<ImportRequest>,
+) -> Response {
+    let mut descriptors = descriptors.take();
+    respond(|sink| async move {
+        let (Some(archive), true) = (descriptors.pop(), descriptors.is_empty()) else {
+            return Err(invalid("the request needs exactly one descriptor: the archive"));
+        };
+        let made = service.images.import(request, archive, &sink).await;
+        let made = made.inspect_err(|_| collect_later(&service))?;
+        service.history.image("import", &made.reference, &[]);
+        sink.send(StreamEvent::ImageMade { id: made.id }).await;
         Ok(())
     })
     .await

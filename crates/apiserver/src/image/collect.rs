@@ -19,7 +19,7 @@ pub(super) struct Collector {
 }
 
 /// Collects soon; requests that come in a row share one collection.
-pub(super) fn later(service: &Arc<Service>) {
+pub(crate) fn later(service: &Arc<Service>) {
     let service = Arc::clone(service);
     let collector = Arc::clone(&service.images.collector);
     if collector.wanted.swap(true, Ordering::AcqRel) {

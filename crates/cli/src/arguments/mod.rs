@@ -15,6 +15,7 @@ mod progress;
 mod registry;
 mod resource;
 mod sig_proxy;
+mod truth;
 
 pub(crate) use create::CreateFlags;
 pub(crate) use detach::DetachFlags;
@@ -31,3 +32,4 @@ pub(crate) use progress::{ProgressFlags, ProgressMode};
 pub(crate) use registry::RegistryFlags;
 pub(crate) use resource::ResourceFlags;
 pub(crate) use sig_proxy::SigProxyFlag;
+pub(crate) use truth::Truth;

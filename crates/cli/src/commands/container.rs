@@ -1,6 +1,7 @@
 //! Containers.
 
 pub(crate) mod attach;
+pub(crate) mod commit;
 pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod delete;
@@ -21,6 +22,7 @@ pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod top;
+pub(crate) mod update;
 pub(crate) mod wait;
 
 use clap::Subcommand;
@@ -35,6 +37,8 @@ pub(crate) enum ContainerCommand {
     Copy(copy::CopyArguments),
     /// Attach to the first process of a running container
     Attach(attach::AttachArguments),
+    /// Make an image of what a container is
+    Commit(commit::CommitArguments),
     /// Create a new container
     Create(Box<create::CreateArguments>),
     /// Delete one or more containers
@@ -77,6 +81,8 @@ pub(crate) enum ContainerCommand {
     Top(top::TopArguments),
     /// Let the processes of one or more paused containers go on
     Unpause(pause::UnpauseArguments),
+    /// Change the restart policy and the machine of one or more containers
+    Update(update::UpdateArguments),
     /// Wait for containers to stop and print their exit codes
     Wait(wait::WaitArguments),
 }

@@ -1,6 +1,8 @@
 //! Images.
 
 mod delete;
+pub(crate) mod history;
+mod import;
 mod inspect;
 mod list;
 mod load;
@@ -20,6 +22,7 @@ use crate::attached;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::output::progress::Progress;
+use crate::output::{self, message};
 use crate::services::Services;
 
 /// Commands about images.
@@ -28,6 +31,10 @@ pub(crate) enum ImageCommand {
     /// Delete one or more images
     #[command(visible_alias = "rm")]
     Delete(delete::DeleteArguments),
+    /// Show how an image came to be, and how large each step made it
+    History(history::HistoryArguments),
+    /// Make an image of the archive of a root file system, such as `export` writes
+    Import(import::ImportArguments),
     /// Display everything about one or more images
     Inspect(inspect::InspectArguments),
     /// List images
@@ -52,6 +59,8 @@ pub(crate) enum ImageCommand {
 pub(super) fn run(command: ImageCommand) -> Result<ExitStatus, Failure> {
     match command {
         ImageCommand::Delete(arguments) => delete::run(&arguments),
+        ImageCommand::History(arguments) => history::run(&arguments),
+        ImageCommand::Import(arguments) => import::run(&arguments),
         ImageCommand::Inspect(arguments) => inspect::run(&arguments),
         ImageCommand::List(arguments) => list::run(&arguments),
         ImageCommand::Load(arguments) => load::run(&arguments),
@@ -85,6 +94,21 @@ async fn follow(mut events: EventStream, mut progress: Progress) -> Result<Vec<S
             Some(StreamEvent::Notice { message }) => progress.notice(&message),
             Some(StreamEvent::Finished { references }) => return Ok(references),
             Some(_) => return Err(attached::unexpected("about a process")),
+            None => return Err(attached::ended_early()),
+        }
+    }
+}
+
+/// Tells the id of an image once it is made.
+pub(super) async fn print_made(mut events: EventStream) -> Result<ExitStatus, Failure> {
+    loop {
+        match events.next().await? {
+            Some(StreamEvent::Notice { message }) => message::warning(&message),
+            Some(StreamEvent::ImageMade { id }) => {
+                output::print(&format!("sha256:{id}"))?;
+                return Ok(ExitStatus::Success);
+            }
+            Some(_) => return Err(attached::unexpected("about something else")),
             None => return Err(attached::ended_early()),
         }
     }

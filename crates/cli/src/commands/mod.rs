@@ -29,6 +29,7 @@ pub(crate) fn run(command: Command) -> Result<ExitStatus, Failure> {
         Command::Container(command) => run_container(command),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
+        Command::History(arguments) => image::history::run(&arguments),
         Command::Image(command) => image::run(command),
         Command::Network(command) => network::run(command),
         Command::Registry(command) => registry::run(command),
@@ -44,6 +45,7 @@ fn run_container(command: ContainerCommand) -> Result<ExitStatus, Failure> {
     match command {
         ContainerCommand::Copy(arguments) => container::copy::run(&arguments),
         ContainerCommand::Attach(arguments) => container::attach::run(&arguments),
+        ContainerCommand::Commit(arguments) => container::commit::run(&arguments),
         ContainerCommand::Create(arguments) => container::create::run(&arguments),
         ContainerCommand::Delete(arguments) => container::delete::run(&arguments),
         ContainerCommand::Diff(arguments) => container::diff::run(&arguments),
@@ -64,6 +66,7 @@ fn run_container(command: ContainerCommand) -> Result<ExitStatus, Failure> {
         ContainerCommand::Stop(arguments) => container::stop::run(&arguments),
         ContainerCommand::Top(arguments) => container::top::run(&arguments),
         ContainerCommand::Unpause(arguments) => container::pause::unpause(&arguments),
+        ContainerCommand::Update(arguments) => container::update::run(&arguments),
         ContainerCommand::Wait(arguments) => container::wait::run(&arguments),
     }
 }

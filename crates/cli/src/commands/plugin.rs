@@ -15,9 +15,10 @@ use crate::spelling;
 const FOLDERS: [&str; 2] = ["libexec/container-plugins", "libexec/container/plugins"];
 
 /// First words of Docker that are second ones here.
-const ELSEWHERE: [(&str, &str); 14] = [
+const ELSEWHERE: [(&str, &str); 15] = [
     ("df", "system df"),
     ("images", "image list"),
+    ("import", "image import"),
     ("info", "system status"),
     ("load", "image load"),
     ("login", "registry login"),
@@ -32,10 +33,19 @@ const ELSEWHERE: [(&str, &str); 14] = [
     ("volumes", "volume list"),
 ];
 
+/// Words of Docker that nothing here stands for, and what there is instead.
+const INSTEAD: [(&str, &str); 1] = [(
+    "search",
+    "registries are not searched from here. Look on the registry's web page, then: container image pull NAME",
+)];
+
 pub(super) fn run(words: &[OsString]) -> Result<ExitStatus, Failure> {
     let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
     if name.starts_with('-') {
         return usage(format!("unknown option '{name}'"));
+    }
+    if let Some((_, instead)) = INSTEAD.iter().find(|(word, _)| *word == name) {
+        return usage(format!("there is no 'container {name}': {instead}"));
     }
     let folders: Vec<String> = folders().iter().map(|folder| format!("'{}'", folder.display())).collect();
     let meant = meant(&name).map(|words| format!(". Did you mean 'container {words}'?")).unwrap_or_default();

@@ -26,9 +26,7 @@ impl Actor {
 
     async fn try_join(&mut self, change: NetworkChange) -> Result<(), ApiError> {
         let id = &self.configuration.id;
-        if !self.deletions.is_empty() {
-            return Err(invalid_state(format!("container '{id}' is being deleted")));
-        }
+        self.expect_staying()?;
         if self.active.is_some() {
             return Err(invalid_state(format!(
                 "container '{id}' is running: its networks can be changed when it is stopped"
@@ -50,7 +48,18 @@ impl Actor {
         joined
     }
 
-    async fn put_configuration(&self) -> Result<(), ApiError> {
+    /// Nobody is told that something of a container was changed that is about to go.
+    pub(super) fn expect_staying(&self) -> Result<(), ApiError> {
+        let id = &self.configuration.id;
+        if self.deletions.is_empty() {
+            Ok(())
+        } else {
+            Err(invalid_state(format!("container '{id}' is being deleted")))
+        }
+    }
+
+    /// Makes the changed configuration durable.
+    pub(super) async fn put_configuration(&self) -> Result<(), ApiError> {
         let record =
             ContainerRecord { configuration: (*self.configuration).clone(), state: self.record.clone() };
         // Which changes one that is there, and brings back none that is gone.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bulkhead_api::error::ErrorCode;
 use bulkhead_api::request::LoadRequest;
@@ -34,7 +34,10 @@ pub(super) fn run(arguments: &LoadArguments) -> Result<ExitStatus, Failure> {
     if arguments.force {
         return Err(Failure::unsupported("--force of image load"));
     }
-    let (source, archive) = open(arguments)?;
+    let (source, archive) = open(arguments.input.as_deref(), || Failure::Usage {
+        message: "stdin is a terminal: name an archive with --input".to_owned(),
+        command: "container image load".to_owned(),
+    })?;
     let request = LoadRequest { source };
     let services = Services::from_environment()?;
     let references = block_on(async {
@@ -47,7 +50,11 @@ pub(super) fn run(arguments: &LoadArguments) -> Result<ExitStatus, Failure> {
     Ok(ExitStatus::Success)
 }
 
-fn open(arguments: &LoadArguments) -> Result<(String, OwnedFd), Failure> {
+/// Name and descriptor of an archive; without a path stdin, which `is_terminal` refuses.
+pub(super) fn open(
+    path: Option<&Path>,
+    is_terminal: impl FnOnce() -> Failure,
+) -> Result<(String, OwnedFd), Failure> {
     let failed = |source: &str, error: &io::Error| {
         let code = match error.kind() {
             io::ErrorKind::NotFound => ErrorCode::NotFound,
@@ -55,16 +62,13 @@ fn open(arguments: &LoadArguments) -> Result<(String, OwnedFd), Failure> {
         };
         Failure::caused_by(code, format!("cannot read the archive '{source}'"), error)
     };
-    match &arguments.input {
+    match path {
         Some(path) => {
             let source = path.display().to_string();
             let file = File::open(path).map_err(|error| failed(&source, &error))?;
             Ok((source, file.into()))
         }
-        None if io::stdin().is_terminal() => Err(Failure::Usage {
-            message: "stdin is a terminal: name an archive with --input".to_owned(),
-            command: "container image load".to_owned(),
-        }),
+        None if io::stdin().is_terminal() => Err(is_terminal()),
         None => {
             let stdin = io::stdin().as_fd().try_clone_to_owned();
             Ok(("stdin".to_owned(), stdin.map_err(|error| failed("stdin", &error))?))

@@ -11,7 +11,7 @@ use super::{Templated, any_keys, replaced, size, time};
 use crate::output::images;
 
 /// Digits of an id that Docker's lists show.
-const SHORT_ID_LENGTH: usize = 12;
+pub(super) const SHORT_ID_LENGTH: usize = 12;
 
 impl Templated for ImageResource {
     fn examples() -> Vec<Self> {

@@ -5,6 +5,7 @@
 
 mod container;
 mod container_details;
+mod history;
 mod host_configuration;
 mod image;
 mod network;
@@ -24,6 +25,7 @@ use crate::failure::Failure;
 use crate::template::{ANY_KEY, Template, Vocabulary};
 
 pub(crate) use container_details::ContainerDetails;
+pub(crate) use history::HistoryRow;
 pub(crate) use image::ImageDetails;
 pub(crate) use network::NetworkDetails;
 pub(crate) use system::{DiskUsageRow, VersionPair};
