@@ -22,8 +22,8 @@ impl Actor {
 
     async fn try_update(&mut self, request: &UpdateRequest) -> Result<UpdateResponse, ApiError> {
         self.expect_staying()?;
-        let before =
-            std::mem::replace(&mut self.configuration, Arc::new(updated(&self.configuration, request)));
+        let changed = Arc::new(updated(&self.configuration, request));
+        let before = std::mem::replace(&mut self.configuration, changed);
         if let Err(error) = self.put_configuration().await {
             self.configuration = before;
             return Err(error);
