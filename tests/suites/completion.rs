@@ -53,7 +53,7 @@ fn commands_flags_and_names_are_offered() {
     assert_eq!(offers(&installation, &["volume", "inspect", "web"]), ["web-data"]);
     assert_eq!(offers(&installation, &["run", "--volume", "web"]), ["web-data"]);
     assert_eq!(offers(&installation, &["run", "-v", "/etc/pass"])[0], "/etc/passwd");
-    assert_eq!(offers(&installation, &["run", "--devi"]), [""; 0], "what is refused");
+    assert_eq!(offers(&installation, &["run", "--gpu"]), [""; 0], "what is refused");
     assert_eq!(offers(&installation, &["run", "--volumes-from", "da"]), ["database"]);
     installation.run_ok(&["run", "-d", "--name", "runs", "demo", "sleep", "600"]);
     assert_eq!(offers(&installation, &["copy", "ru"]), ["runs:"]);

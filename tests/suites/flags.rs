@@ -456,6 +456,10 @@ fn every_flag_of_docker_run_is_taken_or_told_what_there_is_instead() {
     assert_eq!(run(&installation, &flags, "cat /proc/sys/kernel/domainname"), "example.test");
     for (flag, word) in [
         ("--device=/dev/kvm", "'--device /dev/kvm' is not available: a container has a kernel of its own"),
+        ("--device=/dev/fuse:/dev/other", "under these names"),
+        ("--network=container:web", "cannot be shared"),
+        ("--mount=type=volume,dst=/v,volume-opt=size=1g", "container volume create"),
+        ("--volume=/tmp:/t:rslave", "mounts later within a folder"),
         ("--gpus=all", "no device of this host"),
         ("--pid=host", "container top"),
         ("--ipc=host", "--shm-size"),
@@ -489,7 +493,6 @@ fn every_flag_of_docker_run_is_taken_or_told_what_there_is_instead() {
         "cpu-shares",
         "cpuset-cpus",
         "cpuset-mems",
-        "device",
         "device-cgroup-rule",
         "device-read-bps",
         "device-read-iops",
@@ -523,6 +526,30 @@ fn every_flag_of_docker_run_is_taken_or_told_what_there_is_instead() {
     }
     for id in installation.ids() {
         installation.run_ok(&["delete", &id]);
+    }
+}
+
+#[test]
+fn words_of_docker_beside_run_are_understood_or_told() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["create", "--name", "made", "demo", "true"]);
+    for words in [
+        &["container", "ls", "-aq"][..],
+        &["logs", "--details", "made"],
+        &["inspect", "--type", "container", "-f", "{{.id}}", "made"],
+        &["stop", "-t", "-1", "made"],
+        &["cp", "-q", "/etc/hostname", "made:/tmp/x"],
+    ] {
+        let _ = installation.container(words).expect_code(0);
+    }
+    for (words, instead) in [
+        (&["ps", "-s"][..], "'--size' is not available: how much of this host's disk"),
+        (&["inspect", "--type=image", "demo"], "container image inspect"),
+        (&["compose", "up"], "started one by one"),
+        (&["search", "demo"], "container image pull NAME"),
+    ] {
+        let outcome = installation.container(words).expect_code(64);
+        assert!(outcome.stderr.contains(instead), "{outcome:?}");
     }
 }
 
@@ -569,4 +596,53 @@ fn signals_and_streams_are_lent_as_asked_for() {
     assert_eq!(client.wait().unwrap().code(), Some(143));
     assert_eq!(installation.state("deaf"), "running");
     assert_eq!(installation.run_ok(&["logs", "deaf"]), "ready");
+}
+
+#[test]
+fn devices_of_the_machine_are_there_for_who_asks() {
+    let installation = Installation::with_demo();
+    let look = "for d in /dev/fuse /dev/net/tun; do [ -c $d ] && echo $d; done; true";
+    assert_eq!(run(&installation, &[], look), "");
+    let flags = ["--device", "/dev/net/tun", "--device", "/dev/fuse:/dev/fuse:rwm", "--device", "/dev/null"];
+    assert_eq!(run(&installation, &flags, look), "/dev/fuse\n/dev/net/tun");
+    assert_eq!(
+        run(&installation, &[&flags[..], &["--privileged"]].concat(), look),
+        "/dev/fuse\n/dev/net/tun"
+    );
+    // It opens: with another driver, or none, that fails.
+    let flags = ["--device", "/dev/net/tun", "--cap-add", "NET_ADMIN", "-u", "1000"];
+    assert_eq!(run(&installation, &flags, "exec 3<>/dev/net/tun && echo open"), "open");
+}
+
+#[test]
+fn what_docker_says_of_mounts_and_hidden_paths_is_understood() {
+    let installation = Installation::with_demo();
+    let folder = installation.folder().join("shared");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("file"), "x").unwrap();
+    let source = folder.to_str().unwrap();
+    for flags in [
+        ["--volume", &format!("{source}:/mnt:ro,rprivate,z")],
+        [
+            "--mount",
+            &format!(
+                "type=bind,src={source},dst=/mnt,consistency=cached,bind-propagation=rprivate,bind-recursive=enabled"
+            ),
+        ],
+    ] {
+        assert_eq!(run(&installation, &flags, "ls /mnt"), "file", "{flags:?}");
+    }
+    assert_eq!(
+        run(
+            &installation,
+            &["--mount", "src=data,dst=/mnt,volume-driver=local"],
+            "echo x >/mnt/y; ls /mnt/y"
+        ),
+        "/mnt/y"
+    );
+    // What hides a path, or protects it, is a mount.
+    let hidden = "grep -c ' /proc/.' /proc/self/mounts; true";
+    assert_ne!(run(&installation, &[], hidden), "0");
+    assert_eq!(run(&installation, &["--security-opt", "systempaths=unconfined"], hidden), "0");
+    installation.run_ok(&["create", "--name", "patient", "--stop-timeout", "-1", "demo", "true"]);
 }

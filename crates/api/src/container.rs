@@ -1,5 +1,6 @@
 //! Containers as `list` and `inspect` show them.
 
+mod device;
 mod mount;
 mod network;
 mod status;
@@ -14,6 +15,7 @@ use crate::log::LogConfiguration;
 use crate::process::ProcessConfiguration;
 use crate::restart::RestartPolicy;
 
+pub use device::{Device, UnknownDevice};
 pub use mount::{CacheMode, Mount, MountKind, SyncMode};
 pub use network::{DnsConfiguration, NetworkConfiguration, NetworkOptions, PublishedPort, PublishedSocket};
 pub use status::{ContainerState, ContainerStatus, MachineStatus, NetworkStatus};
@@ -137,6 +139,9 @@ pub struct ContainerConfiguration {
     /// Most processes and threads at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids_limit: Option<u64>,
+    /// Of its machine, beyond those that every container has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
     /// How many of the first words of its command are the entrypoint.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub entrypoint_words: usize,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{
-    DnsConfiguration, ExtraHost, Mount, NetworkConfiguration, PublishedPort, PublishedSocket,
+    Device, DnsConfiguration, ExtraHost, Mount, NetworkConfiguration, PublishedPort, PublishedSocket,
 };
 use crate::detach_keys::DetachKeys;
 use crate::egress::EgressPolicy;
@@ -120,6 +120,8 @@ pub struct CreateRequest {
     pub health_check: HealthCheckRequest,
     /// When the image is pulled.
     pub pull: PullPolicy,
+    /// Of its machine, beyond those that every container has.
+    pub devices: Vec<Device>,
     /// What is kept of its output.
     pub log: LogConfiguration,
     /// Do not tell that it is pulled.

@@ -115,6 +115,13 @@ pub(crate) enum Parsed {
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Parsed, Failure> {
     let mut words: Vec<OsString> = words.collect();
     let mut root = CommandLine::command();
+    // Docker's noun of these commands, `docker container list`.
+    if let [_, noun, verb, ..] = words.as_slice()
+        && noun == "container"
+        && verb.to_str().is_some_and(|verb| root.find_subcommand(verb).is_some())
+    {
+        words.remove(1);
+    }
     let parsed = loop {
         let parsed = root
             .try_get_matches_from_mut(&words)
@@ -268,6 +275,13 @@ mod tests {
         for wrong in ["run --rm=maybe demo", "run --name=true --nonsense=true demo", "run --debug=x demo"] {
             assert!(meaning(wrong).starts_with("Err(Usage"), "{wrong}: {}", meaning(wrong));
         }
+    }
+
+    #[test]
+    fn dockers_noun_may_come_first() {
+        assert_eq!(meaning("container ls -a"), meaning("ls -a"));
+        assert!(meaning("container ls -a").starts_with("Ok"));
+        assert!(meaning("container nonsense").contains("nonsense"));
     }
 
     #[test]

@@ -130,6 +130,9 @@ pub struct Start {
     /// Of built-ins: places of mounts that are not there now.
     #[prost(message, repeated, tag = "18")]
     pub covered_paths: ::prost::alloc::vec::Vec<CoveredPath>,
+    /// Absolute paths of devices that /dev shows beyond those of every container; vminitd knows which there are.
+    #[prost(string, repeated, tag = "19")]
+    pub devices: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Something empty that cannot be written, over whatever is there. Where it is missing it is made, and
 /// removed after the work.

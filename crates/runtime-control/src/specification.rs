@@ -63,6 +63,9 @@ pub struct RuntimeSpecification {
     pub init: bool,
     /// Show the container every device of the guest and a writable /sys.
     pub privileged: bool,
+    /// Absolute paths of further devices of the guest that the container sees.
+    #[serde(default)]
+    pub devices: Vec<String>,
     /// Sockets of the container that the helper offers on the host.
     pub published_sockets: Vec<SocketPublication>,
     /// Sockets of the host to which the container may connect.

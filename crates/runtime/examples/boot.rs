@@ -261,6 +261,7 @@ fn start(options: &Options, layers: Vec<LayerExtent>) -> Result<Start> {
             ])
         },
         covered_paths: Vec::new(),
+        devices: Vec::new(),
         readonly_paths: if privileged {
             Vec::new()
         } else {

@@ -57,6 +57,7 @@ pub(crate) fn start(
         shm_size_bytes: specification.shm_size_bytes,
         init: specification.init,
         privileged: specification.privileged,
+        devices: specification.devices.clone(),
         host_sockets,
     })
 }

@@ -25,6 +25,9 @@ const NODES: [(&CStr, u32, u32); 6] = [
     (c"/devices/tty", 5, 0),
 ];
 
+/// Those that a container has to ask for, below /dev.
+const FURTHER: [(&str, u32, u32); 2] = [("fuse", 10, 229), ("net/tun", 10, 200)];
+
 const LINKS: [(&CStr, &CStr); 6] = [
     (c"pts/ptmx", c"ptmx"),
     (c"/proc/self/fd", c"fd"),
@@ -87,6 +90,32 @@ pub(crate) fn finish(privileged: bool, terminal: bool, shm_size_bytes: u64) -> R
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(CWD, c"/devices", flags | OpenTreeFlags::from_bits_retain(AT_RECURSIVE))
+}
+
+/// Adds what this container asks for to its tree.
+pub(crate) fn add(directory: &OwnedFd, paths: &[String]) -> Result<(), Errno> {
+    for path in paths {
+        let asked = path.strip_prefix("/dev/").ok_or(Errno::NODEV)?;
+        let known = FURTHER.iter().find(|(name, ..)| *name == asked);
+        let (name, major, minor) = *known.ok_or(Errno::NODEV)?;
+        if let Some((parent, _)) = name.rsplit_once('/') {
+            made(mkdirat(directory, parent, Mode::from_raw_mode(0o755)))?;
+        }
+        let original_mask = umask(Mode::empty());
+        let mode = Mode::from_raw_mode(0o666);
+        let node = mknodat(directory, name, FileType::CharacterDevice, mode, makedev(major, minor));
+        umask(original_mask);
+        made(node)?;
+    }
+    Ok(())
+}
+
+/// A privileged container has all of them anyway.
+fn made(outcome: Result<(), Errno>) -> Result<(), Errno> {
+    match outcome {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
 }
 
 /// Puts the kernel's own devtmpfs in place of the tmpfs, completed by what a container expects.

@@ -230,6 +230,7 @@ pub(crate) fn merge(
         privileged: request.privileged,
         no_new_privileges: request.no_new_privileges,
         pids_limit: request.pids_limit,
+        devices: request.devices,
         entrypoint_words,
         log: request.log,
         id,

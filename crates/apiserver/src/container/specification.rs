@@ -74,6 +74,7 @@ pub(super) fn build(
         shm_size_bytes: configuration.shm_size.unwrap_or(0),
         init: configuration.use_init,
         privileged: configuration.privileged,
+        devices: configuration.devices.iter().map(|device| device.path().to_owned()).collect(),
         published_sockets: sockets::publications(configuration),
         host_sockets,
         process: process(configuration, start)?,

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::failure::Failure;
 use crate::output::progress::Progress;
+use crate::values::patience::Patience;
 use crate::values::platform::{self, PlatformFlags, Precedence};
 use crate::values::published_socket::PublishSocket;
 use crate::values::{InvalidValue, egress, invalid, label_file, log_option, network, port};
@@ -105,13 +106,8 @@ impl CreateFlags {
             auto_remove: management.remove,
             init: management.init,
             shm_size: management.shm_size.map(|size| size.bytes()),
-            masked_paths: management.masked_path.iter().cloned().map(|path| path.into_string()).collect(),
-            readonly_paths: management
-                .read_only_path
-                .iter()
-                .cloned()
-                .map(|path| path.into_string())
-                .collect(),
+            masked_paths: management.system_paths(&management.masked_path),
+            readonly_paths: management.system_paths(&management.read_only_path),
             platform: platform::resolve(flags, Precedence::EnvironmentFirst).map_err(usage)?,
             scheme: self.registry.scheme(),
             registry_login: self.registry.login(),
@@ -122,10 +118,11 @@ impl CreateFlags {
             stop_signal: management.stop_signal.clone(),
             init_image: management.init_image.clone(),
             ssh: management.ssh,
-            stop_timeout_seconds: management.stop_timeout.map(u64::from),
+            stop_timeout_seconds: management.stop_timeout.map(Patience::seconds),
             restart_policy: management.restart,
             health_check: management.health.request(),
             pull: management.pull.into(),
+            devices: management.device.iter().filter_map(|flag| flag.0).collect(),
             log: log_option::configuration(management.log_driver, &management.log_opt).map_err(usage)?,
             quiet: management.quiet,
             rosetta: management.rosetta,

@@ -12,8 +12,8 @@ use thiserror::Error;
 #[error("{0}")]
 pub(crate) struct Elsewhere(pub(crate) &'static str);
 
-const DEVICES: &str = "a container has a kernel of its own, and no device of this host; --privileged shows it those \
-                       of its machine, --volume files, folders and sockets";
+const DEVICES: &str = "a container has a kernel of its own, and no device of this host: --volume shares files, folders \
+                       and sockets";
 const SPEEDS: &str = "nothing bounds how fast a container reads and writes its disk";
 const WEIGHTS: &str =
     "containers have no shares of the host among each other: bound each with --cpus and --memory";
@@ -26,7 +26,7 @@ const WINDOWS_DISK: &str =
 /// A flag: its name, what it asks for that is so anyway, and what there is instead of all else.
 struct Word(&'static str, &'static [&'static str], &'static str);
 
-const WORDS: [Word; 33] = [
+const WORDS: [Word; 32] = [
     Word("annotation", &[], "nothing here reads annotations: say --label"),
     Word("blkio-weight", &["0"], WEIGHTS),
     Word("blkio-weight-device", &[], WEIGHTS),
@@ -43,7 +43,6 @@ const WORDS: [Word; 33] = [
     Word("cpu-shares", &["0", "1024"], WEIGHTS),
     Word("cpuset-cpus", &[""], PROCESSORS),
     Word("cpuset-mems", &[""], PROCESSORS),
-    Word("device", &[], DEVICES),
     Word("device-cgroup-rule", &[], DEVICES),
     Word("device-read-bps", &[], SPEEDS),
     Word("device-read-iops", &[], SPEEDS),

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use super::HealthFlags;
 use crate::values::capability::Capability;
 use crate::values::container_name::ContainerName;
+use crate::values::device::DeviceFlag;
 use crate::values::egress::EgressFlag;
 use crate::values::hosts::{AddHost, Hostname};
 use crate::values::key_value::{Label, Sysctl};
@@ -21,6 +22,7 @@ use crate::values::memory_size::MemorySize;
 use crate::values::mount::MountSpecification;
 use crate::values::network::{MacAddress, NetworkAttachment};
 use crate::values::paths::PathOrNone;
+use crate::values::patience::Patience;
 use crate::values::pids_limit::PidsLimit;
 use crate::values::port::{ExposePort, PublishPort};
 use crate::values::published_socket::PublishSocket;
@@ -56,6 +58,10 @@ pub(crate) struct ManagementFlags {
     /// Start the container and leave it running
     #[arg(short, long)]
     pub(crate) detach: bool,
+
+    /// Show the container a device of its machine: /dev/fuse or /dev/net/tun
+    #[arg(long, value_name = "PATH")]
+    pub(crate) device: Vec<DeviceFlag>,
 
     #[command(flatten)]
     pub(crate) dns: DnsFlags,
@@ -236,8 +242,8 @@ pub(crate) struct ManagementFlags {
     pub(crate) stop_signal: Option<String>,
 
     /// Seconds that `stop` waits before the container is killed [default: 5]
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) stop_timeout: Option<u32>,
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub(crate) stop_timeout: Option<Patience>,
 
     /// Set a kernel parameter of the guest
     #[arg(long, value_name = "KEY=VALUE")]
@@ -261,11 +267,18 @@ pub(crate) struct ManagementFlags {
 }
 
 impl ManagementFlags {
+    /// The paths to hide or to make read-only, beyond the default ones or with `NONE` in place of them.
+    pub(crate) fn system_paths(&self, paths: &[PathOrNone]) -> Vec<String> {
+        let unconfined = self.security_opt.contains(&SecurityOption::SystemPathsUnconfined);
+        let none = unconfined.then(|| PathOrNone::NONE.to_owned());
+        none.into_iter().chain(paths.iter().cloned().map(PathOrNone::into_string)).collect()
+    }
+
     /// The last word on it counts.
     pub(crate) fn no_new_privileges(&self) -> bool {
         let said = self.security_opt.iter().rev().find_map(|option| match option {
             SecurityOption::NoNewPrivileges(wanted) => Some(*wanted),
-            SecurityOption::Unconfined => None,
+            SecurityOption::Unconfined | SecurityOption::SystemPathsUnconfined => None,
         });
         said.unwrap_or(false)
     }

@@ -34,10 +34,16 @@ const ELSEWHERE: [(&str, &str); 15] = [
 ];
 
 /// Words of Docker that nothing here stands for, and what there is instead.
-const INSTEAD: [(&str, &str); 1] = [(
-    "search",
-    "registries are not searched from here. Look on the registry's web page, then: container image pull NAME",
-)];
+const INSTEAD: [(&str, &str); 2] = [
+    (
+        "compose",
+        "containers of a project are started one by one; those of one network find each other by name",
+    ),
+    (
+        "search",
+        "registries are not searched from here. Look on the registry's web page, then: container image pull NAME",
+    ),
+];
 
 pub(super) fn run(words: &[OsString]) -> Result<ExitStatus, Failure> {
     let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();

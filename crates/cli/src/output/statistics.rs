@@ -35,8 +35,8 @@ impl Sample {
     }
 
     /// Of a container that does not run.
-    pub(crate) fn nothing(id: &String) -> Self {
-        Self::once(ContainerStatistics { id: id.clone(), ..ContainerStatistics::default() })
+    pub(crate) fn nothing(id: &str) -> Self {
+        Self::once(ContainerStatistics { id: id.to_owned(), ..ContainerStatistics::default() })
     }
 
     pub(crate) fn id(&self) -> &str {

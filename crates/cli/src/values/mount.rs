@@ -66,11 +66,20 @@ impl FromStr for MountSpecification {
                 ("size" | "tmpfs-size", Some(value)) => set(&mut size, key, value.parse::<MemorySize>()?)?,
                 ("mode" | "tmpfs-mode", Some(value)) => set(&mut mode, key, parse_mode(value)?)?,
                 // As it is anyway: nothing that the container mounts is seen on the host, nor the other way round.
-                ("bind-propagation", Some("private" | "rprivate")) => {}
+                ("bind-propagation", Some("private" | "rprivate"))
+                | ("consistency", Some("default" | "consistent" | "cached" | "delegated"))
+                | ("bind-recursive", Some("enabled"))
+                | ("bind-nonrecursive", Some("false" | "0"))
+                | ("volume-driver", Some("local")) => {}
+                ("bind-propagation", Some(_)) => return invalid(super::volume::PROPAGATION),
+                ("volume-driver" | "volume-label" | "volume-opt", Some(_)) => {
+                    return invalid("make such a volume first, with `container volume create`");
+                }
                 _ => return invalid(format!("unknown mount option '{part}'")),
             }
         }
-        let kind = kind.map_or_else(|| invalid("a mount needs type=bind, tmpfs or volume"), Ok)?;
+        // Docker's default.
+        let kind = kind.unwrap_or(MountType::Volume);
         let Some(destination) = destination else { return invalid("a mount needs a target") };
         if kind == MountType::Tmpfs {
             if source.is_some() {
@@ -139,13 +148,17 @@ mod tests {
             "type=volume,source=v,destination=/y".parse::<MountSpecification>().unwrap().kind,
             MountType::Volume
         );
+        let docker = "dst=/y,consistency=cached,bind-propagation=rprivate,volume-driver=local".parse();
+        assert_eq!(docker, "type=volume,dst=/y".parse::<MountSpecification>());
         let bare: MountSpecification = "type=volume,dst=/y,volume-nocopy,ro".parse().unwrap();
         assert_eq!(bare.options, ["ro", "nocopy"]);
         let filled: MountSpecification = "type=volume,dst=/y,volume-nocopy=false".parse().unwrap();
         assert!(filled.options.is_empty());
         for text in [
             "",
-            "dst=/a",
+            "src=/a",
+            "type=volume,dst=/a,volume-opt=size=1g",
+            "type=bind,src=/x,dst=/a,bind-propagation=rslave",
             "type=tmpfs,dst=/a,volume-nocopy",
             "type=volume,dst=/a,volume-nocopy=perhaps",
             "type=tmpfs",

@@ -64,6 +64,12 @@ impl FromStr for NetworkAttachment {
         let mut parts = text.split(',');
         let first = parts.next().unwrap_or_default();
         let name = first.strip_prefix("name=").unwrap_or(first);
+        if name.starts_with("container:") {
+            return invalid(
+                "the interfaces of a machine cannot be shared: let both join one network, where they find each \
+                 other by name",
+            );
+        }
         if !is_name(name) {
             return invalid("a network's name has lower-case letters, digits, '.', '_' and '-'");
         }

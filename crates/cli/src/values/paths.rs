@@ -42,6 +42,9 @@ impl FromStr for WorkingDirectory {
 pub(crate) struct PathOrNone(String);
 
 impl PathOrNone {
+    /// Stands for no path at all.
+    pub(crate) const NONE: &str = "NONE";
+
     pub(crate) fn into_string(self) -> String {
         self.0
     }
@@ -51,7 +54,7 @@ impl FromStr for PathOrNone {
     type Err = InvalidValue;
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
-        if text == "NONE" { Ok(Self(text.to_owned())) } else { absolute(text).map(Self) }
+        if text == Self::NONE { Ok(Self(text.to_owned())) } else { absolute(text).map(Self) }
     }
 }
 

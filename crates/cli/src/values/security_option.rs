@@ -13,6 +13,8 @@ pub(crate) enum SecurityOption {
     NoNewPrivileges(bool),
     /// What holds anyway: no filter, profile or label of the host is put on programs that have another kernel.
     Unconfined,
+    /// No path is hidden or read-only.
+    SystemPathsUnconfined,
 }
 
 impl FromStr for SecurityOption {
@@ -24,11 +26,14 @@ impl FromStr for SecurityOption {
             (NO_NEW_PRIVILEGES, "true") => Ok(Self::NoNewPrivileges(true)),
             (NO_NEW_PRIVILEGES, "false") => Ok(Self::NoNewPrivileges(false)),
             ("seccomp" | "apparmor", "unconfined") | ("label", "disable") => Ok(Self::Unconfined),
+            ("systempaths", "unconfined") => Ok(Self::SystemPathsUnconfined),
             ("seccomp" | "apparmor" | "label", _) => invalid(
                 "a container has a kernel of its own, and no profile of this host's: drop capabilities \
                  with --cap-drop",
             ),
-            _ => invalid("the only security option is no-new-privileges[=true|false]"),
+            _ => {
+                invalid("the security options are no-new-privileges[=true|false] and systempaths=unconfined")
+            }
         }
     }
 }
@@ -50,7 +55,7 @@ mod tests {
         for text in ["seccomp=unconfined", "apparmor:unconfined", "label=disable"] {
             assert_eq!(parse(text), Ok(SecurityOption::Unconfined));
         }
-        for text in ["", "no-new-privileges=maybe", "systempaths=unconfined"] {
+        for text in ["", "no-new-privileges=maybe", "writable-cgroups=true"] {
             assert!(parse(text).unwrap_err().to_string().contains("no-new-privileges"), "{text:?}");
         }
         for text in ["seccomp=profile.json", "apparmor=docker-default", "label=type:t"] {

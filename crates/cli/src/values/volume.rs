@@ -10,7 +10,8 @@ use super::{InvalidValue, invalid, paths};
 use crate::failure::Failure;
 
 /// What Docker knows for hosts that are not like this one; nothing has to be done for them.
-const MEANINGLESS: [&str; 4] = ["z", "Z", "delegated", "consistent"];
+/// What Docker's users say of mounts within the source is so anyway.
+const MEANINGLESS: [&str; 6] = ["z", "Z", "delegated", "consistent", "private", "rprivate"];
 /// Options of the mount itself.
 const OPTIONS: [&str; 10] =
     ["ro", "rw", "exec", "noexec", "suid", "nosuid", "nodev", "noatime", "nocopy", "cached"];
@@ -88,7 +89,14 @@ impl FromStr for VolumeName {
     }
 }
 
+/// Mounts of two kernels do not follow each other.
+pub(super) const PROPAGATION: &str =
+    "what this host mounts later within a folder is not seen by containers that run, nor the other way round";
+
 fn parse_option(word: &str) -> Result<String, InvalidValue> {
+    if ["shared", "rshared", "slave", "rslave"].contains(&word) {
+        return invalid(PROPAGATION);
+    }
     if OPTIONS.contains(&word) {
         Ok(word.to_owned())
     } else {

@@ -64,6 +64,7 @@ impl EventLoop {
             cgroup::apply(&self.machine()?.cgroup, limits).map_err(|error| setup(&error))?;
         }
         let devices = devices_directory::finish(start.privileged, process.terminal, start.shm_size_bytes)
+            .and_then(|devices| devices_directory::add(&devices, &start.devices).map(|()| devices))
             .map_err(step("complete /dev"))?;
         let mut files = generated_files::prepare(&start.files).map_err(|error| setup(&error))?;
         let sockets = self.forwards.listen(&self.epoll, HOST_SOCKET, &start.host_sockets);

@@ -29,6 +29,10 @@ pub(crate) struct CopyArguments {
     #[arg(short = 'L', long)]
     follow_link: bool,
 
+    /// Does nothing: how far it is is not shown
+    #[arg(short, long, hide = true)]
+    quiet: bool,
+
     /// What to copy: container-id:path, a local path, or - for an archive on stdin
     #[arg(value_name = "SOURCE", allow_hyphen_values = false)]
     source: String,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::arguments::Identifier;
+use crate::arguments::{Identifier, InspectedFlags};
 use crate::commands::block_on;
 use crate::exit_status::{ExitStatus, OwnFailure};
 use crate::failure::Failure;
@@ -18,6 +18,9 @@ pub(crate) struct InspectArguments {
     /// Format of the output, or a template: '{{.id}}'
     #[arg(short, long, value_parser = format::details_parser::<ContainerDetails>())]
     format: Option<Format>,
+
+    #[command(flatten)]
+    inspected: InspectedFlags,
 
     /// Containers to display
     #[arg(required = true, value_name = "CONTAINER-IDS")]

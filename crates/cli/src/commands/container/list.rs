@@ -3,7 +3,7 @@
 use bulkhead_api::container::{ContainerSnapshot, ContainerState};
 use clap::Args;
 
-use crate::arguments::Selection;
+use crate::arguments::{self, Selection};
 use crate::commands::block_on;
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
@@ -40,6 +40,11 @@ pub(crate) struct ListArguments {
     /// Show ids only
     #[arg(short, long)]
     quiet: bool,
+
+    /// Only refused
+    #[arg(short = 's', long = "size", hide = true, value_name = "BOOLEAN", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = arguments::size)]
+    _size: Option<()>,
 
     /// Docker's word for what this does anyway
     #[arg(long, hide = true)]

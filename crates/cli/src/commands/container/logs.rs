@@ -21,6 +21,10 @@ pub(crate) struct LogsArguments {
     #[arg(long)]
     boot: bool,
 
+    /// Docker's word for attributes of lines, of which there are none
+    #[arg(long, hide = true, conflicts_with = "boot")]
+    details: bool,
+
     /// Go on until the container stops
     #[arg(short, long)]
     follow: bool,

@@ -11,6 +11,7 @@ use crate::commands::bulk::{self, Order};
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::services::Services;
+use crate::values::patience::Patience;
 
 /// Arguments of `restart`.
 #[derive(Args, Clone, Debug)]
@@ -20,8 +21,8 @@ pub(crate) struct RestartArguments {
     signal: Option<String>,
 
     /// Seconds to wait before the container is killed [default: the container's, else 5]
-    #[arg(short, long, alias = "timeout", value_name = "SECONDS")]
-    time: Option<u32>,
+    #[arg(short, long, alias = "timeout", value_name = "SECONDS", allow_hyphen_values = true)]
+    time: Option<Patience>,
 
     /// Containers to restart
     #[arg(required = true, value_name = "CONTAINER-IDS")]
@@ -31,8 +32,10 @@ pub(crate) struct RestartArguments {
 pub(crate) fn run(arguments: &RestartArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("container", false, &arguments.ids)?;
     let services = Arc::new(Services::from_environment()?);
-    let request =
-        StopRequest { signal: arguments.signal.clone(), timeout_seconds: arguments.time.map(u64::from) };
+    let request = StopRequest {
+        signal: arguments.signal.clone(),
+        timeout_seconds: arguments.time.map(Patience::seconds),
+    };
     block_on(async {
         let ids = super::list::select(&services, selection, true).await?;
         bulk::for_each(ids, Order::Completion, |id| {

@@ -16,8 +16,6 @@ use crate::terminal::streams::{StandardStream, Streams};
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
-    progress: ProgressFlags,
-    #[command(flatten)]
     detach_keys: DetachFlags,
     #[command(flatten)]
     signals: SigProxyFlag,
@@ -30,6 +28,8 @@ pub(crate) struct RunArguments {
         hide_possible_values = true
     )]
     attach: Vec<StandardStream>,
+    #[command(flatten)]
+    progress: ProgressFlags,
     #[command(flatten)]
     create: CreateFlags,
 }

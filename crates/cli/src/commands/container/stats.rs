@@ -147,7 +147,7 @@ impl Chosen {
         let others = self.known.iter().filter(|_| self.is_all);
         let others: Vec<_> = others
             .filter(|id| !samples.iter().any(|sample| sample.id() == *id))
-            .map(Sample::nothing)
+            .map(|id| Sample::nothing(id))
             .collect();
         samples.extend(others);
         samples.sort_by(|one, other| one.id().cmp(other.id()));

@@ -11,6 +11,7 @@ use crate::commands::bulk::{self, Order};
 use crate::exit_status::ExitStatus;
 use crate::failure::Failure;
 use crate::services::Services;
+use crate::values::patience::Patience;
 
 /// Arguments of `stop`.
 #[derive(Args, Clone, Debug)]
@@ -24,8 +25,8 @@ pub(crate) struct StopArguments {
     signal: Option<String>,
 
     /// Seconds to wait before the container is killed [default: the container's, else 5]
-    #[arg(short, long, alias = "timeout", value_name = "SECONDS")]
-    time: Option<u32>,
+    #[arg(short, long, alias = "timeout", value_name = "SECONDS", allow_hyphen_values = true)]
+    time: Option<Patience>,
 
     /// Containers to stop
     #[arg(value_name = "CONTAINER-IDS")]
@@ -35,8 +36,10 @@ pub(crate) struct StopArguments {
 pub(crate) fn run(arguments: &StopArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("container", arguments.all, &arguments.ids)?;
     let services = Arc::new(Services::from_environment()?);
-    let request =
-        StopRequest { signal: arguments.signal.clone(), timeout_seconds: arguments.time.map(u64::from) };
+    let request = StopRequest {
+        signal: arguments.signal.clone(),
+        timeout_seconds: arguments.time.map(Patience::seconds),
+    };
     block_on(async {
         let ids = super::list::select(&services, selection, false).await?;
         bulk::for_each(ids, Order::Completion, |id| {

@@ -2,8 +2,9 @@
 
 use bulkhead_api::container::{
     CacheMode, ContainerConfiguration, ContainerSnapshot, ContainerState, ContainerStatus, Descriptor,
-    DnsConfiguration, ExtraHost, ImageDescription, MachineStatus, Mount, MountKind, NetworkConfiguration,
-    NetworkOptions, NetworkStatus, Platform, PublishedPort, PublishedSocket, Resources, SyncMode,
+    Device, DnsConfiguration, ExtraHost, ImageDescription, MachineStatus, Mount, MountKind,
+    NetworkConfiguration, NetworkOptions, NetworkStatus, Platform, PublishedPort, PublishedSocket, Resources,
+    SyncMode,
 };
 use bulkhead_api::egress::EgressPolicy;
 use bulkhead_api::health::{HealthCheck, HealthCheckResult, HealthState, HealthStatus};
@@ -196,6 +197,7 @@ fn configuration() -> ContainerConfiguration {
         privileged: false,
         no_new_privileges: false,
         pids_limit: Some(0),
+        devices: vec![Device::Fuse],
         entrypoint_words: 1,
         log: LogConfiguration {
             driver: LogDriver::Local,

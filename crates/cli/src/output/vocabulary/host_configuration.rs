@@ -1,6 +1,6 @@
 //! What Docker's `inspect` calls `HostConfig`: what a container has of its host, as it was asked for.
 
-use bulkhead_api::container::{ContainerConfiguration, ExtraHost, Mount, MountKind};
+use bulkhead_api::container::{ContainerConfiguration, Device, ExtraHost, Mount, MountKind};
 use bulkhead_api::log::LogConfiguration;
 use bulkhead_api::process::ResourceLimit;
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ pub(super) fn of(configuration: &ContainerConfiguration) -> Value {
         "CpuQuota": configuration.resources.cpu_percent.map_or(0, |percent| percent.saturating_mul(1000)),
         "CpuShares": 0,
         "CpusetCpus": "",
-        "Devices": [],
+        "Devices": configuration.devices.iter().map(|device| of_device(*device)).collect::<Vec<_>>(),
         "IpcMode": "private",
         "MemoryReservation": 0,
         // Docker counts memory and swap together, and a machine has no swap.
@@ -56,6 +56,10 @@ pub(super) fn of(configuration: &ContainerConfiguration) -> Value {
         "DnsOptions": dns.map(|dns| &dns.options),
         "ExtraHosts": configuration.extra_hosts.iter().map(of_host).collect::<Vec<_>>(),
     })
+}
+
+fn of_device(device: Device) -> Value {
+    json!({"PathOnHost": device.path(), "PathInContainer": device.path(), "CgroupPermissions": "rwm"})
 }
 
 fn security_options(configuration: &ContainerConfiguration) -> Vec<&'static str> {
