@@ -91,7 +91,7 @@ fn what_is_done_in_a_container_is_told_without_command_lines() {
     installation.run_ok(&["export", "-o", file, "web"]);
     let _ = installation.container(&["cp", "web:/no/such/file", file]).expect_code(1);
     let actions = told("{{.Action}}");
-    let actions: Vec<&str> = actions.lines().filter(|action| *action != "health_status").collect();
+    let actions: Vec<&str> = actions.lines().filter(|action| !action.starts_with("health_status")).collect();
     assert_eq!(
         actions,
         [

@@ -116,4 +116,10 @@ fn health_follows_the_check() {
         "event=health_status",
     ]);
     assert!(told.contains("web") && told.contains("health=unhealthy"), "{told}");
+    let filter = ["--filter", "event=health_status: unhealthy", "--format", "{{.Action}}"];
+    let told = installation.run_ok(&[&["events", "--since", "10m", "--until", "0s"], &filter[..]].concat());
+    assert!(
+        told.lines().count() > 0 && told.lines().all(|line| line == "health_status: unhealthy"),
+        "{told}"
+    );
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Templated, any_keys, size};
 use crate::output::version::ComponentVersion;
+use crate::values::filter::event::docker_action;
 
 impl Templated for SystemStatus {
     fn examples() -> Vec<Self> {
@@ -60,8 +61,8 @@ impl Templated for SystemEvent {
         attributes.entry("name".to_owned()).or_insert_with(|| self.id.clone());
         json!({
             "Type": self.kind.as_str(),
-            "Action": self.action,
-            "Status": self.action,
+            "Action": docker_action(self),
+            "Status": docker_action(self),
             "ID": self.id,
             "From": self.attributes.get("image"),
             "Actor": {"ID": self.id, "Attributes": attributes},

@@ -56,7 +56,7 @@ impl Filter for EventFilter {
         let is_of = |kind: SystemEventKind, id: &str| event.kind == kind && event.id == id;
         match self {
             Self::Kind(kind) => event.kind == *kind,
-            Self::Action(action) => event.action == *action,
+            Self::Action(action) => event.action == *action || docker_action(event) == *action,
             Self::Container(id) => {
                 let joins =
                     event.kind == SystemEventKind::Network && event.attributes.get("container") == Some(id);
@@ -77,6 +77,14 @@ impl Filter for EventFilter {
 
     fn is_label(&self) -> bool {
         matches!(self, Self::Label(_))
+    }
+}
+
+/// Docker says in the action itself what came of a check of health: `health_status: healthy`.
+pub(crate) fn docker_action(event: &SystemEvent) -> String {
+    match (event.action.as_str(), event.attributes.get("health")) {
+        ("health_status", Some(health)) => format!("health_status: {health}"),
+        (action, _) => action.to_owned(),
     }
 }
 
