@@ -299,7 +299,8 @@ impl Uplink {
         }
         remove(&self.device, &mut self.host_links, &mut self.host_filters)?;
         let entry = |source| UplinkError::Registry { path: self.entry.clone(), source };
-        fs::remove_file(&self.entry).map_err(entry)
+        fs::remove_file(&self.entry).map_err(entry)?;
+        self.registry.remove_if_unused()
     }
 }
 

@@ -162,6 +162,7 @@ fn ipv6_leads_outside_on_a_host_that_forwards_it_and_nowhere_else() {
         }
         drop(daemon);
         assert!(!host.rules().contains("bulkhead") && !host.devices().contains("bhu"));
+        assert!(!host.has_uplinks(), "a folder is left");
     }
 }
 

@@ -24,29 +24,49 @@ impl Registry {
     pub(super) fn open(host_namespace: &OwnedFd) -> Result<Self, UplinkError> {
         let inode =
             rustix::fs::fstat(host_namespace).map_err(|error| UplinkError::Namespace(error.into()))?.st_ino;
-        let folder = Path::new(REGISTRY).join(inode.to_string());
-        let failed = |source| UplinkError::Registry { path: folder.clone(), source };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
-        let metadata = fs::symlink_metadata(&folder).map_err(failed)?;
-        if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(failed(io::ErrorKind::PermissionDenied.into()));
-        }
-        Ok(Self { folder })
+        Ok(Self { folder: Path::new(REGISTRY).join(inode.to_string()) })
     }
 
     /// Keeps other instances away until it is dropped.
     pub(super) fn lock(&self) -> Result<File, UplinkError> {
-        let path = self.folder.join("lock");
-        let failed = |source| UplinkError::Registry { path: path.clone(), source };
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
-        Ok(lock)
+        loop {
+            match self.try_lock() {
+                Ok(Some(lock)) => return Ok(lock),
+                // The last one left meanwhile, and took all away.
+                Ok(None) => {}
+                Err(source) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(UplinkError::Registry { path: self.folder.clone(), source }),
+            }
+        }
+    }
+
+    fn try_lock(&self) -> io::Result<Option<File>> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let metadata = fs::symlink_metadata(&self.folder)?;
+        if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let path = self.lock_path();
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+        let is_there = fs::symlink_metadata(&path)?.ino() == lock.metadata()?.ino();
+        Ok(is_there.then_some(lock))
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
+    /// Removes the directory if nobody has an uplink any more; to be called by who has the lock.
+    pub(super) fn remove_if_unused(&self) -> Result<(), UplinkError> {
+        if !self.entries()?.is_empty() || self.forwarding_marker().exists() {
+            return Ok(());
+        }
+        let path = self.lock_path();
+        fs::remove_file(&path).map_err(|source| UplinkError::Registry { path, source })?;
+        // Not if somebody comes right now; nor the one around it, if there are others.
+        drop(fs::remove_dir(&self.folder).and_then(|()| fs::remove_dir(REGISTRY)));
+        Ok(())
     }
 
     /// Numbers in use, dead or alive.

@@ -146,6 +146,15 @@ impl Host {
         self.host.run(|| run_program("nft", &["list", "ruleset"]))
     }
 
+    /// Whether daemons have a folder for their uplinks on this host.
+    pub(crate) fn has_uplinks(&self) -> bool {
+        self.host.run(|| {
+            use std::os::unix::fs::MetadataExt;
+            let inode = fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
+            Path::new("/run/bulkhead-uplinks").join(inode.to_string()).exists()
+        })
+    }
+
     pub(crate) fn forwarding(&self) -> String {
         self.host.run(|| fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap().trim().to_owned())
     }
