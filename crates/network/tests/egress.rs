@@ -169,6 +169,37 @@ fn addresses_and_ports_are_allowed_and_everything_else_is_refused_and_told() {
 }
 
 #[test]
+fn a_policy_judges_what_an_earlier_container_of_the_address_began() {
+    let host = Host::new();
+    let daemon = host.start("a");
+    let server = host.outside.run(|| UdpSocket::bind((OUTSIDE, 7000)).unwrap());
+    server.set_read_timeout(Some(SOON)).unwrap();
+    let bound = |guest: &Guest| {
+        let socket = guest.namespace.run(|| UdpSocket::bind("0.0.0.0:5000").unwrap());
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket
+    };
+    let free = Guest::new(host.lease(&daemon, "free"));
+    let address = free.address;
+    let socket = bound(&free);
+    let (mut buffer, mut answered) = ([0; 10], false);
+    for _ in 0..3 {
+        socket.send_to(b"fine", (OUTSIDE, 7000)).unwrap();
+        let (_, peer) = server.recv_from(&mut buffer).unwrap();
+        server.send_to(b"answer", peer).unwrap();
+        answered = socket.recv(&mut buffer).is_ok();
+    }
+    assert!(answered);
+    drop((socket, free));
+    host.request(&daemon, Request::Release { container_id: "free".to_owned() }).unwrap();
+    let none = LeaseRequest { ipv4_address: Some(address), ..limited("none", &[]) };
+    let none = Guest::new(host.lease_as(&daemon, none).unwrap());
+    drop(bound(&none).send_to(b"secret", (OUTSIDE, 7000)));
+    server.set_read_timeout(Some(NEVER)).unwrap();
+    assert!(server.recv_from(&mut buffer).is_err(), "the connection of another goes on");
+}
+
+#[test]
 fn packets_made_by_hand_go_nowhere() {
     let host = Host::new();
     let daemon = host.start("a");

@@ -175,7 +175,7 @@ fn expiring(element: &[u8]) -> Option<(Vec<u8>, u64)> {
     Some((key.to_vec(), left_ms))
 }
 
-fn ignore_missing(outcome: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
+pub(super) fn ignore_missing(outcome: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
     match outcome {
         Err(error) if error.is_missing() => Ok(()),
         outcome => outcome,
@@ -208,7 +208,7 @@ fn transaction(mut messages: Vec<Message>) -> Vec<Message> {
 }
 
 /// `struct nfgenmsg`: family, version 0, resource id in network byte order.
-fn header(family: u8, resource: u16) -> [u8; 4] {
+pub(super) fn header(family: u8, resource: u16) -> [u8; 4] {
     let resource = resource.to_be_bytes();
     [family, 0, resource[0], resource[1]]
 }

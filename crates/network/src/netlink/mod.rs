@@ -3,6 +3,7 @@
 //! A socket belongs to the network namespace of the thread that opened it, for good; that is how
 //! one process manages several namespaces.
 
+mod conntrack;
 pub(crate) mod filter;
 pub(crate) mod link;
 pub(crate) mod log;

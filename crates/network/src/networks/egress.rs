@@ -84,6 +84,18 @@ impl Networks {
         Ok(Some(Arc::new(policy)))
     }
 
+    /// Has no policy let pass what an earlier container with these addresses began: what goes on is not judged.
+    pub(super) async fn forget_connections(&self, own: &Identity) -> Result<(), Failure> {
+        let addresses = [Some(own.address.into()), own.address6.map(IpAddr::from)];
+        let forgotten = self.creator.run(move |plumbing| {
+            addresses
+                .into_iter()
+                .flatten()
+                .try_for_each(|address| plumbing.filters.forget_connections(address))
+        });
+        forgotten.await.ok_or_else(gone)?.map_err(|error| system_failure(&error))
+    }
+
     /// Takes a policy out of force, after its port is gone.
     pub(super) async fn lift(&self, policy: Option<&Policy>, identity: &Identity) {
         let Some(policy) = policy else { return };

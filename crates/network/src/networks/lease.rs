@@ -149,7 +149,11 @@ impl Networks {
             let changed = self.creator.run(move |plumbing| plumbing.links.set_mtu(&bridge.name, mtu)).await;
             changed.ok_or_else(gone)?.map_err(|error| system_failure(&error))?;
         }
-        self.enforce(request.egress.clone(), &port.plan, gateway).await
+        let policy = self.enforce(request.egress.clone(), &port.plan, gateway).await?;
+        if policy.is_some() {
+            self.forget_connections(&port.plan.identity()).await?;
+        }
+        Ok(policy)
     }
 
     fn record(
