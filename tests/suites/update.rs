@@ -1,7 +1,5 @@
 //! `update`.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
-
 use bulkhead_tests::{Installation, wait_until};
 
 fn end_apiserver(installation: &Installation) {
