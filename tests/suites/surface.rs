@@ -379,7 +379,7 @@ fn words_that_are_elsewhere_are_pointed_at() {
         (&["rmi", "demo"], "container image delete"),
         (&["runn", "demo"], "container run"),
         (&["image", "delte", "demo"], "delete"),
-        (&["create", "--cpus", "0.5", "demo"], "a whole number"),
+        (&["create", "--cpus", "half", "demo"], "one such as 2 or 0.5"),
     ] {
         let outcome = installation.container(words).expect_code(64);
         assert!(outcome.stderr.contains(meant), "{outcome:?}");

@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn names_come_without_flags_and_refused_flags_never() {
-        let offered = "--detach:Leave\nweb\\:x:running\n--device:none";
+        let offered = "--detach:Leave\nweb\\:x:running\n--gpus:none";
         assert_eq!(chosen(offered, "\n", false), "web\\:x:running");
         assert_eq!(chosen(offered, "\n", true), "--detach:Leave\nweb\\:x:running");
         assert_eq!(chosen("--detach\tLeave\n--gpus\tnone\n", "\n", false), "--detach\tLeave\n");
