@@ -233,6 +233,7 @@ fn start(options: &Options, layers: Vec<LayerExtent>) -> Result<Start> {
             layers,
             writable_device: "/dev/vdb".to_owned(),
             read_only: options.has("read-only"),
+            emulators: Vec::new(),
         }),
         mounts: mounts.collect(),
         hostname: "guest".to_owned(),
