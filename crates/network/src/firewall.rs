@@ -16,7 +16,7 @@ use crate::subnet6::Subnet6;
 
 pub(crate) use answer::divert;
 use answer::{answer, refused};
-pub(crate) use nft::{FirewallError, load, program};
+pub(crate) use nft::{FirewallError, load, program, while_none_starts};
 
 /// First letters of bridges with a way outside.
 pub(crate) const OUTWARD_BRIDGE: &str = "bn";

@@ -3,11 +3,16 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use thiserror::Error;
 
 /// Where programs are that PATH does not lead to.
 const FOLDERS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
+
+/// Held while a program is started: between fork(2) and execve(2) it has all of our sockets, those that are closed
+/// meanwhile included.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// Why rules could not be put in place.
 #[derive(Debug, Error)]
@@ -33,17 +38,19 @@ pub(crate) struct Loading {
 
 /// Has nft load rules in the calling thread's network namespace.
 pub(crate) fn load(what: &'static str, rules: &str) -> Result<Loading, FirewallError> {
-    let mut child = Command::new(program("nft"))
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(FirewallError::Spawn)?;
+    let mut command = Command::new(program("nft"));
+    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = while_none_starts(|| command.spawn()).map_err(FirewallError::Spawn)?;
     if let Some(mut input) = child.stdin.take() {
         input.write_all(rules.as_bytes()).map_err(FirewallError::Transfer)?;
     }
     Ok(Loading { what, child })
+}
+
+/// Does something that a program which is just being started must not have a part in.
+pub(crate) fn while_none_starts<T>(work: impl FnOnce() -> T) -> T {
+    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
 }
 
 /// A program by PATH, else where distributions put it: a user's PATH may have no sbin, a daemon's less.

@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind as bind_socket, l
 use thiserror::Error;
 
 use super::destination;
+use crate::firewall::while_none_starts;
 
 /// Connections that the kernel has completed and nobody has accepted.
 const BACKLOG: i32 = 1024;
@@ -116,7 +117,12 @@ fn bind_from(range: PortRange, first: u16) -> Result<Bound, BindError> {
 
 fn bind_one(range: PortRange, port: u16) -> Result<OwnedFd, BindError> {
     let address = SocketAddr::new(range.host_address, port);
-    open(address, range.protocol).map_err(|error| match error {
+    let opened = match open(address, range.protocol) {
+        // A socket that was closed just now may still be in a program that we are starting.
+        Err(Errno::ADDRINUSE) => while_none_starts(|| open(address, range.protocol)),
+        opened => opened,
+    };
+    opened.map_err(|error| match error {
         Errno::ADDRINUSE => BindError::InUse { address: range.host_address, port, protocol: range.protocol },
         Errno::ACCESS if port < FIRST_UNPRIVILEGED_PORT => BindError::Privileged { port },
         Errno::ADDRNOTAVAIL => BindError::NoAddress { address: range.host_address },
