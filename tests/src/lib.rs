@@ -15,6 +15,7 @@
 )]
 
 mod echo;
+pub mod flags;
 pub mod golden;
 mod image;
 mod installation;

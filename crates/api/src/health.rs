@@ -24,6 +24,27 @@ pub struct HealthCheck {
     pub retries: u32,
 }
 
+impl HealthCheck {
+    /// As Docker writes it into the configuration of an image: times in nanoseconds, and a check by the shell, which
+    /// is kept as what it comes to, as one again.
+    #[must_use]
+    pub fn docker_document(&self) -> serde_json::Value {
+        let test = match self.command.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["/bin/sh", "-c", line] => vec!["CMD-SHELL", line],
+            ref words => [&["CMD"], words].concat(),
+        };
+        let nanoseconds = |milliseconds: u64| milliseconds.saturating_mul(1_000_000);
+        serde_json::json!({
+            "Test": test,
+            "Interval": nanoseconds(self.interval_ms),
+            "Timeout": nanoseconds(self.timeout_ms),
+            "StartPeriod": nanoseconds(self.start_period_ms),
+            "StartInterval": nanoseconds(self.start_interval_ms),
+            "Retries": self.retries,
+        })
+    }
+}
+
 /// Docker's. Containers of an earlier version have none.
 fn default_start_interval_ms() -> u64 {
     DEFAULT_START_INTERVAL_MS

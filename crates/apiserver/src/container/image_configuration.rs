@@ -52,7 +52,8 @@ pub(super) fn of(
     set("StopSignal", json!(container.stop_signal));
     let inherited = health::merge(&HealthCheckRequest::default(), defaults.healthcheck.as_ref());
     if inherited.ok().as_ref() != Some(&container.health_check) {
-        set("Healthcheck", healthcheck(container.health_check.as_ref()));
+        let check = container.health_check.as_ref();
+        set("Healthcheck", check.map_or_else(|| json!({"Test": ["NONE"]}), HealthCheck::docker_document));
     }
     let mut ports: Map<String, Value> =
         defaults.exposed_ports.into_iter().map(|port| (port, json!({}))).collect();
@@ -91,25 +92,6 @@ fn command(words: &[String], entrypoint: &[String]) -> (Vec<String>, Vec<String>
         Some(rest) => (entrypoint.to_vec(), rest.to_vec()),
         None => (words[..1].to_vec(), words[1..].to_vec()),
     }
-}
-
-fn healthcheck(check: Option<&HealthCheck>) -> Value {
-    let Some(check) = check else { return json!({"Test": ["NONE"]}) };
-    let test = match check.command.as_slice() {
-        [shell, flag, line] if shell == "/bin/sh" && flag == "-c" => {
-            vec!["CMD-SHELL".to_owned(), line.clone()]
-        }
-        words => [&["CMD".to_owned()], words].concat(),
-    };
-    let nanoseconds = |milliseconds: u64| milliseconds.saturating_mul(1_000_000);
-    json!({
-        "Test": test,
-        "Interval": nanoseconds(check.interval_ms),
-        "Timeout": nanoseconds(check.timeout_ms),
-        "StartPeriod": nanoseconds(check.start_period_ms),
-        "StartInterval": nanoseconds(check.start_interval_ms),
-        "Retries": check.retries,
-    })
 }
 
 #[cfg(test)]

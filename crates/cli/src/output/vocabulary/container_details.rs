@@ -100,7 +100,7 @@ impl Templated for ContainerDetails {
         });
         // As `.State.Health`.
         if let (Some(check), Some(words)) = (&configuration.health_check, details["Config"].as_object_mut()) {
-            words.insert("Healthcheck".to_owned(), of_health_check(check));
+            words.insert("Healthcheck".to_owned(), HealthCheck::docker_document(check));
         }
         details
     }
@@ -138,24 +138,6 @@ fn of_health(health: &HealthStatus) -> Value {
         "Status": health.status.as_str(),
         "FailingStreak": health.failing_streak,
         "Log": health.log.iter().map(result).collect::<Vec<_>>(),
-    })
-}
-
-/// Times in nanoseconds.
-fn of_health_check(check: &HealthCheck) -> Value {
-    let nanoseconds = |milliseconds: u64| milliseconds.saturating_mul(1_000_000);
-    // A check by the shell is kept as what it comes to.
-    let test = match check.command.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["/bin/sh", "-c", text] => vec!["CMD-SHELL", text],
-        ref words => [&["CMD"], words].concat(),
-    };
-    json!({
-        "Test": test,
-        "Interval": nanoseconds(check.interval_ms),
-        "Timeout": nanoseconds(check.timeout_ms),
-        "StartPeriod": nanoseconds(check.start_period_ms),
-        "StartInterval": nanoseconds(check.start_interval_ms),
-        "Retries": check.retries,
     })
 }
 
