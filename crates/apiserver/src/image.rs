@@ -1,5 +1,6 @@
 //! Images by name, over the content of the image store.
 
+pub(crate) mod changes;
 mod client_file;
 mod collect;
 pub(crate) mod compose;
@@ -7,7 +8,7 @@ mod convert;
 pub(crate) mod delete;
 mod history;
 mod id;
-pub(crate) mod import;
+mod import;
 mod list;
 mod load;
 mod login;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{configuration, environment, health, sockets, user};
 use crate::date;
 use crate::error::failed;
-use crate::image::import::with_changes;
+use crate::image::changes::with_changes;
 
 /// What is the platform's; all else that builders note at the top is about how the parent was made.
 const KEPT: [&str; 5] = ["architecture", "os", "os.features", "os.version", "variant"];

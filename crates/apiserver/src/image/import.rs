@@ -2,16 +2,15 @@
 
 use std::os::fd::OwnedFd;
 
-use bulkhead_api::error::{ApiError, ErrorCode};
+use bulkhead_api::error::ApiError;
 use bulkhead_api::request::ImportRequest;
 use bulkhead_image_store::Composition;
-use bulkhead_oci::instruction;
 use serde_json::{Map, Value, json};
 
+use super::changes::with_changes;
 use super::client_file::ClientFile;
 use super::compose::{Made, step};
 use super::{Images, parse_platform};
-use crate::container::signals;
 use crate::date;
 use crate::error::printable;
 use crate::events::EventSink;
@@ -45,18 +44,4 @@ impl Images {
         let layer = self.spool(archive, true, &what).await?;
         self.compose(Composition { parent: None, configuration, step }, layer, name, &what).await
     }
-}
-
-/// The member `config` of a configuration after `--change`.
-pub(crate) fn with_changes(
-    mut config: Map<String, Value>,
-    changes: &[String],
-) -> Result<Map<String, Value>, ApiError> {
-    instruction::apply(changes.iter().map(String::as_str), &mut config).map_err(|error| {
-        ApiError::caused_by(ErrorCode::InvalidArgument, "the change cannot be made", &error)
-    })?;
-    if let Some(signal) = config.get("StopSignal").and_then(Value::as_str) {
-        signals::parse(signal)?;
-    }
-    Ok(config)
 }
