@@ -186,6 +186,20 @@ fn a_commit_takes_instructions_and_other_tools_take_it() {
     ]);
     assert!(shown.starts_with("[/hi] "), "{shown}");
 
+    // What was asked for in place of an entrypoint is the new image's, nothing included.
+    for (name, entrypoint, expected) in
+        [("other", "echo", "[\"echo\"] [\"x\"]"), ("none", "", "[] [\"echo\",\"x\"]")]
+    {
+        let words: &[&str] = if entrypoint.is_empty() { &["echo", "x"] } else { &["x"] };
+        let create = ["create", "--name", name, "--entrypoint", entrypoint, "localhost:5000/team/hi:1"];
+        installation.run_ok(&[&create[..], words].concat());
+        installation.run_ok(&["commit", name, &format!("local/{name}")]);
+        let shown =
+            installation.run_ok(&["create", "--name", &format!("{name}-2"), &format!("local/{name}")]);
+        let format = "{{json .Config.Entrypoint}} {{json .Config.Cmd}}";
+        assert_eq!(installation.run_ok(&["inspect", "-f", format, &shown]), expected);
+    }
+
     let wrong = installation.container(&["commit", "-c", "RUN true", "base"]).expect_code(1);
     assert!(wrong.stderr.contains("'RUN' changes nothing"), "{wrong:?}");
     let nobody = installation.container(&["commit", "nobody", "x"]).expect_code(1);

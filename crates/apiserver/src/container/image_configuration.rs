@@ -38,7 +38,7 @@ pub(super) fn of(
     let process = &container.init_process;
     set("Env", json!(variables(container, &defaults.env)));
     let words = [std::slice::from_ref(&process.executable), &process.arguments].concat();
-    let (entrypoint, command) = command(&words, defaults.entrypoint.as_deref().unwrap_or_default());
+    let (entrypoint, command) = words.split_at(container.entrypoint_words.min(words.len()));
     set("Entrypoint", json!(entrypoint));
     set("Cmd", json!(command));
     if user::resolve(None, &defaults.user).ok().as_ref() != Some(&process.user) {
@@ -83,28 +83,4 @@ fn variables(container: &ContainerConfiguration, of_image: &[String]) -> Vec<Str
     }
     let all = &container.init_process.environment;
     all.iter().filter(|variable| of_image.contains(variable) || !own.contains(variable)).cloned().collect()
-}
-
-/// Entrypoint and command that make these words. The image's entrypoint stays if the words begin with it; else
-/// another one was asked for.
-fn command(words: &[String], entrypoint: &[String]) -> (Vec<String>, Vec<String>) {
-    match words.strip_prefix(entrypoint) {
-        Some(rest) => (entrypoint.to_vec(), rest.to_vec()),
-        None => (words[..1].to_vec(), words[1..].to_vec()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entrypoint_that_was_replaced_is_the_images_no_more() {
-        let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let (entry, other) = (words(&["/entry", "-x"]), words(&["sh", "-c", "x"]));
-        let both = [entry.clone(), other.clone()].concat();
-        assert_eq!(command(&both, &entry), (entry.clone(), other.clone()));
-        assert_eq!(command(&other, &entry), (words(&["sh"]), words(&["-c", "x"])));
-        assert_eq!(command(&other, &[]), (Vec::new(), other));
-    }
 }
