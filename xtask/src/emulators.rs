@@ -34,11 +34,8 @@ pub(crate) fn install(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Anew each time, which takes a moment: times of files do not tell one version of the package from another.
 fn pack(program: &Path, target: &Path) -> Result<()> {
-    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
-    if matches!((modified(program), modified(target)), (Ok(program), Ok(target)) if target > program) {
-        return Ok(());
-    }
     let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
     let fresh = target.with_extension("new");
     let image = File::create(&fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
