@@ -195,10 +195,7 @@ impl ProcessStreams {
     fn attach(&mut self, client: Client) -> Option<u64> {
         let Client { number, mut descriptors, detach_keys } = client;
         let attached = (!descriptors.is_empty()).then_some(number);
-        if let Some(input) = &self.input {
-            let source = descriptors.source();
-            input.attach(source.map(|source| InputClient { number, source, detach_keys }));
-        }
+        // Outputs first: the process may answer what it reads before this thread comes to them.
         for (kind, output) in &self.outputs {
             let sink = descriptors.sink(*kind);
             output.attach(sink.map(|descriptor| OutputClient {
@@ -206,6 +203,10 @@ impl ProcessStreams {
                 is_starter: number == 0,
                 descriptor,
             }));
+        }
+        if let Some(input) = &self.input {
+            let source = descriptors.source();
+            input.attach(source.map(|source| InputClient { number, source, detach_keys }));
         }
         std::mem::replace(&mut self.client, attached)
     }
@@ -216,5 +217,56 @@ impl ProcessStreams {
             input.attach(None);
         }
         self.outputs.iter().for_each(|(_, output)| output.attach(None));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use bulkhead_runtime_control::DescriptorPurpose;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_read_of_a_client_that_cannot_have_its_answer_yet() {
+        let (inputs, _ends) = mpsc::sync_channel(16);
+        let streams = Streams::new(inputs);
+        let nobody = Client { number: 0, descriptors: ClientDescriptors::default(), detach_keys: Vec::new() };
+        streams.expect(0, Shape { terminal: false, stdin: true }, nobody, None).unwrap();
+        let (guest_input, input) = UnixStream::pair().unwrap();
+        let (guest_output, output) = UnixStream::pair().unwrap();
+        streams.connect(StreamHeader { process_number: 0, kind: StreamKind::Stdin }, input).unwrap();
+        streams.connect(StreamHeader { process_number: 0, kind: StreamKind::Stdout }, output).unwrap();
+        let echo = thread::spawn(move || std::io::copy(&mut &guest_input, &mut &guest_output).unwrap());
+
+        let (stdin, mut typed) = std::io::pipe().unwrap();
+        let (mut shown, stdout) = std::io::pipe().unwrap();
+        typed.write_all(b"a question").unwrap();
+        drop(typed);
+        let purposes = [DescriptorPurpose::Stdin, DescriptorPurpose::Stdout];
+        let (descriptors, _) = ClientDescriptors::sort(&purposes, vec![stdin.into(), stdout.into()]);
+        let client = Client { number: 1, descriptors, detach_keys: Vec::new() };
+
+        // Who attaches stands still before the output is his.
+        let held = Arc::clone(&streams.lock()[&0].outputs[0].1);
+        let held = held.lock_client();
+        let attaching = Arc::clone(&streams);
+        let attached = thread::spawn(move || attaching.attach(0, client));
+        thread::sleep(Duration::from_millis(100));
+        assert!(
+            !echo.is_finished(),
+            "the process heard a question that nobody would have been told the answer to"
+        );
+        drop(held);
+
+        assert_eq!(attached.join().unwrap(), None);
+        assert_eq!(echo.join().unwrap(), 10);
+        let mut answer = String::new();
+        shown.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "a question");
     }
 }

@@ -116,7 +116,7 @@ impl OutputStream {
         refused.filter(|(of, _)| *of == client).map(|(_, error)| error)
     }
 
-    fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<OutputClient>>> {
+    pub(super) fn lock_client(&self) -> std::sync::MutexGuard<'_, Option<Arc<OutputClient>>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
