@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
@@ -45,11 +44,8 @@ pub(crate) fn check() -> Result<()> {
 fn arrows() -> Result<()> {
     let path = repository::root().join("ARCHITECTURE.md");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let metadata = process::output(
-        Command::new("cargo")
-            .args(["metadata", "--no-deps", "--format-version", "1"])
-            .current_dir(repository::root()),
-    )?;
+    let metadata =
+        process::output(process::cargo_in("").args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let drawn = drawn_arrows(&text);
     let real = real_arrows(&serde_json::from_str(&metadata)?)?;
     for (name, targets) in &real {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::repository;
+use crate::{process, repository};
 
 const TARGETS: [&str; 5] = ["names", "documents", "tar", "layer", "erofs"];
 const DEFAULT_SECONDS: u64 = 180;
@@ -95,12 +95,7 @@ fn seed(target: &str, corpus: &Path) -> Result<()> {
     if target == "erofs" {
         let seed = corpus.join("seed-variety");
         let arguments = ["run", "--release", "-p", "bulkhead-erofs", "--example", "variety", "--"];
-        let status = Command::new("cargo")
-            .current_dir(repository::root())
-            .args(arguments)
-            .arg(&seed)
-            .status()
-            .context("cannot run cargo")?;
+        let status = process::cargo_in("").args(arguments).arg(&seed).status().context("cannot run cargo")?;
         ensure!(status.success(), "the seed {} could not be made", seed.display());
     }
     if matches!(target, "tar" | "layer") {

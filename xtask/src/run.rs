@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{debian_image, install_tree, process, repository};
+use crate::{debian_image, install_tree, process};
 
 /// Builds, loads the demo image and runs it.
 pub(crate) fn demo() -> Result<()> {
@@ -27,12 +27,11 @@ pub(crate) fn demo() -> Result<()> {
 pub(crate) fn benchmark(arguments: &[&str]) -> Result<()> {
     let tree = install_tree::build()?;
     process::cargo(&["build", "--release", "--package", "bulkhead-bench"])?;
-    let mut command = Command::new("cargo");
+    let mut command = process::cargo_in("");
     command
         .args(["run", "--quiet", "--release", "--package", "bulkhead-bench", "--"])
         .args(arguments)
-        .env("BULKHEAD_TEST_INSTALL_ROOT", tree)
-        .current_dir(repository::root());
+        .env("BULKHEAD_TEST_INSTALL_ROOT", tree);
     // Making it takes minutes, which those who measure something else need not wait.
     let others = ["network", "fill-memory", "start-programs", "all"];
     if arguments.iter().any(|word| word.starts_with("folder") || others.contains(word)) {

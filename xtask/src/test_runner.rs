@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::{debian_image, foreign_image, install_tree, repository};
+use crate::{debian_image, foreign_image, install_tree, process};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Totals {
@@ -40,16 +40,14 @@ fn run_all(filter: &[&str]) -> Result<(Totals, bool)> {
     let foreign = foreign_image::archive()?;
     let mut totals = Totals::default();
     let mut succeeded = true;
-    let root = repository::root();
-    for folder in [root.join("guest"), root.join("file-server"), root] {
-        let mut command = Command::new("cargo");
+    for folder in ["guest", "file-server", ""] {
+        let mut command = process::cargo_in(folder);
         command
             .args(["test", "--release", "--workspace", "--no-fail-fast"])
             .args(filter)
             .env("BULKHEAD_TEST_INSTALL_ROOT", &tree)
             .env("BULKHEAD_TEST_DEBIAN_IMAGE", &debian)
             .env("BULKHEAD_TEST_FOREIGN_IMAGE", &foreign)
-            .current_dir(folder)
             .stdout(Stdio::piped());
         succeeded &= run_one(&mut command, &mut totals)?;
     }
