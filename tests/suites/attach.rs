@@ -169,5 +169,5 @@ fn f54_attaching_a_thousand_times_leaves_nothing_behind() {
     let attached = installation.run_ok(&told).lines().count();
     assert!(attached > 300, "only {attached} of the last clients were attached at all");
     let outcome = installation.container_with_input(&["attach", "kept"], b"still here").expect_code(0);
-    assert_eq!(outcome.text(), "still here");
+    assert_eq!(outcome.text(), "still here", "{outcome:?}");
 }

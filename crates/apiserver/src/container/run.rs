@@ -96,6 +96,10 @@ pub(crate) async fn attach(
 ) -> Result<(), ApiError> {
     let order = Order::attached(&request, descriptors, false)?;
     let run = container.running().await?;
+    // It would take the place of one that is there.
+    if sink.is_closed() {
+        return Ok(());
+    }
     let client = run.further_client(0);
     let request =
         Request::Attach { number: 0, client: client.number, detach_keys: order.detach_keys.clone() };
