@@ -216,7 +216,16 @@ fn f2_f3_what_ends_a_commit_leaves_nothing() {
     let temporaries =
         || fs::read_dir(installation.folder().join("app/images/tmp")).map_or(0, Iterator::count);
     let images = || installation.run_ok(&["image", "list", "--quiet"]);
-    let count = || installation.run_ok(&["exec", "busy", "cat", "/count"]);
+    // Until the guest has noticed that the commit is over, it is refused.
+    let count = || {
+        let mut told = None;
+        wait_until("an answer", || {
+            let outcome = installation.container(&["exec", "busy", "cat", "/count"]);
+            told = (outcome.code == 0).then(|| outcome.text());
+            told.is_some()
+        });
+        told.unwrap()
+    };
     let start = || {
         let mut command = installation.command(&["commit", "busy", "half"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -254,6 +263,33 @@ fn f2_f3_what_ends_a_commit_leaves_nothing() {
 }
 
 #[test]
+fn a_commit_makes_nobody_unhealthy_and_gives_way_to_a_stop() {
+    let installation = Installation::with_demo();
+    let script = "trap 'echo bye; exit 9' TERM; dd if=/dev/urandom of=/big bs=1M count=300; touch /ready; \
+                  while :; do sleep 0.05; done";
+    let health = ["--health-cmd", "test -e /ready", "--health-interval", "100ms", "--health-retries", "1"];
+    let start =
+        [&["run", "-d", "--name", "busy", "-m", "1g"][..], &health, &["demo", "sh", "-c", script]].concat();
+    installation.run_ok(&start);
+    let health = || installation.run_ok(&["inspect", "-f", "{{.State.Health.Status}}", "busy"]);
+    wait_until("it is healthy", || health() == "healthy");
+    let mut command = installation.command(&["commit", "busy", "half"]);
+    let commit = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let temporaries =
+        || fs::read_dir(installation.folder().join("app/images/tmp")).map_or(0, Iterator::count);
+    wait_until("the commit", || temporaries() > 0);
+    std::thread::sleep(std::time::Duration::from_millis(600));
+    assert_eq!((health().as_str(), temporaries()), ("healthy", 1));
+    installation.run_ok(&["stop", "--time", "60", "busy"]);
+    assert_eq!(installation.run_ok(&["inspect", "-f", "{{.State.ExitCode}}", "busy"]), "9");
+    assert!(installation.run_ok(&["logs", "busy"]).ends_with("bye"));
+    let outcome = commit.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&outcome.stderr);
+    assert!(!outcome.status.success() && told.contains("as 'container stop' does"), "{told}");
+    assert_eq!(temporaries(), 0);
+}
+
+#[test]
 fn an_export_is_imported() {
     let installation = Installation::with_demo();
     installation.run_ok(&["run", "--name", "base", "demo", "sh", "-c", "echo there >/here"]);
@@ -285,6 +321,9 @@ fn an_export_is_imported() {
     let bad =
         installation.container_with_input(&["image", "import", "-", "bad"], b"no archive").expect_code(1);
     assert!(bad.stderr.contains("cannot import 'stdin'"), "{bad:?}");
+    let packed = run_with_deadline(Command::new("xz").arg("-0c").arg(&path), b"").expect_code(0).stdout;
+    let bad = installation.container_with_input(&["image", "import", "-", "bad"], &packed).expect_code(1);
+    assert!(bad.stderr.contains("'xz -dc' makes a tar stream of it"), "{bad:?}");
     let _ = installation.container(&["image", "import", "/no/such.tar"]).expect_code(1);
     let elsewhere = installation.container(&["image", "import", "https://example.org/x.tar"]).expect_code(64);
     assert!(elsewhere.stderr.contains("curl"), "{elsewhere:?}");
@@ -296,7 +335,10 @@ fn a_history_is_shown_as_docker_shows_it() {
     let installation = Installation::with_demo();
     installation.run_ok(&["run", "--name", "base", "demo", "sh", "-c", "head -c 3000000 /dev/urandom >/big"]);
     let id = installation.run_ok(&["commit", "-m", "big", "base", "big"]);
+    let mut other = installation.command(&["history", "big"]);
+    let other = run_with_deadline(other.env("CONTAINER_DEFAULT_PLATFORM", "linux/arm64"), b"").expect_code(0);
     let table = installation.run_ok(&["history", "big"]);
+    assert_eq!(other.text().lines().count(), table.lines().count());
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines[0].starts_with("IMAGE") && lines[0].contains("CREATED BY"), "{table}");
     assert!(

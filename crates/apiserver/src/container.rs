@@ -71,6 +71,7 @@ pub(crate) mod signals;
 pub(crate) mod snapshot;
 pub(crate) mod sockets;
 pub(crate) mod specification;
+mod standstill;
 pub(crate) mod status;
 pub(crate) mod stop;
 mod update;

@@ -26,6 +26,9 @@ use crate::events::EventSink;
 /// The most that is kept of what a built-in says on stderr.
 const MAXIMUM_NOTES_BYTES: usize = 64 * 1024;
 
+/// 128 and SIGKILL.
+const KILLED: u8 = 137;
+
 /// `POST /v1/containers/{id}/files/pack`
 pub(crate) async fn pack(
     container: &Arc<Container>,
@@ -119,6 +122,9 @@ pub(super) async fn start(
         return Ok(Running { id, run, process: None, notes });
     };
     let (number, ended) = run.expect_process();
+    if matches!(work, BuiltIn::Export | BuiltIn::PackChanges { freeze: true }) {
+        run.stands_still_for(number);
+    }
     let process = ProcessSpecification::of_built_in(work);
     let outcome =
         run.request(Request::StartProcess { number, process }, &order.borrowed(), exec::START_LIMIT).await;
@@ -193,7 +199,9 @@ impl Running {
             Some(FAILED | NOT_FOUND | REFUSED) => lines.pop(),
             _ => None,
         };
+        let killed = code == Some(KILLED);
         let reason = reason
+            .or_else(|| killed.then(|| "what read its files was killed, as 'container stop' does".to_owned()))
             .unwrap_or_else(|| format!("what reads or writes its files was ended (exit code {exit_code})"));
         Err(ApiError::new(kind, format!("container '{id}': {reason}")))
     }

@@ -175,11 +175,13 @@ pub(super) fn watch(
             let is_patient = Instant::now() < patient_until;
             let pause_ms = if is_patient { check.start_interval_ms } else { check.interval_ms };
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            if run.is_paused() {
-                continue;
-            }
+            // Docker neither checks what stands still.
+            let Some(moving) = run.moving() else { continue };
             let start = date::now();
             let (exit_code, output) = perform(&run, &configuration, &check).await;
+            if run.moving() != Some(moving) {
+                continue;
+            }
             if exit_code == 0 {
                 patient_until = Instant::now();
             }

@@ -16,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::identity::HelperProcess;
 use super::signals;
+use super::standstill::{Moving, Standstill};
 
 /// A helper answers within milliseconds; one that does not is stopped or stuck (F10).
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
@@ -40,6 +41,7 @@ pub(crate) struct Run {
     next_process: AtomicU32,
     waiting: Mutex<HashMap<u32, oneshot::Sender<ExitStatus>>>,
     paused: watch::Sender<bool>,
+    standstill: Standstill,
     next_client: AtomicU64,
     clients: Mutex<Clients>,
 }
@@ -80,6 +82,7 @@ impl Run {
             next_client: AtomicU64::new(first_client),
             clients: Mutex::default(),
             paused: watch::Sender::new(false),
+            standstill: Standstill::default(),
         }
     }
 
@@ -170,6 +173,7 @@ impl Run {
 
     /// Told by the helper, in the order in which it happened.
     pub(super) fn set_paused(&self, paused: bool) {
+        self.standstill.set_paused(paused);
         self.paused.send_replace(paused);
     }
 
@@ -178,6 +182,25 @@ impl Run {
         let mut receiver = self.paused.subscribe();
         // Not told within that time, it has changed again.
         let _ = tokio::time::timeout(SHOWN_LIMIT, receiver.wait_for(|shown| *shown == paused)).await;
+    }
+
+    /// A work is about to be started that has the processes stand still.
+    pub(super) fn stands_still_for(&self, work: u32) {
+        self.standstill.begin(work);
+    }
+
+    /// `None` while its processes stand still.
+    pub(super) fn moving(&self) -> Option<Moving> {
+        self.standstill.moving()
+    }
+
+    /// Ends the works for which the processes stand still.
+    pub(super) async fn end_standstills(&self) {
+        for number in self.standstill.works() {
+            if let Err(error) = self.ask(Request::Signal { number, signal: signals::KILL }).await {
+                tracing::debug!(number, "cannot end a work: {error}");
+            }
+        }
     }
 
     /// Number of a further process and its end.
@@ -190,6 +213,7 @@ impl Run {
 
     /// A further process ended, or never started.
     pub(crate) fn process_ended(&self, number: u32, status: Option<ExitStatus>) {
+        self.standstill.process_ended(number);
         let sender = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         if let (Some(sender), Some(status)) = (sender, status) {
             // Detached: nobody waits.

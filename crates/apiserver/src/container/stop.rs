@@ -106,6 +106,7 @@ impl Container {
         {
             tracing::debug!(id = self.id, "cannot unpause before a stop: {error}");
         }
+        run.end_standstills().await;
         self.tell("kill", &[("signal", signal.to_string())]);
         let signalled = match run.ask(Request::Signal { number: 0, signal }).await {
             Ok(_) => true,
