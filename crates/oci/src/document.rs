@@ -9,8 +9,9 @@ use crate::{Descriptor, MediaType, Platform};
 
 /// The largest manifest or index that is accepted; registries set the same limit.
 pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
-/// The most layers that an image may have: `OVL_MAX_STACK` of the kernel's overlayfs.
-pub const MAX_LAYERS: usize = 500;
+/// The most layers that an image may have. Each is a partition of the image disk, of which the kernel has 255
+/// (`DISK_MAX_PARTS` of include/linux/blkdev.h), and so are emulators. Docker has half as many.
+pub const MAX_LAYERS: usize = 240;
 
 /// Why bytes are no manifest or index.
 #[derive(Debug, Error)]
@@ -242,7 +243,7 @@ mod tests {
         let config = descriptor("application/vnd.oci.image.config.v1+json", "");
         let manifest = descriptor(MANIFEST, "");
         let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-        let many = vec![config.as_str(); 501].join(",");
+        let many = vec![config.as_str(); MAX_LAYERS + 1].join(",");
         let cases = [
             ("", "cannot be parsed"),
             ("null", "cannot be parsed"),
@@ -258,7 +259,7 @@ mod tests {
             (&format!(r#"{{"mediaType":"{MANIFEST}","manifests":[]}}"#), "media type"),
             (r#"{"mediaType":"text/html","manifests":[]}"#, "media type"),
             (&format!(r#"{{"config":{deep},"layers":[]}}"#), "cannot be parsed"),
-            (&format!(r#"{{"config":{config},"layers":[{many}]}}"#), "501 layers"),
+            (&format!(r#"{{"config":{config},"layers":[{many}]}}"#), "241 layers"),
             (&format!(r#"{{"config":{},"layers":[]}}"#, config.replace(":1", ":-1")), "cannot be parsed"),
             (
                 &format!(r#"{{"config":{},"layers":[]}}"#, config.replace("sha256", "../a")),

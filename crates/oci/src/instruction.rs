@@ -53,7 +53,7 @@ pub fn apply<'a>(
     config: &mut Map<String, Value>,
 ) -> Result<(), InstructionError> {
     let mut has_command = false;
-    for text in instructions {
+    for text in instructions.into_iter().flat_map(lines) {
         let text = text.trim();
         let (word, rest) = text.split_once(|letter: char| letter.is_whitespace()).unwrap_or((text, ""));
         let name = known(word).ok_or_else(|| InstructionError::Unknown { word: shown(word) })?;
@@ -64,6 +64,20 @@ pub fn apply<'a>(
         apply_one(name, rest, config, &mut has_command)?;
     }
     Ok(())
+}
+
+/// One text may be several lines, as in a Dockerfile: a backslash at the end continues one, # begins a remark.
+fn lines(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\r\n", "").replace("\\\n", "");
+    let lines: Vec<String> = joined.lines().map(str::to_owned).collect();
+    if lines.len() < 2 {
+        return vec![joined];
+    }
+    lines
+        .into_iter()
+        .map(|line| line.trim().to_owned())
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect()
 }
 
 const KNOWN: [&str; 11] = [
@@ -263,6 +277,13 @@ mod tests {
     }
 
     #[test]
+    fn one_text_may_be_several_lines() {
+        let config = applied(&["ENV B=2 \\\n  C=3\n\n# why\nUSER www\n"]).unwrap();
+        assert_eq!(config["Env"], json!(["PATH=/bin", "A=1", "B=2", "C=3"]));
+        assert_eq!(config["User"], "www");
+    }
+
+    #[test]
     fn an_entrypoint_drops_a_command_that_was_not_given_with_it() {
         let both = |config: Value| (config["Entrypoint"].clone(), config["Cmd"].clone());
         assert_eq!(both(applied(&["ENTRYPOINT [\"a\"]"]).unwrap()), (json!(["a"]), Value::Null));
@@ -283,6 +304,8 @@ mod tests {
             ("LABEL a='", "is no value of LABEL"),
             ("HEALTHCHECK --interval=x CMD a", "is no value of HEALTHCHECK"),
             ("HEALTHCHECK CMD", "is no value of HEALTHCHECK"),
+            ("HEALTHCHECK CMD []", "is no value of HEALTHCHECK"),
+            ("HEALTHCHECK --interval=1ns CMD a", "expected spans of 1ms"),
             ("ONBUILD ONBUILD RUN x", "is no value of ONBUILD"),
         ] {
             let message = applied(&[text]).unwrap_err().to_string();

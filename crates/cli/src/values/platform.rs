@@ -37,6 +37,12 @@ pub(crate) fn resolve(
     Ok(platform.map(|platform| platform.to_string()))
 }
 
+/// One that is named, in its normal form.
+pub(crate) fn named(text: &str) -> Result<String, InvalidValue> {
+    let platform = text.parse::<Platform>().map_err(|error| InvalidValue(error.to_string()))?;
+    Ok(platform.to_string())
+}
+
 fn pick(
     flags: PlatformFlags<'_>,
     variable: Option<&str>,

@@ -1,7 +1,7 @@
 //! Decompression, chosen by the content's first bytes as every other client does it: builders have written layers
 //! whose media type was wrong, and the digests settle what the content is.
 
-use std::io::{BufRead, Read, Result};
+use std::io::{BufRead, Error, ErrorKind, Read, Result};
 
 use bulkhead_oci::Compression;
 
@@ -18,10 +18,26 @@ pub(crate) fn sniff(start: &[u8]) -> Compression {
     }
 }
 
+/// The name of a compression that no layer has.
+fn unknown(start: &[u8]) -> Option<&'static str> {
+    match start {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("xz"),
+        // With the first block's number: a tar stream may begin with a file whose name begins so.
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Some("bzip2"),
+        _ => None,
+    }
+}
+
 /// Decompresses `input`, all its members or frames.
 pub(crate) fn decompress<'a>(mut input: impl BufRead + 'a) -> Result<(Compression, Box<dyn Read + 'a>)> {
     // A buffer of fresh data holds more than four bytes unless the stream is shorter.
-    let compression = sniff(input.fill_buf()?);
+    let start = input.fill_buf()?;
+    if let Some(name) = unknown(start) {
+        let message =
+            format!("it is compressed by {name}, not by gzip or zstd; '{name} -dc' makes a tar stream of it");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let compression = sniff(start);
     Ok((
         compression,
         match compression {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::command;
 
 const EXPECTED: &str = "NONE or [--interval=30s …] CMD command";
+const SHORTEST_NS: i64 = 1_000_000;
 /// In seconds.
 const UNITS: [(&str, f64); 6] =
     [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
@@ -31,7 +32,12 @@ pub(super) fn parse(text: &str) -> Result<Value, &'static str> {
             }
             _ => return Err(EXPECTED),
         };
-        check.insert(key.to_owned(), json!(nanoseconds(value).ok_or(EXPECTED)?));
+        let span = nanoseconds(value).ok_or(EXPECTED)?;
+        // 0 is the default, and what is shorter than Docker takes would be none here.
+        if span > 0 && span < SHORTEST_NS {
+            return Err("spans of 1ms and longer");
+        }
+        check.insert(key.to_owned(), json!(span));
         rest = next.trim_start();
     }
     let (word, line) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -40,6 +46,7 @@ pub(super) fn parse(text: &str) -> Result<Value, &'static str> {
         vec!["NONE".to_owned()]
     } else if word.eq_ignore_ascii_case("CMD") && !line.is_empty() {
         match command(line).as_slice() {
+            [] => return Err(EXPECTED),
             [shell, flag, line] if shell == "/bin/sh" && flag == "-c" => {
                 vec!["CMD-SHELL".to_owned(), line.clone()]
             }

@@ -11,7 +11,7 @@ use crate::output::format::{self, Format};
 use crate::output::render;
 use crate::output::vocabulary::HistoryRow;
 use crate::services::Services;
-use crate::values::platform::{self, PlatformFlags, Precedence};
+use crate::values::platform;
 
 /// Arguments of `image history`.
 #[derive(Args, Clone, Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct HistoryArguments {
     #[arg(long)]
     no_trunc: bool,
 
-    /// Of this platform [environment: CONTAINER_DEFAULT_PLATFORM]
+    /// Of this platform
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     platform: Option<String>,
 
@@ -43,10 +43,9 @@ pub(crate) struct HistoryArguments {
 }
 
 pub(crate) fn run(arguments: &HistoryArguments) -> Result<ExitStatus, Failure> {
-    let flags = PlatformFlags { platform: arguments.platform.as_deref(), os: None, architecture: None };
-    let platform = platform::resolve(flags, Precedence::FlagsFirst).map_err(|error| Failure::Usage {
-        message: error.to_string(),
-        command: "container image history".to_owned(),
+    // A wish of the environment is no reason to refuse an image that has one platform.
+    let platform = arguments.platform.as_deref().map(platform::named).transpose().map_err(|error| {
+        Failure::Usage { message: error.to_string(), command: "container image history".to_owned() }
     })?;
     let services = Services::from_environment()?;
     let image = arguments.image.as_str();

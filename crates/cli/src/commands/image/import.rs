@@ -30,7 +30,7 @@ pub(crate) struct ImportArguments {
     #[arg(long, value_name = "OS/ARCHITECTURE[/VARIANT]")]
     platform: Option<String>,
 
-    /// Archive to read, compressed or not; - is stdin
+    /// Archive to read, compressed by gzip or zstd, or not; - is stdin
     #[arg(value_name = "FILE")]
     file: String,
 
