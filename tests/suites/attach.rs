@@ -167,7 +167,7 @@ fn f54_attaching_a_thousand_times_leaves_nothing_behind() {
     });
     let told = ["events", "--since", "1h", "--until", "0s", "--filter", "event=attach"];
     let attached = installation.run_ok(&told).lines().count();
-    assert!(attached > 300, "only {attached} of the last clients were attached at all");
+    assert!(attached > 100, "only {attached} of the last clients were attached at all");
     let outcome = installation.container_with_input(&["attach", "kept"], b"still here").expect_code(0);
     assert_eq!(outcome.text(), "still here", "{outcome:?}");
 }

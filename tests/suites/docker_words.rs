@@ -145,7 +145,14 @@ fn shares_of_a_processor_are_bounds() {
     let limit = "cat /sys/fs/cgroup/cpu.max";
     assert_eq!(run(&installation, &["--cpus", "0.5"], limit), "50000 100000");
     assert_eq!(run(&installation, &["--cpu-quota=25000", "--cpu-period", "50000"], limit), "50000 100000");
+    assert_eq!(
+        run(&installation, &["--cpus=2", "--cpu-period=0"], limit),
+        run(&installation, &["--cpus=2"], limit)
+    );
+    let _ = installation.container(&["run", "--rm", "--cpu-quota", "-1", "demo", "true"]).expect_code(0);
+    refused(&installation, &["--cpu-quota", "10"], 64, "at least 1000 microseconds");
     refused(&installation, &["--cpus", "0"], 64, "more than no CPU");
+    refused(&installation, &["--cpus", "4000000000"], 125, "1024 CPUs at most");
     installation.run_ok(&["create", "--name", "half", "--cpus", "1.5", "demo", "true"]);
     let shown = installation.run_ok(&["inspect", "-f", "{{.HostConfig.NanoCpus}}", "half"]);
     assert_eq!(shown, "1500000000");
@@ -165,6 +172,8 @@ fn signals_and_streams_are_lent_as_asked_for() {
     assert_eq!(only(&["--attach", "stdout"]), ("out\n".to_owned(), String::new()));
     assert_eq!(only(&["--attach", "STDERR"]), (String::new(), "err\n".to_owned()));
     let _ = installation.container(&["run", "-d", "--attach", "stdout", "demo", "true"]).expect_code(64);
+    let nothing = installation.container(&["run", "--attach", "stdin", "demo", "false"]).expect_code(64);
+    assert!(nothing.stderr.contains("--attach stdin needs --interactive"), "{nothing:?}");
 
     let script = "trap 'echo told; exit 7' TERM; echo ready; while :; do sleep 0.1; done";
     let words = ["run", "--name", "deaf", "--sig-proxy=false", "demo", "sh", "-c", script];

@@ -7,6 +7,18 @@ use std::time::Duration;
 use bulkhead_tests::{Installation, Terminal, wait_until};
 
 #[test]
+fn stats_end_with_the_services() {
+    let installation = Installation::with_demo();
+    installation.run_ok(&["run", "-d", "--name", "web", "demo", "sleep", "600"]);
+    let mut stats = installation.command(&["stats"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(stats.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("Container ID"));
+    installation.run_ok(&["system", "stop"]);
+    assert_eq!(stats.wait().unwrap().code(), Some(0));
+    assert_eq!(installation.pids("container-apiserver"), Vec::<i32>::new());
+}
+
+#[test]
 fn a_paused_container_stands_still_and_can_be_ended() {
     let installation = Installation::with_demo();
     for id in ["one", "two", "three"] {

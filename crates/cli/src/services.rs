@@ -80,6 +80,18 @@ impl Services {
         Ok(request(&self.client).await?)
     }
 
+    /// As [`Self::call`], for what is asked again and again: `None` once nobody listens any more.
+    pub(crate) async fn call_again<T>(
+        &self,
+        request: impl AsyncFn(&Client) -> Result<T, ClientError>,
+    ) -> Result<Option<T>, Failure> {
+        match request(&self.client).await {
+            Err(error) if is_ending(&error) => Ok(None),
+            Err(ClientError::Unreachable { source, .. }) if is_absent(&source) => Ok(None),
+            other => Ok(Some(other?)),
+        }
+    }
+
     /// Starts the apiserver if nobody listens, for commands that then send many requests at once.
     pub(crate) async fn ensure(&self) -> Result<(), Failure> {
         match tokio::net::UnixStream::connect(self.client.socket()).await {

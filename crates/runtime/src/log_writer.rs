@@ -110,15 +110,17 @@ impl State {
         let whole = format!("{:.9} {name} F ", jiff::Timestamp::now()).into_bytes();
         // A file is not to be exceeded by what is written at once.
         let most = usize::try_from(log.limits.maximum_file_bytes).unwrap_or(FLUSH_BYTES).min(FLUSH_BYTES);
-        for line in piece.split_inclusive(|byte| *byte == b'\n') {
+        let room = most.saturating_sub(whole.len() + 1).max(1);
+        let lines = piece.split_inclusive(|byte| *byte == b'\n');
+        for part in lines.flat_map(|line| line.chunks(room)) {
             // Short lines grow twenty-fold.
-            if self.lines.len() + whole.len() + line.len() >= most {
+            if self.lines.len() + whole.len() + part.len() >= most {
                 self.flush(log)?;
             }
             self.lines.extend_from_slice(&whole);
-            self.lines.extend_from_slice(line);
-            if !line.ends_with(b"\n") {
-                let tag = self.lines.len() - line.len() - TAG_FROM_END;
+            self.lines.extend_from_slice(part);
+            if !part.ends_with(b"\n") {
+                let tag = self.lines.len() - part.len() - TAG_FROM_END;
                 self.lines[tag] = b'P';
                 self.lines.push(b'\n');
             }
@@ -170,6 +172,23 @@ mod tests {
         let expected: [&[u8]; 5] =
             [b" stdout F one", b" stdout F two", b" stdout P thr", b" stderr F \xff", b" stdout F ee"];
         assert_eq!(lines, expected);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn f53_a_line_longer_than_a_file_may_be_is_cut() {
+        let folder = folder("long");
+        let path = folder.join("stdio.log");
+        let limits = LogLimits { maximum_file_bytes: 1024, maximum_files: 100 };
+        let log = LogWriter::open(&path, limits).unwrap();
+        log.write(LogStream::Stdout, &[&[b'x'; 65_536][..], b"\n"].concat());
+        let mut kept = 0;
+        for age in 0..100 {
+            let Ok(text) = fs::read_to_string(rotated(&path, age)) else { break };
+            assert!(text.len() <= 1024, "{} bytes", text.len());
+            kept += text.bytes().filter(|byte| *byte == b'x').count();
+        }
+        assert_eq!(kept, 65_536);
         fs::remove_dir_all(folder).unwrap();
     }
 

@@ -71,6 +71,9 @@ pub(crate) fn validate(request: &CreateRequest) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Far more than there are; what is told to the kernel must be a number that it takes.
+const MOST_CPUS: u32 = 1024;
+
 /// Checks what a machine is to have.
 pub(super) fn validate_machine(
     cpus: Option<u32>,
@@ -87,6 +90,9 @@ pub(super) fn validate_machine(
     }
     if cpus == Some(0) {
         return Err(invalid("a container needs at least one CPU"));
+    }
+    if let Some(count) = cpus.filter(|count| *count > MOST_CPUS) {
+        return Err(invalid(format!("a container has {MOST_CPUS} CPUs at most, not {count}")));
     }
     if cpu_percent.is_some_and(|percent| percent == 0 || percent > u64::from(cpus.unwrap_or(0)) * 100) {
         return Err(invalid("a share of the CPUs is more than nothing and not more than all of them"));

@@ -18,11 +18,11 @@ pub(crate) struct ResourceFlags {
     cpus: Option<Processors>,
 
     /// In microseconds, the time of which --cpu-quota is a part
-    #[arg(long, value_name = "MICROSECONDS", hide = true, value_parser = clap::value_parser!(u64).range(1000..=1_000_000))]
+    #[arg(long, value_name = "MICROSECONDS", hide = true, value_parser = period)]
     cpu_period: Option<u64>,
 
     /// In microseconds, of each --cpu-period
-    #[arg(long, value_name = "MICROSECONDS", hide = true, value_parser = clap::value_parser!(u64).range(1000..))]
+    #[arg(long, value_name = "MICROSECONDS", hide = true, value_parser = quota, allow_hyphen_values = true)]
     cpu_quota: Option<u64>,
 
     /// Memory, with suffix K, M, G, T or P [default: 1g]
@@ -34,10 +34,28 @@ pub(crate) struct ResourceFlags {
     memory_swap: Option<String>,
 }
 
+/// 0 is the default, as in Docker.
+fn period(text: &str) -> Result<u64, InvalidValue> {
+    match text.parse() {
+        Ok(period @ (0 | 1000..=1_000_000)) => Ok(period),
+        _ => invalid("expected a period from 1000 to 1000000 microseconds"),
+    }
+}
+
+/// 0 and less are no bound, as in Docker.
+fn quota(text: &str) -> Result<u64, InvalidValue> {
+    match text.parse::<i64>() {
+        Ok(quota) if quota <= 0 => Ok(0),
+        Ok(quota @ 1000..) => Ok(quota.unsigned_abs()),
+        _ => invalid("expected at least 1000 microseconds, or 0 for no bound"),
+    }
+}
+
 impl ResourceFlags {
     fn processors(&self) -> Option<Processors> {
-        let period = self.cpu_period.unwrap_or(PERIOD_US);
-        self.cpus.or_else(|| self.cpu_quota.map(|quota| Processors::of_quota(quota, period)))
+        let period = self.cpu_period.filter(|period| *period > 0).unwrap_or(PERIOD_US);
+        let quota = self.cpu_quota.filter(|quota| *quota > 0);
+        self.cpus.or_else(|| quota.map(|quota| Processors::of_quota(quota, period)))
     }
 
     pub(crate) fn cpus(&self) -> Option<u32> {

@@ -84,6 +84,13 @@ impl Streams {
         }
         let mut streams = Self::attached(terminal, interactive && is_wanted(StreamKind::Stdin), command)?;
         streams.descriptors.retain(|(kind, ..)| *kind == StreamKind::Terminal || is_wanted(*kind));
+        // Without any the container would be detached, and its exit code lost.
+        if streams.is_detached() {
+            return Err(Failure::Usage {
+                message: "--attach stdin needs --interactive: nothing else is to be attached".to_owned(),
+                command: command.to_owned(),
+            });
+        }
         Ok(streams)
     }
 

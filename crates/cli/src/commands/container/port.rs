@@ -49,11 +49,8 @@ pub(crate) fn run(arguments: &PortArguments) -> Result<ExitStatus, Failure> {
     let services = Services::from_environment()?;
     let id = arguments.id.as_str();
     let container = block_on(services.call(async |client| client.container(id).await))?;
-    // What a running container has: its host ports may have been chosen when it started.
-    let published = match container.status.published_ports.is_empty() {
-        true => &container.configuration.published_ports,
-        false => &container.status.published_ports,
-    };
+    // What a running container has: another may have the ports of one that does not run.
+    let published = &container.status.published_ports;
     let text: String = match &arguments.port {
         None => all(published)
             .map(|(port, host)| format!("{}/{} -> {host}\n", port.number, port.protocol))

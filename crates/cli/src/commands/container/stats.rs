@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use bulkhead_api::container::ContainerState;
+use bulkhead_api::container::{ContainerSnapshot, ContainerState};
 use bulkhead_api::error::ErrorCode;
 use bulkhead_api::observation::ContainerStatistics;
 use bulkhead_client::Client;
@@ -106,7 +106,12 @@ async fn watch(services: &Services, arguments: &StatsArguments) -> Result<ExitSt
     }
     loop {
         let round = async {
-            let chosen = choose(services, arguments).await?;
+            // Who stops the services is not to have them started anew by this.
+            let listed =
+                services.call_again(async |client| client.list_containers(lists_all(arguments)).await);
+            let Some(chosen) = listed.await?.map(|containers| Chosen::among(containers, arguments)) else {
+                return Ok(None);
+            };
             if chosen.known.is_empty() && !arguments.ids.is_empty() {
                 return Ok(None);
             }
@@ -141,6 +146,18 @@ struct Chosen {
 }
 
 impl Chosen {
+    fn among(containers: Vec<ContainerSnapshot>, arguments: &StatsArguments) -> Self {
+        let wanted = &arguments.ids;
+        let is_wanted = |id: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted.as_str() == id);
+        let known: Vec<_> = containers.into_iter().filter(|container| is_wanted(&container.id)).collect();
+        let running = known.iter().filter(|container| container.status.state == ContainerState::Running);
+        Self {
+            running: running.map(|container| container.id.clone()).collect(),
+            known: known.into_iter().map(|container| container.id).collect(),
+            is_all: arguments.all,
+        }
+    }
+
     /// Those that have no numbers as well, if they are wanted.
     fn with_others(&self, samples: impl Iterator<Item = Sample>) -> Vec<Sample> {
         let mut samples: Vec<_> = samples.collect();
@@ -155,19 +172,14 @@ impl Chosen {
     }
 }
 
+/// Whether those that do not run are to be looked at.
+fn lists_all(arguments: &StatsArguments) -> bool {
+    arguments.all || !arguments.ids.is_empty()
+}
+
 async fn choose(services: &Services, arguments: &StatsArguments) -> Result<Chosen, Failure> {
-    let wanted = &arguments.ids;
-    let is_all = arguments.all;
-    let containers =
-        services.call(async |client| client.list_containers(is_all || !wanted.is_empty()).await).await?;
-    let is_wanted = |id: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted.as_str() == id);
-    let known: Vec<_> = containers.into_iter().filter(|container| is_wanted(&container.id)).collect();
-    let running = known.iter().filter(|container| container.status.state == ContainerState::Running);
-    Ok(Chosen {
-        running: running.map(|container| container.id.clone()).collect(),
-        known: known.into_iter().map(|container| container.id).collect(),
-        is_all,
-    })
+    let containers = services.call(async |client| client.list_containers(lists_all(arguments)).await).await?;
+    Ok(Chosen::among(containers, arguments))
 }
 
 /// Two readings of each.

@@ -40,7 +40,7 @@ impl Templated for ContainerDetails {
         let first = status.networks.first();
         let mut state = json!({
             "Status": Status::of(container).docker_word(),
-            "Running": status.state == ContainerState::Running,
+            "Running": matches!(status.state, ContainerState::Running | ContainerState::Stopping),
             "Paused": status.paused,
             "Restarting": status.restarting,
             "OOMKilled": status.oom_killed,

@@ -135,7 +135,11 @@ impl Filter for ContainerFilter {
             Self::Name(name) => name.matches_container(&container.id),
             Self::Id(beginning) => container.id.starts_with(beginning.as_str()),
             Self::Label(label) => label.matches(&container.configuration.labels),
-            Self::Status(wanted) => *wanted == Status::of(container),
+            // What is being stopped still runs.
+            Self::Status(wanted) => match (wanted, Status::of(container)) {
+                (Status::Running, Status::Stopping) => true,
+                (wanted, status) => *wanted == status,
+            },
             Self::Exited(code) => status.state == ContainerState::Stopped && status.exit_code == Some(*code),
             Self::Ancestor(image) => is_made_of(container, image),
             Self::Health(Health(wanted)) => {
