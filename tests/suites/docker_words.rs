@@ -128,6 +128,16 @@ fn words_of_docker_beside_run_are_understood_or_told() {
     ] {
         let _ = installation.container(words).expect_code(0);
     }
+    for words in [
+        &["volume", "create", "-d", "local", "-o", "type=shared", "named"][..],
+        &["volume", "rm", "-f", "named", "nobody"],
+        &["network", "create", "-d", "bridge", "--attachable", "-o", "mtu=1400", "named"],
+        &["network", "rm", "-f", "named", "nobody"],
+    ] {
+        let _ = installation.container(words).expect_code(0);
+    }
+    let _ = installation.container(&["network", "create", "-d", "macvlan", "other"]).expect_code(64);
+    let _ = installation.container(&["volume", "rm", "nobody"]).expect_code(1);
     for (words, instead) in [
         (&["ps", "-s"][..], "'--size' is not available: how much of this host's disk"),
         (&["inspect", "--type=image", "demo"], "container image inspect"),

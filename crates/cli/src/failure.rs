@@ -38,6 +38,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Nothing is wrong if all that is wrong is that something does not exist.
+    pub(crate) fn unless_absent(self) -> Result<(), Self> {
+        match self {
+            Self::Refused(error) if error.code == ErrorCode::NotFound => Ok(()),
+            other => Err(other),
+        }
+    }
+
     /// An error without cause.
     pub(crate) fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::Refused(ApiError::new(code, message))

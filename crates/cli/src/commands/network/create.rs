@@ -15,6 +15,14 @@ use crate::values::key_value::{Label, Sysctl};
 /// Arguments of `network create`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CreateArguments {
+    /// Taken, for it is so anyway
+    #[arg(long, hide = true)]
+    attachable: bool,
+
+    /// Taken where it says what is so anyway
+    #[arg(short, long, value_name = "NAME", hide = true, value_parser = ["bridge"], default_value = "bridge")]
+    driver: String,
+
     /// Leave the network without a way outside
     #[arg(long)]
     internal: bool,
@@ -24,7 +32,7 @@ pub(crate) struct CreateArguments {
     label: Vec<Label>,
 
     /// Set an option of the network: mtu=BYTES
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, alias = "opt", short_alias = 'o', value_name = "KEY=VALUE")]
     option: Vec<Sysctl>,
 
     /// Plugin that serves the network

@@ -19,6 +19,10 @@ pub(crate) struct DeleteArguments {
     #[arg(short, long)]
     all: bool,
 
+    /// Do not mind names that do not exist
+    #[arg(short, long)]
+    force: bool,
+
     /// Networks to delete
     #[arg(value_name = "NETWORK-NAMES")]
     names: Vec<Identifier>,
@@ -26,6 +30,7 @@ pub(crate) struct DeleteArguments {
 
 pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("network", arguments.all, &arguments.names)?;
+    let force = arguments.force;
     let services = Arc::new(Services::from_environment()?);
     block_on(async {
         let names = match selection {
@@ -44,7 +49,10 @@ pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
         };
         bulk::for_each(names, Order::Completion, |name| {
             let services = Arc::clone(&services);
-            async move { services.call(async |client| client.delete_network(&name).await).await }
+            async move {
+                let deleted = services.call(async |client| client.delete_network(&name).await).await;
+                deleted.or_else(|failure| if force { failure.unless_absent() } else { Err(failure) })
+            }
         })
         .await
     })

@@ -18,13 +18,17 @@ use crate::values::volume::VolumeName;
 /// Arguments of `volume create`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct CreateArguments {
+    /// Taken where it says what is so anyway
+    #[arg(short, long, value_name = "NAME", hide = true, value_parser = ["local"], default_value = "local")]
+    driver: String,
+
     /// Label the volume
     #[arg(long, value_name = "KEY[=VALUE]")]
     label: Vec<Label>,
 
     /// Set an option: type=disk|shared (a disk of one running container at a time, or a directory that many
     /// share), size=SIZE of a disk, journal=ordered|writeback|journal[:SIZE] of a disk
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, short_alias = 'o', value_name = "KEY=VALUE")]
     opt: Vec<VolumeOption>,
 
     /// Size of its disk, which occupies only what is written [default: 512G]

@@ -18,6 +18,10 @@ pub(crate) struct DeleteArguments {
     #[arg(short, long)]
     all: bool,
 
+    /// Do not mind names that do not exist
+    #[arg(short, long)]
+    force: bool,
+
     /// Volumes to delete
     #[arg(value_name = "NAMES")]
     names: Vec<Identifier>,
@@ -25,6 +29,7 @@ pub(crate) struct DeleteArguments {
 
 pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
     let selection = Selection::resolve("volume", arguments.all, &arguments.names)?;
+    let force = arguments.force;
     let services = Arc::new(Services::from_environment()?);
     block_on(async {
         let names = match selection {
@@ -39,7 +44,10 @@ pub(super) fn run(arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
         };
         bulk::for_each(names, Order::Argument, |name| {
             let services = Arc::clone(&services);
-            async move { services.call(async |client| client.delete_volume(&name).await).await }
+            async move {
+                let deleted = services.call(async |client| client.delete_volume(&name).await).await;
+                deleted.or_else(|failure| if force { failure.unless_absent() } else { Err(failure) })
+            }
         })
         .await
     })
